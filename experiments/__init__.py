@@ -1,0 +1,1 @@
+"""Named experiments: ``python -m experiments.run NAME --workdir DIR``."""

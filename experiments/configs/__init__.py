@@ -1,0 +1,27 @@
+"""One file per experiment; ``EXPERIMENT`` is the full one, ``BUDGETS`` shorter ones."""
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def names() -> list[str]:
+    """Every experiment there is."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def find(name: str) -> ModuleType:
+    """The config of an experiment.
+
+    Raises:
+      ValueError: no such experiment; the message offers the nearest one.
+    """
+    known = names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"no experiment {name!r}{hint} (there are: {', '.join(known)})"
+        )
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,184 @@
+"""The command line: one named experiment, all its stages, resumable.
+
+``python -m experiments.run NAME --workdir DIR [--section.field value ...]``
+"""
+
+import dataclasses
+import difflib
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments import configs
+from experiments.run_folder import Run, check_settings, locked
+from experiments.settings import Experiment, smoke
+
+EXIT_BAD_INPUT = 2
+EXIT_FAILED = 1
+EXIT_STOPPED = 143
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Everything that the command line sets.
+
+    Attributes:
+      workdir: Folder of the run; the same command goes on where it stopped.
+      experiment: Settings of the experiment.
+      budget: Which schedule: full, or cpu for minutes on two cores.
+      smoke: Schedules of seconds: everything runs, the figures mean nothing.
+      traceback: Print whole tracebacks instead of one line.
+    """
+
+    workdir: str
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    budget: Literal["full", "cpu"] = "full"
+    smoke: bool = False
+    traceback: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments)
+    except _expected_errors() as error:
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        bad_input = isinstance(error, ValueError)
+        return EXIT_BAD_INPUT if bad_input else EXIT_FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        known = ", ".join(configs.names())
+        print(f"usage: python -m experiments.run NAME --workdir DIR\nNAME: {known}")
+        return 0
+    name, *flags = arguments
+    options = parse(configs.find(name), name, flags)
+    command = shlex.join(["python", "-m", "experiments.run", *arguments])
+    run = Run(name, options.experiment, Path(options.workdir), command)
+    with locked(run.folder):
+        check_settings(run)
+        return _all_stages(run)
+
+
+def parse(config: ModuleType, name: str, flags: Sequence[str]) -> Options:
+    """Command-line flags over an experiment's settings.
+
+    Raises:
+      ValueError: an unknown flag; the message offers the nearest one.
+    """
+    budget = _value_of(flags, "--budget")
+    experiment = config.BUDGETS.get(budget, config.EXPERIMENT)
+    if "--smoke" in flags:
+        experiment = smoke(experiment)
+    options, unknown = tyro.cli(
+        Options,
+        prog=f"python -m experiments.run {name}",
+        description=config.__doc__,
+        args=flags,
+        default=Options(tyro.MISSING, experiment),
+        return_unknown_args=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        near = difflib.get_close_matches(flag, _flags(options), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown argument {flag}{hint} (--help lists all)")
+    return options
+
+
+def _all_stages(run: Run) -> int:
+    report = run.folder / "report.html"
+    from_complete = [name for name, x in run.stages.items() if x["complete"]]
+    if "report" in from_complete and report.is_file():
+        print(f"complete: nothing to do. Report: {report}")
+        return 0
+    import jax
+
+    from experiments.stages import STAGES
+    from iin_jax.training.loop import StoppedError
+
+    devices = jax.devices()
+    print(f"device: {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
+    signal.signal(signal.SIGTERM, _stop)
+    for number, (name, stage) in enumerate(STAGES.items(), start=1):
+        label = f"[{number}/{len(STAGES)}] {name}"
+        if run.stages.get(name, {}).get("complete"):
+            print(f"{label}: complete")
+            continue
+        print(f"{label} ...", flush=True)
+        try:
+            with run.timed_stage(name):
+                stage(run)
+        except (StoppedError, KeyboardInterrupt) as stopped:
+            print(f"{stopped or 'interrupted'}; go on with:\n  {run.command}")
+            return EXIT_STOPPED
+        print(f"{label}: {run.stages[name]['seconds']:.1f} s", flush=True)
+    _print_summary(run)
+    print(f"Report: {report}")
+    return 0
+
+
+def _print_summary(run: Run) -> None:
+    card = run.read_json("scorecard.json")
+    print(f"sizes: {card['sizes']}")
+    for concept, result in card["swap"].items():
+        judged = {concept: result["transferred"], **result["others_kept"]}
+        for attribute, figure in judged.items():
+            if figure is None:
+                continue
+            verb = "transferred" if attribute == concept else "kept"
+            floor = card["floor"][attribute]
+            measure = card["measure"][attribute].replace("_", " ")
+            print(
+                f"swap {concept}: {attribute} {verb} {figure:.3f} ({measure}; "
+                f"on plain reconstructions {floor:.3f})"
+            )
+
+
+def _stop(number: int, frame: Any) -> None:
+    from iin_jax.training.loop import StoppedError
+
+    raise StoppedError("stopped between two steps; complete stages are kept")
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    return (ValueError, OSError, FloatingPointError)
+
+
+def _value_of(flags: Sequence[str], name: str) -> str | None:
+    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+        if flag == name:
+            return following
+        if flag.startswith(f"{name}="):
+            return flag.partition("=")[2]
+    return None
+
+
+def _flags(settings: Any, prefix: str = "--") -> list[str]:
+    result = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        renamed = {"from_run": "from"}.get(field.name, field.name).replace("_", "-")
+        if not dataclasses.is_dataclass(value):
+            result.append(f"{prefix}{renamed}")
+        elif field.name == "experiment":
+            result += _flags(value, prefix)
+        else:
+            result += _flags(value, f"{prefix}{renamed}.")
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""All settings of an experiment, as values; the published ones are the defaults."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from iin_jax.data import Affine
+from iin_jax.training.optim import PUBLISHED_RATE_PER_EXAMPLE, Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Images and their split.
+
+    Attributes:
+      source: Where images come from: digits (embedded, real, no download).
+      image_size: Height and width, in pixels.
+      palette: Number of colours that training images are painted in.
+      validation: Share of the images that settings are chosen on.
+      test: Share of the images that nothing is trained or chosen on.
+    """
+
+    source: Literal["digits"] = "digits"
+    image_size: int = 32
+    palette: int = 4096
+    validation: float = 0.1
+    test: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSettings:
+    """The network that gets interpreted, and its training.
+
+    Attributes:
+      kind: autoencoder (z is the posterior's mean) or classifier (z before the head).
+      from_run: A finished run whose network is reused instead of training one.
+      latent_dim: Number N of latent dimensions.
+      num_down: Number of halvings of the image.
+      base: Channels after the first halving.
+      kl_weight: Weight of the KL term of the autoencoder's loss.
+      steps: Training steps.
+      batch_size: Images per step, over all devices.
+      rate_per_example: Peak learning rate over the batch size.
+      warmup: Share of the steps over which the learning rate rises.
+      decay_start: Share of the steps after which it falls to zero.
+      accumulate: Micro-batches per step.
+      checkpoint_every: Steps between checkpoints.
+    """
+
+    kind: Literal["autoencoder", "classifier"] = "autoencoder"
+    from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    latent_dim: int = 64
+    num_down: int = 4
+    base: int = 64
+    kl_weight: float = 1.0
+    steps: int = 120_000
+    batch_size: int = 25
+    rate_per_example: float = PUBLISHED_RATE_PER_EXAMPLE
+    warmup: float = 0.0
+    decay_start: float = 0.83
+    accumulate: int = 1
+    checkpoint_every: int = 500
+
+    @property
+    def schedule(self) -> Schedule:
+        return _schedule(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """Which images are encoded for the flow's training.
+
+    Attributes:
+      variants: Distorted versions of each training image.
+      colors: Colours that each version is painted in.
+      augment: Range of the distortions, for the network's training too.
+    """
+
+    variants: int = 1
+    colors: int = 8
+    augment: Affine = dataclasses.field(default_factory=Affine)
+
+
+@dataclasses.dataclass(frozen=True)
+class Concept:
+    """Concepts, pairs and sizes.
+
+    Attributes:
+      estimator: Of the sizes: pooled (authors' code) or correlation (paper).
+      score_pairs: Number of validation pairs that the sizes are estimated from.
+      sizes: Dimensions of digit and colour; empty: estimated.
+      recolored: Also pair an image with itself in another colour; then all but the
+        colour is shared, the residual too.
+    """
+
+    estimator: Literal["pooled", "correlation"] = "pooled"
+    score_pairs: int = 10_000
+    sizes: tuple[int, ...] = ()
+    recolored: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowSettings:
+    """The interpretation network T.
+
+    Attributes:
+      num_blocks: Number of blocks.
+      hidden_dim: Width of the couplings' networks.
+      hidden_depth: Number of their hidden-to-hidden layers.
+      sigma: Similarity of pairs, in (0, 1); none: learned, one per factor.
+    """
+
+    num_blocks: int = 12
+    hidden_dim: int = 512
+    hidden_depth: int = 2
+    sigma: float | None = 0.975
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The flow's training.
+
+    Attributes:
+      steps: Training steps.
+      batch_size: Pairs per step, over all devices.
+      rate_per_example: Peak learning rate over the batch size.
+      warmup: Share of the steps over which the learning rate rises.
+      decay_start: Share of the steps after which it falls to zero.
+      accumulate: Micro-batches per step.
+      parallel: How several devices share a batch: jit (sharded) or pmap.
+      checkpoint_every: Steps between checkpoints.
+    """
+
+    steps: int = 120_000
+    batch_size: int = 25
+    rate_per_example: float = PUBLISHED_RATE_PER_EXAMPLE
+    warmup: float = 0.0
+    decay_start: float = 0.83
+    accumulate: int = 1
+    parallel: Literal["jit", "pmap"] = "jit"
+    checkpoint_every: int = 500
+
+    @property
+    def schedule(self) -> Schedule:
+        return _schedule(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """What the scorecard stands on.
+
+    Attributes:
+      pairs: Pairs of held-out images for swaps.
+      latents: Held-out latents for the certificate.
+      colors: Colours per held-out image for the probes.
+    """
+
+    pairs: int = 2000
+    latents: int = 1000
+    colors: int = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A whole experiment.
+
+    Attributes:
+      data: Images and their split.
+      network: What gets interpreted.
+      latents: What is encoded.
+      concept: Concepts, pairs, sizes.
+      flow: The interpretation network.
+      train: The flow's training.
+      evaluate: The scorecard.
+      seed: Of everything random.
+    """
+
+    data: Data = dataclasses.field(default_factory=Data)
+    network: NetworkSettings = dataclasses.field(default_factory=NetworkSettings)
+    latents: Latents = dataclasses.field(default_factory=Latents)
+    concept: Concept = dataclasses.field(default_factory=Concept)
+    flow: FlowSettings = dataclasses.field(default_factory=FlowSettings)
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+    seed: int = 0
+
+
+def smoke(experiment: Experiment) -> Experiment:
+    """The same experiment on schedules of seconds; its figures mean nothing."""
+    shrink = dataclasses.replace
+    data, network, train = experiment.data, experiment.network, experiment.train
+    return shrink(
+        experiment,
+        data=shrink(data, palette=min(data.palette, 64)),
+        network=shrink(
+            network,
+            base=min(network.base, 8),
+            steps=min(network.steps, 20),
+            batch_size=min(network.batch_size, 16),
+            checkpoint_every=10,
+        ),
+        latents=shrink(experiment.latents, variants=1, colors=1),
+        concept=shrink(experiment.concept, score_pairs=500),
+        flow=shrink(
+            experiment.flow,
+            num_blocks=min(experiment.flow.num_blocks, 2),
+            hidden_dim=min(experiment.flow.hidden_dim, 32),
+        ),
+        train=shrink(
+            train, steps=min(train.steps, 20), batch_size=16, checkpoint_every=10
+        ),
+        evaluate=Evaluate(pairs=100, latents=50, colors=1),
+    )
+
+
+def differences(first: Any, second: Any, prefix: str = "") -> list[str]:
+    """Fields in which two settings, given as JSON values, differ."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return [
+            line
+            for name in sorted({*first, *second})
+            for line in differences(
+                first.get(name),
+                second.get(name),
+                f"{prefix}.{name}" if prefix else name,
+            )
+        ]
+    return [] if first == second else [f"{prefix}: {first} there, {second} now"]
+
+
+def _schedule(settings: NetworkSettings | Train) -> Schedule:
+    return Schedule(
+        settings.steps, settings.rate_per_example, settings.warmup, settings.decay_start
+    )

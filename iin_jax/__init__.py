@@ -1,0 +1,40 @@
+"""iin_jax: an invertible network that reads a frozen network's latent as concepts.
+
+Esser, Rombach, Ommer, *A Disentangling Invertible Interpretation Network for Explaining
+Latent Representations*, CVPR 2020 (arXiv 2004.13166), in JAX.
+"""
+
+from iin_jax import analysis, concepts, data, losses, networks, report
+from iin_jax.factors import FactorLayout
+from iin_jax.fit import fit, interpret
+from iin_jax.flows import (
+    ActNorm,
+    AffineCoupling,
+    Bijector,
+    FlowBlock,
+    InterpretationFlow,
+    Shuffle,
+)
+from iin_jax.interpreter import Interpreter, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActNorm",
+    "AffineCoupling",
+    "Bijector",
+    "FactorLayout",
+    "FlowBlock",
+    "InterpretationFlow",
+    "Interpreter",
+    "Shuffle",
+    "analysis",
+    "concepts",
+    "data",
+    "fit",
+    "interpret",
+    "load",
+    "losses",
+    "networks",
+    "report",
+]

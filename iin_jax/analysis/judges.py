@@ -1,0 +1,90 @@
+"""Outside judges of edited images: they never see the flow, nor its training."""
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+from sklearn.svm import SVC
+
+from iin_jax.types import Images
+
+BRIGHTEST_SHARE = 0.01  # of the pixels, over which a colour is measured
+
+
+class Judge(Protocol):
+    """Reads one attribute from images and scores it against expected values.
+
+    Attributes:
+      measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
+    """
+
+    measure: str
+
+    def score(self, images: Images, expected: np.ndarray) -> float:
+        """The measure on images (B, H, W, C) in [-1, 1]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapeJudge:
+    """Tells classes by shape alone, for images in any colour.
+
+    A support vector machine (RBF kernel) on brightness: the maximum over channels,
+    divided by the image's own maximum.
+
+    Attributes:
+      model: trained classifier of (n, H * W) brightnesses.
+    """
+
+    model: SVC
+    measure = "accuracy"
+
+    @classmethod
+    def train(cls, grey: np.ndarray, classes: np.ndarray) -> "ShapeJudge":
+        """Trains on grey images (n, H, W, 1), 0..255, with classes (n,)."""
+        return cls(SVC(C=10.0).fit(_brightness(grey / 127.5 - 1.0), classes))
+
+    def read(self, images: Images) -> np.ndarray:
+        """Predicted classes (B,) of images (B, H, W, C) in [-1, 1]."""
+        return self.model.predict(_brightness(images))
+
+    def score(self, images: Images, expected: np.ndarray) -> float:
+        return float((self.read(images) == expected).mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorJudge:
+    """Measures the colour of the brightest pixels."""
+
+    measure = "mean_abs_error"
+
+    def read(self, images: Images) -> np.ndarray:
+        """Colours (B, 3) in [0, 1] of images (B, H, W, 3) in [-1, 1].
+
+        The mean over the brightest 1 % of the pixels, by their largest channel.
+        """
+        unit = (np.asarray(images) + 1.0) / 2.0
+        pixels = unit.reshape(len(unit), -1, unit.shape[-1])
+        count = max(1, round(BRIGHTEST_SHARE * pixels.shape[1]))
+        brightest = np.argsort(-pixels.max(axis=-1), axis=1)[:, :count]
+        return np.take_along_axis(pixels, brightest[..., None], axis=1).mean(axis=1)
+
+    def score(self, images: Images, expected: np.ndarray) -> float:
+        return float(np.abs(self.read(images) - expected).mean())
+
+
+def _brightness(images: Images) -> np.ndarray:
+    unit = (np.asarray(images, np.float32) + 1.0) / 2.0
+    brightness = unit.max(axis=-1).reshape(len(unit), -1)
+    return brightness / np.maximum(brightness.max(axis=1, keepdims=True), 1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogitsJudge:
+    """Reads the class from a classifier's own logits."""
+
+    measure = "accuracy"
+
+    def score(self, images: np.ndarray, expected: np.ndarray) -> float:
+        """Share of logits (B, classes) whose largest is the expected class."""
+        return float((np.asarray(images).argmax(axis=-1) == expected).mean())

@@ -1,0 +1,21 @@
+"""Where pairs come from, and how many dimensions a concept gets."""
+
+from iin_jax.concepts.labels import (
+    Pairs,
+    PairTable,
+    draw_pairs,
+    pair_table,
+    pairs_from_labels,
+)
+from iin_jax.concepts.scores import FactorScores, factor_scores, factor_sizes
+
+__all__ = [
+    "FactorScores",
+    "PairTable",
+    "Pairs",
+    "draw_pairs",
+    "factor_scores",
+    "factor_sizes",
+    "pair_table",
+    "pairs_from_labels",
+]

@@ -1,0 +1,46 @@
+"""Colours, and grey images painted in them on black."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.types import Array, Images
+
+MIN_BRIGHTNESS = 0.2  # of a colour's brightest channel; darker ones are not drawn
+
+
+def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
+    """Colours drawn uniformly from the RGB cube, fixed by the seed.
+
+    Args:
+      count: number of colours, >= 1.
+      seed: two seeds give two palettes with no colour in common.
+
+    Returns:
+      float32 (count, 3) in [0, 1], brightest channel at least 0.2.
+    """
+    if count < 1:
+        raise ValueError(f"a palette needs at least one colour; got {count}")
+    rng = np.random.default_rng([seed, 0xC0105])
+    colors = np.empty((0, 3))
+    while len(colors) < count:
+        drawn = rng.uniform(size=(2 * count, 3))
+        colors = np.concatenate([colors, drawn[drawn.max(axis=1) >= MIN_BRIGHTNESS]])
+    return colors[:count].astype(np.float32)
+
+
+def colorize(grey: Array, colors: Array) -> Images:
+    """Paints grey images: brightness times colour, the background stays black.
+
+    Args:
+      grey: (B, H, W, 1) in [0, 1].
+      colors: (B, 3) in [0, 1].
+
+    Returns:
+      (B, H, W, 3) in [-1, 1].
+    """
+    return 2.0 * grey * jnp.asarray(colors)[:, None, None, :] - 1.0
+
+
+def to_unit(images: Array) -> Array:
+    """uint8 0..255 -> float32 [0, 1]."""
+    return jnp.asarray(images, jnp.float32) / 255.0

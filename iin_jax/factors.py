@@ -1,0 +1,174 @@
+"""Names and sizes of the factors that a translated latent is made of."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.types import Vectors
+
+RESIDUAL = "residual"
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class FactorLayout:
+    """Which slice of ``z_tilde`` belongs to which factor, by name.
+
+    The order of the names is their order in ``z_tilde``; the factor that holds what no
+    concept names is called ``"residual"``. A size of 0 is legal: that factor is empty.
+    Layouts are immutable and hashable, so they can be static arguments of ``jax.jit``.
+
+    Args:
+      sizes: name -> number of dimensions, in order.
+
+    Raises:
+      ValueError: no factor, a name that is not a non-empty string, a negative or
+        fractional size, or sizes that sum to 0.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def __init__(self, sizes: Mapping[str, int]):
+        if not sizes:
+            raise ValueError("a FactorLayout needs at least one factor; got none")
+        for name, size in sizes.items():
+            if not isinstance(name, str) or not name:
+                raise ValueError(f"a factor's name is a non-empty string; got {name!r}")
+            if isinstance(size, bool) or int(size) != size or size < 0:
+                raise ValueError(
+                    f"the size of factor {name!r} must be an integer >= 0; got {size!r}"
+                )
+        object.__setattr__(self, "names", tuple(sizes))
+        object.__setattr__(self, "sizes", tuple(int(size) for size in sizes.values()))
+        if self.dim == 0:
+            raise ValueError(f"the sizes of a FactorLayout sum to 0: {dict(sizes)}")
+
+    def __repr__(self) -> str:
+        return f"FactorLayout({self.as_dict()})"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, name: str) -> int:
+        return self.sizes[self.index(name)]
+
+    @property
+    def dim(self) -> int:
+        """Number N of dimensions of ``z_tilde``."""
+        return sum(self.sizes)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """All names but the residual's."""
+        return tuple(name for name in self.names if name != RESIDUAL)
+
+    @property
+    def factor_of_dim(self) -> np.ndarray:
+        """Factor index of every dimension of ``z_tilde``, shape (N,)."""
+        return np.repeat(np.arange(len(self.names)), self.sizes)
+
+    def as_dict(self) -> dict[str, int]:
+        """name -> size, in order; ``FactorLayout(layout.as_dict()) == layout``."""
+        return dict(zip(self.names, self.sizes, strict=True))
+
+    def index(self, name: str) -> int:
+        """Position of a factor.
+
+        Raises:
+          ValueError: no factor of that name; the message offers the nearest one.
+        """
+        if name not in self.names:
+            near = difflib.get_close_matches(str(name), self.names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"no factor {name!r} in {list(self.names)}{hint}")
+        return self.names.index(name)
+
+    def slice(self, name: str) -> slice:
+        """Where a factor lies on the last axis of ``z_tilde``."""
+        index = self.index(name)
+        start = sum(self.sizes[:index])
+        return slice(start, start + self.sizes[index])
+
+    def split(self, z_tilde: Vectors) -> dict[str, Vectors]:
+        """``z_tilde`` (..., N) -> name -> (..., N_k).
+
+        Raises:
+          ValueError: the last axis is not N long.
+        """
+        self._check_dim(z_tilde)
+        return {name: z_tilde[..., self.slice(name)] for name in self.names}
+
+    def merge(self, parts: Mapping[str, Vectors]) -> Vectors:
+        """The inverse of ``split``.
+
+        Raises:
+          ValueError: a factor is missing, unknown or of the wrong size.
+        """
+        for name in parts:
+            self.index(name)
+        missing = [name for name in self.names if name not in parts]
+        if missing:
+            raise ValueError(f"merge needs every factor; missing {missing}")
+        for name, size in zip(self.names, self.sizes, strict=True):
+            if parts[name].shape[-1] != size:
+                raise ValueError(
+                    f"factor {name!r} has {size} dimensions; got shape "
+                    f"{tuple(parts[name].shape)}"
+                )
+        return jnp.concatenate([parts[name] for name in self.names], axis=-1)
+
+    def swap(
+        self, z_tilde_a: Vectors, z_tilde_b: Vectors, names: Iterable[str]
+    ) -> Vectors:
+        """``z_tilde_a`` with the named factors of ``z_tilde_b``; shapes broadcast."""
+        self._check_dim(z_tilde_a)
+        self._check_dim(z_tilde_b)
+        return jnp.where(self.mask(names), z_tilde_b, z_tilde_a)
+
+    def interpolate(
+        self,
+        z_tilde_a: Vectors,
+        z_tilde_b: Vectors,
+        names: Iterable[str],
+        *,
+        steps: int,
+    ) -> Vectors:
+        """Straight lines from a to b in the named factors, a's values in all others.
+
+        Args:
+          z_tilde_a, z_tilde_b: (..., N).
+          names: factors that move.
+          steps: number of points, both ends included; at least 2.
+
+        Returns:
+          (steps, ..., N): the first is ``z_tilde_a``, the last the full swap.
+        """
+        if steps < 2:
+            raise ValueError(f"an interpolation needs steps >= 2; got {steps}")
+        end = self.swap(z_tilde_a, z_tilde_b, names)
+        weight = jnp.linspace(0.0, 1.0, steps, dtype=end.dtype)
+        weight = weight.reshape((steps,) + (1,) * end.ndim)
+        return (1.0 - weight) * z_tilde_a + weight * end
+
+    def mask(self, names: Iterable[str]) -> np.ndarray:
+        """True at the dimensions of the named factors, shape (N,).
+
+        Raises:
+          ValueError: an unknown name, or one string where a list of names belongs.
+        """
+        if isinstance(names, str):
+            raise ValueError(f"names is a list of factors, as [{names!r}]")
+        return np.isin(self.factor_of_dim, [self.index(name) for name in names])
+
+    def _check_dim(self, z_tilde: Vectors) -> None:
+        if z_tilde.ndim == 0 or z_tilde.shape[-1] != self.dim:
+            raise ValueError(
+                f"the sizes {self.as_dict()} sum to {self.dim}, but the latents have "
+                f"shape {tuple(z_tilde.shape)}"
+            )

@@ -1,0 +1,29 @@
+"""Invertible networks as pure Linen modules; they know nothing of factors."""
+
+from collections.abc import Callable
+
+from iin_jax.flows.act_norm import ActNorm
+from iin_jax.flows.base import Bijector
+from iin_jax.flows.coupling import AffineCoupling
+from iin_jax.flows.flow import FlowBlock, InterpretationFlow
+from iin_jax.flows.shuffle import Shuffle
+
+# name -> constructor from (dim, hidden_dim); every entry passes the same tests
+BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
+    "act_norm": lambda dim, hidden: ActNorm(),
+    "affine_coupling": lambda dim, hidden: AffineCoupling(hidden),
+    "affine_coupling_flipped": lambda dim, hidden: AffineCoupling(hidden, flip=True),
+    "shuffle": lambda dim, hidden: Shuffle(),
+    "flow_block": lambda dim, hidden: FlowBlock(hidden),
+    "interpretation_flow": lambda dim, hidden: InterpretationFlow(dim, 3, hidden, 1),
+}
+
+__all__ = [
+    "BIJECTORS",
+    "ActNorm",
+    "AffineCoupling",
+    "Bijector",
+    "FlowBlock",
+    "InterpretationFlow",
+    "Shuffle",
+]

@@ -1,0 +1,48 @@
+"""Activation normalisation: a per-channel affine map, whitened at initialisation."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from iin_jax.flows.base import Bijector
+from iin_jax.types import LogDet, Vectors
+
+MAX_LOG_SCALE = 20.0  # a dead channel starts at log(1e6) = 13.8
+
+
+class ActNorm(Bijector):
+    """``y = exp(log_scale) * (x + loc)`` per channel (last axis); ``init`` whitens.
+
+    ``init`` sets loc and scale such that the batch it sees leaves with mean 0 and
+    standard deviation 1 (``scale = 1 / (std + 1e-6)``, Bessel's correction), and
+    nothing ever initialises again. The parameter is the logarithm, clipped to +-20, so
+    that no update can make the map singular. A batch of one has no spread and leaves
+    with scale 1.
+
+    Source: Kingma and Dhariwal, Glow, 2018, section 3.1.
+    """
+
+    @nn.compact
+    def loc_and_log_scale(self, x: Vectors) -> tuple[Vectors, Vectors]:
+        flat = x.reshape(-1, x.shape[-1])
+
+        def init_loc(_):
+            return -flat.mean(axis=0)
+
+        def init_log_scale(_):
+            if flat.shape[0] == 1:
+                return jnp.zeros_like(flat[0])
+            return -jnp.log(flat.std(axis=0, ddof=1) + 1e-6)
+
+        loc = self.param("loc", init_loc)
+        log_scale = self.param("log_scale", init_log_scale)
+        return loc, jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE)
+
+    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+        loc, log_scale = self.loc_and_log_scale(x)
+        log_det = jnp.broadcast_to(log_scale.sum(), x.shape[:-1])
+        return (x + loc) * jnp.exp(log_scale), log_det
+
+    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+        loc, log_scale = self.loc_and_log_scale(y)
+        log_det = jnp.broadcast_to(-log_scale.sum(), y.shape[:-1])
+        return y * jnp.exp(-log_scale) - loc, log_det

@@ -1,0 +1,107 @@
+"""The interpretation network T: a stack of ActNorm, two couplings and a shuffle."""
+
+import abc
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+
+from iin_jax.flows.act_norm import ActNorm
+from iin_jax.flows.base import Bijector, check_even
+from iin_jax.flows.coupling import AffineCoupling
+from iin_jax.flows.shuffle import Shuffle
+from iin_jax.types import LogDet, Vectors
+
+
+class Chain(Bijector):
+    """Bijectors one after the other; a subclass names them in ``bijectors``."""
+
+    @abc.abstractmethod
+    def bijectors(self) -> Iterable[Bijector]:
+        """The parts, in forward order."""
+
+    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+        log_det = jnp.zeros(x.shape[:-1], x.dtype)
+        for bijector in self.bijectors():
+            x, term = bijector.forward_and_log_det(x)
+            log_det += term
+        return x, log_det
+
+    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+        log_det = jnp.zeros(y.shape[:-1], y.dtype)
+        for bijector in reversed(tuple(self.bijectors())):
+            y, term = bijector.inverse_and_log_det(y)
+            log_det += term
+        return y, log_det
+
+
+class FlowBlock(Chain):
+    """ActNorm, two affine couplings that transform one half each, a shuffle.
+
+    Source: paper, section 3 and supplement.
+
+    Attributes:
+      hidden_dim, hidden_depth, precision: of the couplings' networks.
+    """
+
+    hidden_dim: int = 512
+    hidden_depth: int = 2
+    precision: str = "highest"
+
+    def setup(self):
+        arguments = (self.hidden_dim, self.hidden_depth)
+        self.act_norm = ActNorm()
+        self.coupling = AffineCoupling(*arguments, False, self.precision)
+        self.coupling_flipped = AffineCoupling(*arguments, True, self.precision)
+        self.shuffle = Shuffle()
+
+    def bijectors(self) -> Iterable[Bijector]:
+        return self.act_norm, self.coupling, self.coupling_flipped, self.shuffle
+
+
+class InterpretationFlow(Chain):
+    """T: an invertible network that translates a latent z (..., N) to z_tilde (..., N).
+
+    ``flow.init(key, z)`` whitens z block by block, so give it some thousand latents;
+    ``flow.apply(variables, z)`` returns ``(z_tilde, log_det)``, and
+    ``flow.apply(variables, z_tilde, method="inverse")`` goes back. The defaults are the
+    published setting (26.8 million parameters).
+
+    Attributes:
+      dim: N, even.
+      num_blocks: number of ``FlowBlock``s.
+      hidden_dim, hidden_depth: of the couplings' networks.
+      precision: of their matrix products; ``"highest"`` is true float32 everywhere, and
+        what edits and the certificate should use. ``"default"`` is the device's own
+        choice (TF32 or bfloat16 on an accelerator), for training.
+
+    Raises:
+      ValueError: N is odd, or the last axis of the input is not N long.
+    """
+
+    dim: int = 64
+    num_blocks: int = 12
+    hidden_dim: int = 512
+    hidden_depth: int = 2
+    precision: str = "highest"
+
+    def setup(self):
+        check_even(self.dim)
+        arguments = (self.hidden_dim, self.hidden_depth, self.precision)
+        self.blocks = [FlowBlock(*arguments) for _ in range(self.num_blocks)]
+
+    def bijectors(self) -> Iterable[Bijector]:
+        return self.blocks
+
+    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+        self._check_input(x)
+        return super().forward_and_log_det(x)
+
+    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+        self._check_input(y)
+        return super().inverse_and_log_det(y)
+
+    def _check_input(self, x: Vectors) -> None:
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            raise ValueError(
+                f"this flow acts on a last axis of {self.dim}; got {tuple(x.shape)}"
+            )

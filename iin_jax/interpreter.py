@@ -1,0 +1,253 @@
+"""A frozen network, its interpretation network T and the factors' names, together."""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.factors import FactorLayout
+from iin_jax.flows import InterpretationFlow
+from iin_jax.flows.certificate import certify_flow, relative_error
+from iin_jax.losses import gaussian_nll
+from iin_jax.networks import NETWORKS, Network, load_network, save_network
+from iin_jax.networks.autoencoder import module_fields
+from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
+from iin_jax.weights import load_tree_checked, save_tree, tree_digest
+
+FORMAT = 1
+DECODE_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interpreter:
+    """E, T, G and the layout: reads a latent as named factors, and edits it.
+
+    Every method is a pure function of its arguments. Images are (B, H, W, C) floats in
+    [-1, 1]; latents are (B, N), or of the network's own shape, which is flattened.
+
+    Attributes:
+      flow: T.
+      variables: its ``{"params", "constants"}``.
+      layout: names and sizes of the factors.
+      network: what is interpreted; None if only latents are at hand.
+      sigma: similarity T was trained with: a number, or a tuple of one per factor.
+    """
+
+    flow: InterpretationFlow
+    variables: Tree
+    layout: FactorLayout
+    network: Network | None = None
+    sigma: float | tuple[float, ...] = 0.975
+
+    def __post_init__(self):
+        check_fits(self.flow.dim, self.layout, self.network)
+
+    def with_network(self, network: Network) -> "Interpreter":
+        """The same interpreter with a network attached.
+
+        Raises:
+          ValueError: the network's latents do not have N numbers.
+        """
+        return dataclasses.replace(self, network=network)
+
+    def encode(self, images: Images) -> Array:
+        """images -> z, in the network's own shape; a posterior's mean."""
+        return self._network().encode(images)
+
+    def decode(self, z: Array) -> Array:
+        """z -> what the network makes of it: images in [-1, 1], or logits."""
+        network = self._network()
+        z = jnp.asarray(z)
+        lead = z.shape[0]
+        flat = z.reshape(lead, *network.latent_shape)
+        outputs = [
+            network.decode(flat[start : start + DECODE_BATCH])
+            for start in range(0, lead, DECODE_BATCH)
+        ]
+        return jnp.concatenate(outputs)
+
+    def translate(self, z: Array) -> Latents:
+        """T: z -> z_tilde (B, N)."""
+        return _forward(self.flow, self.variables, self._flat(z))[0]
+
+    def to_factors(self, z: Array) -> dict[str, Latents]:
+        """z -> name -> (B, N_k)."""
+        return self.layout.split(self.translate(z))
+
+    def from_factors(self, parts: Mapping[str, Latents]) -> Array:
+        """The inverse of ``to_factors``; z in the network's own shape if it has one."""
+        return self.untranslate(self.layout.merge(parts))
+
+    def untranslate(self, z_tilde: Latents) -> Array:
+        """Inverse of T: z_tilde (B, N) -> z."""
+        z = _inverse(self.flow, self.variables, jnp.asarray(z_tilde))
+        if self.network is None:
+            return z
+        return z.reshape(len(z), *self.network.latent_shape)
+
+    def swap(self, images_a: Images, images_b: Images, names: Iterable[str]) -> Array:
+        """a with b's named factors, decoded; (B, ...).
+
+        An empty list of names edits nothing: the result is G(E(a)) up to rounding.
+        """
+        z_tilde_a, z_tilde_b = self._translate_pair(images_a, images_b)
+        return self.decode(
+            self.untranslate(self.layout.swap(z_tilde_a, z_tilde_b, names))
+        )
+
+    def interpolate(
+        self, images_a: Images, images_b: Images, names: Iterable[str], *, steps: int
+    ) -> Array:
+        """From a to b in the named factors, decoded; (steps, B, ...)."""
+        z_tilde_a, z_tilde_b = self._translate_pair(images_a, images_b)
+        path = self.layout.interpolate(z_tilde_a, z_tilde_b, names, steps=steps)
+        return self._decode_stack(path)
+
+    def sample(
+        self, images: Images, names: Iterable[str], key: Key, *, count: int
+    ) -> Array:
+        """The named factors drawn from N(0, 1), all others kept; (count, B, ...)."""
+        if count < 1:
+            raise ValueError(f"count is a number of samples >= 1; got {count}")
+        z_tilde = self.translate(self.encode(images))
+        draws = jax.random.normal(key, (count, *z_tilde.shape), z_tilde.dtype)
+        return self._decode_stack(self.layout.swap(z_tilde[None], draws, names))
+
+    def log_prob(self, z: Array) -> PerExample:
+        """log density of z under T and a standard normal prior, in nats, (B,)."""
+        z_tilde, log_det = _forward(self.flow, self.variables, self._flat(z))
+        return -gaussian_nll(z_tilde, log_det)
+
+    def certify(self, images: Images) -> dict[str, Any]:
+        """Measures, on real images, that interpreting changes nothing.
+
+        Besides ``flows.certificate.certify_flow``'s entries: ``decode_max_abs``, the
+        largest difference between G(E(x)) and G(T^-1(T(E(x)))), or for a classifier
+        ``prediction_agreement``, the share of images whose prediction is the same.
+        """
+        z = self.encode(images)
+        result = certify_flow(self.flow, self.variables, self._flat(z))
+        plain = np.asarray(self.decode(z))
+        through = np.asarray(self.decode(self.untranslate(self.translate(z))))
+        if self._network().output == "images":
+            result["decode_max_abs"] = relative_error(through, plain)
+        else:
+            same = plain.argmax(-1) == through.argmax(-1)
+            result["prediction_agreement"] = float(same.mean())
+        return result
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a folder: ``interpreter.json``, ``network.json``, safetensors files.
+
+        A network that no entry of ``NETWORKS`` rebuilds (one made from functions) is
+        left out; attach it again after loading, with ``with_network``.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        description = {
+            "format": FORMAT,
+            "flow": module_fields(self.flow),
+            "layout": self.layout.as_dict(),
+            "sigma": self.sigma,
+            "digest": tree_digest(self.variables),
+            "network": None if self.network is None else self.network.architecture,
+        }
+        save_tree(folder / "flow.safetensors", self.variables)
+        if self.network is not None and self.network.architecture in NETWORKS:
+            save_network(folder, self.network)
+        text = json.dumps(description, indent=2)
+        (folder / "interpreter.json").write_text(text, encoding="utf-8")
+
+    def _network(self) -> Network:
+        if self.network is None:
+            raise ValueError(
+                "this interpreter has no network; attach one with with_network(...)"
+            )
+        return self.network
+
+    def _flat(self, z: Array) -> Latents:
+        z = jnp.asarray(z)
+        z = z.reshape(z.shape[0], -1) if z.ndim > 2 else z
+        if z.ndim != 2 or z.shape[1] != self.flow.dim:
+            raise ValueError(
+                f"latents have {self.flow.dim} numbers each; got {tuple(z.shape)}"
+            )
+        return z
+
+    def _translate_pair(self, images_a: Images, images_b: Images):
+        if len(images_a) != len(images_b):
+            raise ValueError(
+                f"an edit takes as many a as b; got {len(images_a)} and {len(images_b)}"
+            )
+        return (
+            self.translate(self.encode(images_a)),
+            self.translate(self.encode(images_b)),
+        )
+
+    def _decode_stack(self, z_tilde: Latents) -> Array:
+        lead = z_tilde.shape[:2]
+        decoded = self.decode(self.untranslate(z_tilde.reshape(-1, self.flow.dim)))
+        return decoded.reshape(*lead, *decoded.shape[1:])
+
+
+def load(path: str | os.PathLike) -> Interpreter:
+    """Loads a folder that ``Interpreter.save`` wrote, or a finished run.
+
+    Raises:
+      ValueError: no interpreter there, an unknown format or architecture, or weights
+        that are missing or differ from their digest.
+    """
+    folder = Path(path)
+    if (folder / "interpreter" / "interpreter.json").is_file():
+        folder = folder / "interpreter"
+    file = folder / "interpreter.json"
+    if not file.is_file():
+        raise ValueError(
+            f"no interpreter in {path}: neither interpreter.json nor a finished run"
+        )
+    description = json.loads(file.read_text(encoding="utf-8"))
+    found = description.get("format")
+    if found != FORMAT:
+        raise ValueError(f"{file} has format {found}; this version reads {FORMAT}")
+    weights = folder / "flow.safetensors"
+    variables = load_tree_checked(weights, description["digest"])
+    network = load_network(folder) if description["network"] in NETWORKS else None
+    sigma = description["sigma"]
+    return Interpreter(
+        InterpretationFlow(**description["flow"]),
+        jax.tree.map(jnp.asarray, variables),
+        FactorLayout(description["layout"]),
+        network,
+        tuple(sigma) if isinstance(sigma, list) else sigma,
+    )
+
+
+def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:
+    """Raises ValueError unless flow, layout and network agree on N."""
+    if layout.dim != dim:
+        raise ValueError(
+            f"the sizes {layout.as_dict()} sum to {layout.dim}, but the latents have "
+            f"{dim} dimensions"
+        )
+    if network is not None and int(np.prod(network.latent_shape)) != dim:
+        raise ValueError(
+            f"the network's latents have shape {network.latent_shape}, the flow acts "
+            f"on {dim} numbers"
+        )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(flow, variables, z):
+    return flow.apply(variables, z)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _inverse(flow, variables, z_tilde):
+    return flow.apply(variables, z_tilde, method="inverse")

@@ -1,0 +1,260 @@
+"""Composable likelihoods: arrays in, one value per example out.
+
+A *term* is a callable from the results of one step (any frozen dataclass) to one value
+per example, shape (B,). ``weighted_sum`` combines terms into a term.
+
+All densities are full: the constants in 2 pi and log(1 - sigma^2) are included, so the
+values are negative log-likelihoods in nats and compare across layouts and sigmas. They
+are densities, so a negative value is no mistake: see ``bits_per_dim``.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.factors import FactorLayout
+from iin_jax.types import Array, Images, Latents, PerExample, Shared
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+Outputs = Any  # the frozen dataclass that holds one step's results
+Term = Callable[[Outputs], PerExample]
+
+
+@dataclasses.dataclass(frozen=True)
+class PairOutputs:
+    """What a flow makes of a batch of pairs.
+
+    Attributes:
+      z_tilde_a, z_tilde_b: (B, N).
+      log_det_a, log_det_b: (B,).
+      shared: (B, K+1), True where the pair shares the factor.
+      sigma: similarity, in any shape that ``pair_nll`` takes.
+    """
+
+    z_tilde_a: Latents
+    z_tilde_b: Latents
+    log_det_a: PerExample
+    log_det_b: PerExample
+    shared: Shared
+    sigma: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderOutputs:
+    """What an autoencoder makes of a batch of images.
+
+    Attributes:
+      images, reconstructions: (B, H, W, C) in [-1, 1].
+      mean, log_var: (B, N), the posterior.
+      log_scale: scalar, the learned logarithm gamma of the reconstruction's scale.
+    """
+
+    images: Images
+    reconstructions: Images
+    mean: Latents
+    log_var: Latents
+    log_scale: Array
+
+
+def gaussian_nll(z_tilde: Latents, log_det: PerExample) -> PerExample:
+    """Negative log-likelihood of z under T and a standard normal prior, in nats.
+
+    ``|z_tilde|^2 / 2 + N log(2 pi) / 2 - log_det`` (paper, eq. 3).
+
+    Args:
+      z_tilde: (B, N).
+      log_det: (B,), of the map from z to z_tilde.
+
+    Returns:
+      (B,).
+    """
+    quadratic = 0.5 * jnp.square(z_tilde).sum(-1)
+    return quadratic + 0.5 * z_tilde.shape[-1] * LOG_2PI - log_det
+
+
+def pair_nll(
+    za_tilde: Latents,
+    zb_tilde: Latents,
+    log_det_a: PerExample,
+    log_det_b: PerExample,
+    shared: Shared,
+    layout: FactorLayout,
+    sigma: float | Array = 0.975,
+) -> PerExample:
+    """Negative log-likelihood of a pair, in nats: of a, plus that of b given a.
+
+    A factor that the pair shares is ``N(sigma * a, 1 - sigma^2)`` given a; any other
+    factor of b is standard normal (paper, eq. 7-9; a mask in place of one index).
+
+    Args:
+      za_tilde, zb_tilde: (B, N), columns in layout order.
+      log_det_a, log_det_b: (B,).
+      shared: bool (B, K+1), columns in layout order.
+      layout: names and sizes; the sizes sum to N.
+      sigma: similarity in (0, 1): a scalar, (B,) one per pair, (1, K+1) one per factor,
+        or (B, K+1). It counts only where ``shared`` is True.
+
+    Returns:
+      (B,).
+
+    Raises:
+      ValueError: shapes disagree, or a concrete sigma lies outside (0, 1).
+    """
+    batch = za_tilde.shape[0]
+    if za_tilde.shape != zb_tilde.shape or za_tilde.shape[-1] != layout.dim:
+        raise ValueError(
+            f"a pair's latents must both have shape (B, {layout.dim}) for "
+            f"{layout}; got {za_tilde.shape} and {zb_tilde.shape}"
+        )
+    if shared.shape != (batch, len(layout)) or shared.dtype != bool:
+        raise ValueError(
+            f"shared must be bool of shape {(batch, len(layout))}, one column per "
+            f"factor; got {shared.dtype} of shape {shared.shape}"
+        )
+    sigma = _sigma_per_factor(sigma, batch, len(layout))
+    per_factor = jnp.where(shared, sigma, 0.0)
+    rho = per_factor[:, layout.factor_of_dim]
+    variance = 1.0 - jnp.square(rho)
+    conditional = 0.5 * (
+        jnp.square(zb_tilde - rho * za_tilde) / variance + jnp.log(variance) + LOG_2PI
+    )
+    return gaussian_nll(za_tilde, log_det_a) + conditional.sum(-1) - log_det_b
+
+
+def pair_term(layout: FactorLayout) -> Term:
+    """``pair_nll`` as a term of ``PairOutputs``."""
+
+    def term(outputs: PairOutputs) -> PerExample:
+        return pair_nll(
+            outputs.z_tilde_a,
+            outputs.z_tilde_b,
+            outputs.log_det_a,
+            outputs.log_det_b,
+            outputs.shared,
+            layout,
+            outputs.sigma,
+        )
+
+    return term
+
+
+def unsupervised_term(outputs: PairOutputs) -> PerExample:
+    """Mean of ``gaussian_nll`` over the two halves, as a term of ``PairOutputs``."""
+    a = gaussian_nll(outputs.z_tilde_a, outputs.log_det_a)
+    return 0.5 * (a + gaussian_nll(outputs.z_tilde_b, outputs.log_det_b))
+
+
+def reconstruction_nll(outputs: AutoencoderOutputs) -> PerExample:
+    """L1 reconstruction with a learned scale: ``sum(|x - x'| / e^gamma + gamma)``.
+
+    Summed over pixels and channels, in nats up to the Laplacian's constant log 2.
+
+    Source: Dai and Wipf, 2019, on learned scales; the published setting.
+    """
+    error = jnp.abs(outputs.images - outputs.reconstructions)
+    nll = error * jnp.exp(-outputs.log_scale) + outputs.log_scale
+    return nll.sum(axis=(1, 2, 3))
+
+
+def kl_to_standard_normal(outputs: AutoencoderOutputs) -> PerExample:
+    """KL of the diagonal Gaussian posterior to N(0, 1), in nats, summed over N."""
+    mean, log_var = outputs.mean, outputs.log_var
+    return 0.5 * (jnp.square(mean) + jnp.exp(log_var) - 1.0 - log_var).sum(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedSum:
+    """A term that is a weighted sum of named terms; see ``weighted_sum``."""
+
+    parts: tuple[tuple[str, float, Term], ...]
+
+    def __call__(self, outputs: Outputs) -> PerExample:
+        first, *others = (weight * term(outputs) for _, weight, term in self.parts)
+        return sum(others, start=first)
+
+    def terms(self, outputs: Outputs) -> dict[str, PerExample]:
+        """name -> (B,), each part without its weight, for logging."""
+        return {name: term(outputs) for name, _, term in self.parts}
+
+
+def weighted_sum(parts: Mapping[str, tuple[float, Term]]) -> WeightedSum:
+    """Combines terms: name -> (weight, term). The result is a term again.
+
+    Raises:
+      ValueError: no parts, or a weight that is not finite.
+    """
+    if not parts:
+        raise ValueError("weighted_sum needs at least one term")
+    for name, (weight, _) in parts.items():
+        if not math.isfinite(weight):
+            raise ValueError(
+                f"the weight of term {name!r} must be finite; got {weight}"
+            )
+    return WeightedSum(tuple((name, w, term) for name, (w, term) in parts.items()))
+
+
+def bits_per_dim(nll: Any, dim: int) -> Any:
+    """nats -> bits per dimension, ``nll / (N log 2)``.
+
+    Differential entropies have no zero: a narrow density has negative bits. Only
+    differences mean something, so read the value beside ``gaussian_reference``.
+    """
+    return nll / (dim * math.log(2.0))
+
+
+def gaussian_reference(train: np.ndarray, test: np.ndarray) -> float:
+    """Bits per dimension that a Gaussian fitted to ``train`` gives ``test``.
+
+    What any flow has to beat. Full covariance (maximum likelihood, plus 1e-6 of the
+    mean variance on the diagonal), in float64.
+
+    Args:
+      train, test: latents (n, N).
+    """
+    train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)
+    dim = train.shape[1]
+    mean, covariance = train.mean(0), np.cov(train.T, bias=True).reshape(dim, dim)
+    covariance += np.eye(dim) * max(1e-6 * np.trace(covariance) / dim, 1e-12)
+    cholesky = np.linalg.cholesky(covariance)
+    whitened = np.linalg.solve(cholesky, (test - mean).T)
+    log_det = -np.log(np.diag(cholesky)).sum()
+    nll = 0.5 * (whitened**2).sum(0).mean() + 0.5 * dim * LOG_2PI - log_det
+    return float(bits_per_dim(nll, dim))
+
+
+def check_sigma(sigma: Any) -> None:
+    """Raises ValueError if a concrete similarity lies outside (0, 1)."""
+    if isinstance(sigma, jax.core.Tracer):
+        return
+    values = np.asarray(sigma)
+    if not ((values > 0.0) & (values < 1.0)).all():
+        bad = values[~((values > 0.0) & (values < 1.0))].flat[0]
+        raise ValueError(f"sigma is a similarity in (0, 1), ends excluded; got {bad}")
+
+
+def shared_columns(layout: FactorLayout, names: Iterable[str]) -> np.ndarray:
+    """One row of ``shared``, (K+1,): True in the columns of the named factors."""
+    columns = np.zeros(len(layout), bool)
+    columns[[layout.index(name) for name in names]] = True
+    return columns
+
+
+def _sigma_per_factor(sigma: float | Array, batch: int, factors: int) -> Array:
+    check_sigma(sigma)
+    sigma = jnp.asarray(sigma)
+    if sigma.ndim == 0:
+        return sigma.reshape(1, 1)
+    if sigma.shape == (batch,):
+        return sigma.reshape(batch, 1)
+    if sigma.ndim == 2 and sigma.shape[0] in (1, batch) and sigma.shape[1] == factors:
+        return sigma
+    raise ValueError(
+        f"sigma must be a scalar or of shape ({batch},), (1, {factors}) or "
+        f"({batch}, {factors}); got {sigma.shape}"
+    )

@@ -1,0 +1,168 @@
+"""The published variational autoencoder, at any size (paper, supplement)."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from flax.linen.initializers import normal, zeros_init
+
+from iin_jax.flows import ActNorm
+from iin_jax.networks.base import Network
+from iin_jax.types import Array, Images, Latents, Tree
+
+LOG_VAR_RANGE = (-30.0, 10.0)
+
+
+def layer_widths(base: int, num_down: int) -> list[int]:
+    """Channels after each down-sampling layer: base, 2 base, 4 base, ... 16 base."""
+    return [base * min(2**level, 16) for level in range(num_down)]
+
+
+class Encoder(nn.Module):
+    """``num_down`` x [conv 4x4 stride 2, ActNorm, LeakyReLU 0.2], then a dense layer.
+
+    Attributes:
+      out_dim: numbers per image.
+      num_down: number of halvings of the image.
+      base: channels after the first.
+    """
+
+    out_dim: int
+    num_down: int
+    base: int
+
+    @nn.compact
+    def __call__(self, images: Images) -> Array:
+        x = images
+        for width in layer_widths(self.base, self.num_down):
+            x = nn.Conv(width, (4, 4), 2, 1, use_bias=False, kernel_init=normal(0.02))(
+                x
+            )
+            x = nn.leaky_relu(ActNorm()(x)[0], 0.2)
+        full = nn.Conv(
+            self.out_dim, x.shape[1:3], padding="VALID", kernel_init=normal(0.02)
+        )
+        return full(x)[:, 0, 0]
+
+
+class Decoder(nn.Module):
+    """The mirrored encoder: dense layer, transposed convolutions, tanh.
+
+    Attributes:
+      image_size: H = W of the images.
+      channels, num_down, base: as in ``Encoder``.
+    """
+
+    image_size: int
+    channels: int
+    num_down: int
+    base: int
+
+    @nn.compact
+    def __call__(self, z: Latents) -> Images:
+        *widths, last = layer_widths(self.base, self.num_down)
+        size = self.image_size // 2**self.num_down
+        x = nn.ConvTranspose(
+            last, (size, size), padding="VALID", kernel_init=normal(0.02)
+        )(z[:, None, None, :])
+        for width in reversed(widths):
+            x = nn.leaky_relu(ActNorm()(self._double(width)(x))[0], 0.2)
+        return jnp.tanh(self._double(self.channels)(x))
+
+    def _double(self, width: int) -> nn.ConvTranspose:
+        return nn.ConvTranspose(
+            width, (4, 4), (2, 2), use_bias=False, kernel_init=normal(0.02)
+        )
+
+
+class Autoencoder(nn.Module):
+    """Variational autoencoder with a learned scale of its reconstruction error.
+
+    Attributes:
+      latent_dim: N.
+      image_size: H = W, a multiple of ``2 ** num_down``.
+      channels: C.
+      num_down: number of down-sampling layers.
+      base: channels after the first of them.
+    """
+
+    latent_dim: int = 64
+    image_size: int = 32
+    channels: int = 3
+    num_down: int = 4
+    base: int = 64
+
+    def setup(self):
+        if self.image_size % 2**self.num_down or self.image_size < 2**self.num_down:
+            raise ValueError(
+                f"image_size {self.image_size} must be a multiple of 2 ** num_down = "
+                f"{2**self.num_down}"
+            )
+        shape = (self.num_down, self.base)
+        self.encoder = Encoder(2 * self.latent_dim, *shape)
+        self.decoder = Decoder(self.image_size, self.channels, *shape)
+        self.log_scale = self.param("log_scale", zeros_init(), ())
+
+    def posterior(self, images: Images) -> tuple[Latents, Latents]:
+        """images (B, H, W, C) in [-1, 1] -> mean, log-variance, (B, N) each."""
+        mean, log_var = jnp.split(self.encoder(images), 2, axis=-1)
+        return mean, jnp.clip(log_var, *LOG_VAR_RANGE)
+
+    def decode(self, z: Latents) -> Images:
+        """z (B, N) -> images (B, H, W, C) in [-1, 1]."""
+        return self.decoder(z)
+
+    def __call__(self, images: Images, noise: Latents):
+        """Returns reconstructions of ``mean + std * noise``, mean, log_var, gamma."""
+        mean, log_var = self.posterior(images)
+        z = mean + jnp.exp(0.5 * log_var) * noise
+        return self.decode(z), mean, log_var, self.log_scale
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AutoencoderNetwork(Network):
+    """A trained ``Autoencoder``, cut at its latent; z is a posterior's mean."""
+
+    module: Autoencoder
+    variables: Tree
+
+    architecture = "autoencoder"
+    output = "images"
+
+    @property
+    def channels(self) -> int:
+        return self.module.channels
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.module.image_size, self.module.image_size
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.module.latent_dim,)
+
+    def encode_pure(self, variables: Tree, images: Images) -> Latents:
+        return self.posterior_pure(variables, images)[0]
+
+    def decode_pure(self, variables: Tree, z: Latents) -> Images:
+        return self.module.apply(variables, z, method="decode")
+
+    def posterior_pure(self, variables: Tree, images: Images):
+        return self.module.apply(variables, images, method="posterior")
+
+    def settings(self) -> dict[str, Any]:
+        return module_fields(self.module)
+
+    @classmethod
+    def build(cls, settings: dict[str, Any], variables: Tree) -> "AutoencoderNetwork":
+        return cls(Autoencoder(**settings), variables)
+
+
+def module_fields(module: nn.Module) -> dict[str, Any]:
+    """A Linen module's own attributes, without Linen's."""
+    names = [field.name for field in dataclasses.fields(module)]
+    return {name: getattr(module, name) for name in names if name not in _LINEN_FIELDS}
+
+
+_LINEN_FIELDS = ("parent", "name")

@@ -1,0 +1,144 @@
+"""What gets interpreted: a frozen network f, cut into E and G at a latent z."""
+
+import abc
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.types import Array, Images, Latents, Tree
+
+
+class Network(abc.ABC):
+    """A frozen network ``f = G o E``, cut at a latent z.
+
+    A subclass gives the pure functions; the public methods check their input, compile
+    once and hold the variables. Nothing here is ever trained.
+
+    Attributes:
+      variables: the network's arrays, an argument of every pure function.
+      channels: C of the images that E takes.
+      image_size: (H, W), or None if any size will do.
+      latent_shape: shape of one z: (N,) or (H, W, C).
+      output: what G returns: ``"images"`` in [-1, 1] or ``"logits"``.
+    """
+
+    architecture: ClassVar[str]
+    variables: Tree
+    channels: int
+    image_size: tuple[int, int] | None
+    latent_shape: tuple[int, ...]
+    output: str
+
+    @abc.abstractmethod
+    def encode_pure(self, variables: Tree, images: Images) -> Array:
+        """E: images (B, H, W, C) in [-1, 1] -> z (B, *latent_shape)."""
+
+    @abc.abstractmethod
+    def decode_pure(self, variables: Tree, z: Array) -> Array:
+        """G: z (B, *latent_shape) -> images (B, H, W, C) or logits (B, classes)."""
+
+    def posterior_pure(
+        self, variables: Tree, images: Images
+    ) -> tuple[Latents, Latents] | None:
+        """Mean and log-variance of z, (B, N) each; None if z is deterministic."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """What rebuilds the network beside its variables, as JSON values.
+
+        Raises:
+          ValueError: the network has no description of its own to be saved by.
+        """
+        raise ValueError(
+            f"a network of kind {self.architecture!r} cannot be saved; save the "
+            "interpreter without it and attach it again with with_network"
+        )
+
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """Layers at which f can be cut, with the shape of one latent there."""
+        return {"latent": self.latent_shape}
+
+    def encode(self, images: Images) -> Array:
+        """images (B, H, W, C) in [-1, 1] -> z; a posterior's mean.
+
+        Raises:
+          ValueError: wrong shape or type, no images, or values outside [-1, 1].
+        """
+        self.check_images(images)
+        return self._jit_encode(self.variables, jnp.asarray(images))
+
+    def posterior(self, images: Images) -> tuple[Latents, Latents] | None:
+        """Mean and log-variance of z, (B, N) each; None if z is deterministic."""
+        self.check_images(images)
+        return self._jit_posterior(self.variables, jnp.asarray(images))
+
+    def decode(self, z: Array) -> Array:
+        """z (B, *latent_shape) -> f's output.
+
+        Raises:
+          ValueError: wrong shape.
+        """
+        if z.ndim != 1 + len(self.latent_shape) or z.shape[1:] != self.latent_shape:
+            raise ValueError(
+                f"this network's latents have shape (B, {self._shape()}); got "
+                f"{tuple(z.shape)}"
+            )
+        return self._jit_decode(self.variables, jnp.asarray(z))
+
+    def check_images(self, images: Images) -> None:
+        """Raises ValueError unless E can take these images as they are."""
+        shape = tuple(np.shape(images))
+        size = self.image_size or ("H", "W")
+        expected = (size[0], size[1], self.channels)
+        fits = len(shape) == 4 and shape[-1] == self.channels
+        if self.image_size is not None:
+            fits = fits and shape[1:3] == tuple(self.image_size)
+        if not fits:
+            raise ValueError(
+                f"images must have shape (B, {', '.join(map(str, expected))}); "
+                f"got {shape}"
+            )
+        check_image_values(images)
+
+    @functools.cached_property
+    def _jit_encode(self):
+        return jax.jit(self.encode_pure)
+
+    @functools.cached_property
+    def _jit_decode(self):
+        return jax.jit(self.decode_pure)
+
+    @functools.cached_property
+    def _jit_posterior(self):
+        return jax.jit(self.posterior_pure)
+
+    def _shape(self) -> str:
+        return ", ".join(map(str, self.latent_shape))
+
+
+def check_image_values(images: Images) -> None:
+    """Raises ValueError unless images are finite floats in [-1, 1], at least one.
+
+    Values under tracing cannot be seen and are not checked.
+    """
+    if isinstance(images, jax.core.Tracer):
+        return
+    images = np.asarray(images)
+    if images.size == 0:
+        raise ValueError(f"there are no images: the array has shape {images.shape}")
+    if images.dtype.kind != "f":
+        raise ValueError(
+            f"images must be floats in [-1, 1]; got {images.dtype}: for 0..255 use "
+            "images / 127.5 - 1"
+        )
+    low, high = float(images.min()), float(images.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("the images contain NaN or infinite values")
+    if low < -1.0 - 1e-4 or high > 1.0 + 1e-4:
+        hint = "images / 127.5 - 1" if high > 2.0 else "2 * images - 1 for [0, 1]"
+        raise ValueError(
+            f"images must lie in [-1, 1]; got [{low:.4g}, {high:.4g}]: try {hint}"
+        )

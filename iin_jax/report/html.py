@@ -1,0 +1,158 @@
+"""One self-contained HTML file: pictures inside, no network needed."""
+
+import base64
+import dataclasses
+import importlib.metadata
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from iin_jax.interpreter import Interpreter
+from iin_jax.report import figures as draw
+from iin_jax.types import Images
+
+DPI = 110
+MAX_POINTS = 2000  # in one map
+PACKAGES = ("iin_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What a report tells of the run beside its pictures; all of it optional.
+
+    Attributes:
+      title: headline.
+      command: how the run was started.
+      scorecard: as in ``scorecard.json``.
+      curves: stage -> lines of metrics.
+    """
+
+    title: str = "Interpretation"
+    command: str | None = None
+    scorecard: Mapping[str, Any] | None = None
+    curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None
+
+
+def write(
+    interpreter: Interpreter,
+    images: Images,
+    labels: Mapping[str, np.ndarray],
+    path: str | os.PathLike,
+    *,
+    record: RunRecord | None = None,
+    figures_folder: str | os.PathLike | None = None,
+) -> Path:
+    """Draws the report of an interpreter on some images and writes it as one file.
+
+    Args:
+      interpreter: with a network.
+      images: (n, H, W, C) in [-1, 1], n >= 2, best held out and in random order.
+      labels: attribute -> (n,) classes or real values, or (n, 3) colours in [0, 1].
+      path: of the HTML file.
+      record: scorecard, curves and command of the run.
+      figures_folder: where the pictures go as PNG files too; None: nowhere.
+
+    Returns:
+      The path of the report.
+
+    Raises:
+      ValueError: fewer than two images, or labels of another length.
+    """
+    if len(images) < 2:
+        raise ValueError(f"a report needs at least two images; got {len(images)}")
+    for name, values in labels.items():
+        if len(values) != len(images):
+            raise ValueError(
+                f"attribute {name!r} has {len(values)} labels for {len(images)} images"
+            )
+    record = record or RunRecord()
+    pngs = {
+        name: _png(figure)
+        for name, figure in _all_figures(interpreter, images, labels, record).items()
+    }
+    if figures_folder is not None:
+        folder = Path(figures_folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, png in pngs.items():
+            (folder / f"{name}.png").write_bytes(png)
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
+    ).get_template("report.html")
+    page = template.render(
+        record=record,
+        card=record.scorecard,
+        sizes=interpreter.layout.as_dict(),
+        concepts=interpreter.layout.concepts,
+        count=len(images),
+        figures={n: base64.b64encode(png).decode() for n, png in pngs.items()},
+        versions=versions(),
+        device=str(jax.devices()[0].device_kind),
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def _all_figures(interpreter, images, labels, record) -> dict[str, Figure]:
+    card = record.scorecard or {}
+    result = {
+        "sizes": draw.sizes_and_scores(
+            interpreter.layout.as_dict(),
+            card.get("scores"),
+            card.get("score_intervals"),
+            card.get("score_null"),
+        )
+    }
+    for stage, lines in (record.curves or {}).items():
+        result[f"loss_{stage}"] = draw.loss_curves(lines, stage)
+    decodes = interpreter.network is not None
+    if decodes and interpreter.network.output == "images":
+        result |= _edit_figures(interpreter, images)
+    points = slice(0, MAX_POINTS)
+    part = {name: np.asarray(values)[points] for name, values in labels.items()}
+    z = interpreter.encode(images[points])
+    result["maps"] = draw.maps(interpreter, z, part)
+    return result
+
+
+def _edit_figures(interpreter, images) -> dict[str, Figure]:
+    result = {}
+    count = min(10, len(images) // 2)
+    rows, columns = images[:count], images[count : 2 * count]
+    for name in interpreter.layout.names:
+        if not interpreter.layout[name]:
+            continue
+        few = min(6, count)
+        result[f"swap_{name}"] = draw.swap_grid(interpreter, rows, columns, name)
+        result[f"interpolate_{name}"] = draw.interpolations(
+            interpreter, rows[:few], columns[:few], name
+        )
+        result[f"sample_{name}"] = draw.samples(
+            interpreter, columns[:few], name, jax.random.key(0)
+        )
+    return result
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Pure steps, the optimiser, devices, checkpoints and the loop."""

@@ -1,0 +1,127 @@
+"""The training loop: dispatches, metrics, checkpoints, and a clean stop."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from iin_jax.training.checkpoints import Checkpoints
+from iin_jax.training.log import MetricsLog
+from iin_jax.training.parallel import Runner
+from iin_jax.training.state import TrainState
+
+Validate = Callable[[TrainState], dict[str, float]]
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class StoppedError(Exception):
+    """Training was asked to stop (SIGTERM, Ctrl-C) and has saved its state."""
+
+
+def train(
+    runner: Runner,
+    state: TrainState,
+    steps: int,
+    *,
+    every: int = 50,
+    checkpoint_every: int = 500,
+    checkpoints: Checkpoints | None = None,
+    log: MetricsLog | None = None,
+    validate: Validate | None = None,
+    progress: str | None = None,
+) -> TrainState:
+    """Trains from ``state`` (or the newest checkpoint) to ``steps``.
+
+    Data order is a function of (seed, step), so a resumed run takes the same batches.
+
+    Args:
+      runner: step, draws and devices.
+      state: where to begin if there is no checkpoint.
+      steps: total number of steps.
+      every: steps between two lines of metrics.
+      checkpoint_every: steps between two checkpoints, a multiple of ``every``; the last
+        step is always saved.
+      checkpoints: where states are kept; None: nowhere.
+      log: where metrics go; None: nowhere.
+      validate: called at every checkpoint; its metrics are logged as ``validation_*``.
+      progress: label of a progress bar; None: none.
+
+    Raises:
+      NonFiniteLossError: with step and batch.
+      StoppedError: after a signal, with the state saved.
+    """
+    if checkpoints is not None:
+        state = checkpoints.restore(state) or state
+    step = int(state.step)
+    placed = runner.place(state)
+    bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
+    with bar, _deferred_signals() as stop_requested:
+        while step < steps:
+            count = min(every - step % every, steps - step)
+            placed, metrics, first_bad = runner.run(placed, count)
+            if first_bad is not None:
+                raise NonFiniteLossError(_describe_failure(runner, first_bad))
+            step += count
+            bar.update(count)
+            bar.set_postfix(loss=f"{metrics['loss']:.4g}")
+            save = step == steps or step % checkpoint_every == 0 or stop_requested()
+            if save:
+                state = jax.device_get(runner.fetch(placed))
+            if save and validate is not None:
+                values = validate(state)
+                metrics |= {f"validation_{name}": x for name, x in values.items()}
+            if log is not None:
+                log.write(step, metrics)
+            if save and checkpoints is not None:
+                checkpoints.save(state)
+            if stop_requested():
+                raise StoppedError(f"stopped at step {step} of {steps}")
+    return state
+
+
+def _describe_failure(runner: Runner, step: int) -> str:
+    batch = jax.device_get(runner.batch(step))
+    rows = [
+        np.flatnonzero(~np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1))
+        for leaf in jax.tree.leaves(batch)
+        if leaf.dtype.kind == "f"
+    ]
+    bad = np.unique(np.concatenate(rows)).tolist()
+    inputs = (
+        f"examples {bad[:8]} of the batch hold NaN or infinite values"
+        if bad
+        else "its inputs are finite, so the training diverged: lower the learning rate"
+    )
+    return (
+        f"the loss is not finite at step {step} (batch of {runner.batch_size}): "
+        f"{inputs}; the last good checkpoint is kept"
+    )
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C set a flag in here; a second Ctrl-C interrupts at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def remember(number, frame):
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, remember) for number in numbers}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

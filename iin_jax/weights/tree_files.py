@@ -1,0 +1,67 @@
+"""Trees of arrays as safetensors files, and their digests."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from flax import traverse_util
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from iin_jax.types import Tree
+
+
+def flatten(tree: Tree) -> dict[str, np.ndarray]:
+    """Nested dictionaries of arrays -> ``"a/b/c"`` -> NumPy array."""
+    flat = traverse_util.flatten_dict(dict(tree), sep="/")
+    return {name: np.asarray(array, order="C") for name, array in flat.items()}
+
+
+def save_tree(path: str | os.PathLike, tree: Tree) -> None:
+    """Writes a tree of arrays to one safetensors file, whole or not at all."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    save_file(flatten(tree), unfinished)
+    os.replace(unfinished, path)
+
+
+def load_tree(path: str | os.PathLike) -> Tree:
+    """Reads what ``save_tree`` wrote.
+
+    Raises:
+      ValueError: no such file, or not a complete safetensors file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no weights at {path}")
+    try:
+        return traverse_util.unflatten_dict(load_file(path), sep="/")
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is truncated or no safetensors file: {error}"
+        ) from error
+
+
+def load_tree_checked(path: str | os.PathLike, digest: str) -> Tree:
+    """``load_tree``, and a ValueError unless ``tree_digest`` of it is the given one."""
+    tree = load_tree(path)
+    if tree_digest(tree) != digest:
+        raise ValueError(f"{path} differs from what was saved: its digest is wrong")
+    return tree
+
+
+def array_digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's type, shape and bytes, in hexadecimal."""
+    array = np.asarray(array, order="C")
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def tree_digest(tree: Tree) -> str:
+    """SHA-256 of all names and arrays of a tree, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, array in sorted(flatten(tree).items()):
+        digest.update(f"{name}:{array_digest(array)};".encode())
+    return digest.hexdigest()

@@ -1,0 +1,31 @@
+"""Packaging of iin_jax; dependencies are those of requirements.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="iin_jax",
+    version="0.1.0",
+    description="Invertible interpretation networks for frozen representations, in JAX",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=["iin_jax*", "experiments*"]),
+    package_data={"iin_jax.report": ["templates/*.html"]},
+    python_requires=">=3.11",
+    install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
+    extras_require={
+        "cuda": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
+        "test": [
+            "ipykernel>=6.29",
+            "jupytext>=1.16",
+            "nbmake>=1.5",
+            "pyright[nodejs]>=1.1.390",
+            "pytest>=8.0",
+            "ruff>=0.9",
+        ],
+    },
+)
