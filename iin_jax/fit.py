@@ -261,7 +261,7 @@ def _initial_state(flow, layout, draw, data, training, tx) -> TrainState:
     init_key = jax.random.fold_in(key, INIT_STEP)
     batch = jax.jit(draw)(data, init_key, jnp.arange(INIT_PAIRS))
     z = jnp.concatenate([batch.z_a, batch.z_b])
-    variables = jax.jit(flow.init)(key, z)
+    variables = flow.init(key, z)  # under jit it would compile five times as long
     params = {"flow": variables["params"]}
     if training.sigma is None:
         params["similarity"] = jnp.full((1, len(layout)), 2.0)

@@ -32,7 +32,7 @@ def evaluate_swaps(
       ``floor`` {attribute: figure} of the judges on plain reconstructions of a,
       ``floor_inputs`` the same on the pictures themselves (for networks that decode
       to images), ``measure`` {attribute:
-      name}, ``pairs`` (n).
+      name}, ``swap_pairs`` (n).
     """
     plain = interpreter.decode(interpreter.encode(images_a))
     swaps = {}
@@ -52,7 +52,7 @@ def evaluate_swaps(
         "swap": swaps,
         "floor": floor,
         "measure": {name: judge.measure for name, judge in judges.items()},
-        "pairs": len(images_a),
+        "swap_pairs": len(images_a),
     }
     if interpreter.network is not None and interpreter.network.output == "images":
         result["floor_inputs"] = {

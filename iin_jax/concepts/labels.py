@@ -178,13 +178,13 @@ def _draw(table: PairTable, key: Key, examples: Array):
     rules, entries = table.order.shape
 
     def one(example: Array):
-        keys = jax.random.split(jax.random.fold_in(key, example), 3)
-        rule = jax.random.randint(keys[0], (), 0, rules)
-        a = jax.random.randint(keys[1], (), 0, entries)
+        # the remainder of 32 bits favours no index by more than n / 2^32
+        bits = jax.random.bits(jax.random.fold_in(key, example), (3,))
+        rule, a = bits[0] % rules, bits[1] % entries
         run_size = table.run_size[rule, a]
         partners = table.group_size[rule, a] - run_size
         position = table.group_start[rule, a]
-        position += jax.random.randint(keys[2], (), 0, partners)
+        position += (bits[2] % partners.astype(bits.dtype)).astype(position.dtype)
         position += jnp.where(position >= table.run_start[rule, a], run_size, 0)
         return rule, a, table.order[rule, position]
 

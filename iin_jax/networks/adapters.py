@@ -56,14 +56,12 @@ def from_functions(
     image = jax.ShapeDtypeStruct((2, *image_shape), "float32")
     z = jax.eval_shape(encode, variables, image)
     decoded = jax.eval_shape(decode, variables, z)
-    expected = (2, *image_shape) if output == "images" else (*decoded.shape[:1], -1)
-    if z.shape[0] != 2 or decoded.ndim != len(expected) or decoded.shape[0] != 2:
+    expected = (2, *image_shape) if output == "images" else (2, decoded.shape[-1])
+    if z.shape[:1] != (2,) or decoded.shape != expected:
         raise ValueError(
             f"for 2 images {(2, *image_shape)} the functions give z {z.shape} and "
-            f"{output} {decoded.shape}; both need the batch as first axis"
+            f"{output} {decoded.shape}; expected z (2, ...) and {output} {expected}"
         )
-    if output == "images" and decoded.shape != expected:
-        raise ValueError(f"decode gives {decoded.shape} for images of {expected}")
     height, width, channels = image_shape
     return FunctionNetwork(
         encode,

@@ -45,13 +45,14 @@ def draw_images(
     """
 
     def one(example):
-        keys = jax.random.split(jax.random.fold_in(key, example), 4)
-        index = jax.random.randint(keys[0], (), 0, data.grey.shape[0])
-        color = jax.random.randint(keys[1], (), 0, data.palette.shape[0])
+        keys = jax.random.split(jax.random.fold_in(key, example), 3)
+        bits = jax.random.bits(keys[0], (2,))
+        index = bits[0] % data.grey.shape[0]
+        color = bits[1] % data.palette.shape[0]
         grey = data.grey[index].astype(jnp.float32)
         if augment.active:
-            grey = augment(keys[2], grey)
-        grey = (grey + jax.random.uniform(keys[3], grey.shape)) / 256.0
+            grey = augment(keys[1], grey)
+        grey = (grey + jax.random.uniform(keys[2], grey.shape)) / 256.0
         return index, grey, data.palette[color]
 
     index, grey, colors = jax.vmap(one)(examples)

@@ -59,8 +59,7 @@ def draw_arrays(data: LatentPairs, key: Key, examples: Array) -> LatentPairs:
     """Draws examples from arrays of given pairs, with replacement."""
 
     def index(example):
-        draw = jax.random.fold_in(key, example)
-        return jax.random.randint(draw, (), 0, data.z_a.shape[0])
+        return jax.random.bits(jax.random.fold_in(key, example)) % len(data.z_a)
 
     indices = jax.vmap(index)(examples)
     return jax.tree.map(lambda array: array[indices], data)

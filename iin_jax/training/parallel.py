@@ -116,7 +116,9 @@ class Runner:
     def place(self, tree: Any) -> Any:
         """Copies arrays to every device, in the form that ``run`` takes."""
         if self.mode == "jit":
-            return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+            whole = NamedSharding(self._mesh, PartitionSpec())
+            own = jax.tree.map(jnp.array, tree)  # a copy, since ``run`` gives it away
+            return jax.device_put(own, whole)
         count = len(self.devices)
         stacked = jax.tree.map(
             lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x))), tree

@@ -1,0 +1,155 @@
+"""Real digits, colours, splits, distortions and cached latents."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn.datasets import load_digits
+
+from iin_jax.data import (
+    Affine,
+    colored_set,
+    colorize,
+    embedded_digits,
+    encode_all,
+    load_latents,
+    palette,
+    save_latents,
+    split_indices,
+)
+from iin_jax.networks import AutoencoderNetwork
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return embedded_digits(16)
+
+
+def test_the_embedded_digits_are_the_real_ones(digits):
+    assert digits.images.shape == (1797, 16, 16, 1) and digits.images.dtype == np.uint8
+    np.testing.assert_array_equal(digits.labels["digit"], load_digits().target)
+    assert digits.images.max() == 255 and digits.images.min() == 0
+    small = digits.images[..., 0].reshape(-1, 8, 2, 8, 2).mean((2, 4)) * 16 / 255
+    flat = [np.ravel(small), np.ravel(load_digits().images)]
+    assert np.corrcoef(flat)[0, 1] > 0.98
+    with pytest.raises(ValueError, match="8x8"):
+        embedded_digits(4)
+
+
+def test_splits_are_disjoint_and_complete():
+    splits = split_indices(100, {"validation": 0.1, "test": 0.25}, seed=3)
+    assert [len(splits[name]) for name in ("train", "validation", "test")] == [
+        65,
+        10,
+        25,
+    ]
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(list(splits.values()))), np.arange(100)
+    )
+    again = split_indices(100, {"validation": 0.1, "test": 0.25}, seed=3)
+    np.testing.assert_array_equal(splits["test"], again["test"])
+    with pytest.raises(ValueError, match="leave nothing for"):
+        split_indices(3, {"validation": 0.01, "test": 0.3}, seed=0)
+
+
+def test_palettes_are_fixed_bright_and_disjoint():
+    colors = palette(4096, seed=0)
+    np.testing.assert_array_equal(colors, palette(4096, seed=0))
+    assert colors.shape == (4096, 3) and colors.max(1).min() >= 0.2
+    assert colors.min() >= 0 and colors.max() <= 1
+    other = palette(500, seed=2)
+    distance = np.abs(colors[:, None] - other[None]).max(-1)
+    assert distance.min() > 0
+    with pytest.raises(ValueError, match="at least one colour"):
+        palette(0)
+
+
+def test_colour_multiplies_brightness_on_black():
+    grey = np.array([0.0, 0.5, 1.0]).reshape(3, 1, 1, 1)
+    colored = np.asarray(colorize(grey, np.array([[0.2, 0.4, 1.0]] * 3)))[:, 0, 0]
+    expected = [[-1, -1, -1], [-0.8, -0.6, 0], [-0.6, -0.2, 1]]
+    np.testing.assert_allclose(colored, expected, atol=1e-6)
+
+
+def test_a_colored_set_paints_every_colour_equally_often(digits):
+    indices = np.array([3, 5, 8, 11])
+    painted = colored_set(digits.images, indices, palette(6), copies=3, variants=2)
+    assert len(painted) == 4 * 2 * 3
+    assert set(np.bincount(painted.color, minlength=6)) == {4}
+    np.testing.assert_array_equal(np.unique(painted.item), indices)
+    images = np.asarray(painted.images(slice(0, 5)))
+    grey = digits.images[painted.item[:5]] / 255.0
+    expected = 2 * grey * painted.rgb[:5][:, None, None] - 1
+    np.testing.assert_allclose(images, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="needs images, copies"):
+        colored_set(digits.images, indices[:0], palette(6), copies=1)
+
+
+def test_an_affine_map_without_range_is_the_identity(digits):
+    image = digits.images[0].astype(np.float32)
+    assert not Affine().active
+    moved = Affine()(jax.random.key(0), image)
+    np.testing.assert_allclose(moved, image, atol=1e-3)
+
+
+def test_a_rotation_is_scipys(digits):
+    image = digits.images[0].astype(np.float32)
+    affine = Affine(degrees=30.0)
+    assert affine.active
+    key = jax.random.key(4)
+    draw = jax.random.uniform(key, (5,), minval=-1.0, maxval=1.0)[0]
+    angle = np.deg2rad(30.0 * float(draw))
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array([7.5, 7.5])
+    expected = ndimage.affine_transform(
+        image[..., 0], matrix, centre - matrix @ centre, order=1, mode="constant"
+    )
+    moved = np.asarray(affine(key, image))[..., 0]
+    np.testing.assert_allclose(moved[2:-2, 2:-2], expected[2:-2, 2:-2], atol=0.5)
+
+
+def test_cached_latents_are_the_networks(autoencoder, tmp_path):
+    images = np.tanh(np.random.default_rng(0).standard_normal((21, 8, 8, 3)))
+    images = images.astype(np.float32)
+    cache = encode_all(autoencoder, lambda part: images[part], 21, batch_size=8)
+    mean, log_var = autoencoder.posterior(images)
+    np.testing.assert_allclose(cache.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(cache.log_var, log_var, atol=1e-5)
+    save_latents(tmp_path, cache, autoencoder)
+    loaded = load_latents(tmp_path, autoencoder)
+    assert isinstance(loaded.mean, np.memmap)
+    np.testing.assert_array_equal(loaded.mean, cache.mean)
+
+
+def test_a_cache_of_another_network_or_cut_short_is_refused(autoencoder, tmp_path):
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    cache = encode_all(autoencoder, lambda part: images[part], 4)
+    save_latents(tmp_path, cache, autoencoder)
+    doubled = jax.tree.map(lambda x: 2 * x, autoencoder.variables)
+    other = AutoencoderNetwork(autoencoder.module, doubled)
+    with pytest.raises(ValueError, match="another network"):
+        load_latents(tmp_path, other)
+    np.save(tmp_path / "mean.npy", cache.mean[:2])
+    with pytest.raises(ValueError, match="cut short"):
+        load_latents(tmp_path, autoencoder)
+    (tmp_path / "mean.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(ValueError, match="no complete latent cache"):
+        load_latents(tmp_path, autoencoder)
+
+
+def test_latents_that_are_not_finite_are_named(autoencoder):
+    broken = jax.tree.map(lambda x: x * np.float32("nan"), autoencoder.variables)
+    network = AutoencoderNetwork(autoencoder.module, broken)
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    with pytest.raises(ValueError, match="4 of 4 latents are not finite"):
+        encode_all(network, lambda part: images[part], 4)
+    with pytest.raises(ValueError, match="no images to encode"):
+        encode_all(network, lambda part: images[part], 0)
+
+
+def test_colored_sets_are_values(digits):
+    painted = colored_set(digits.images, np.arange(4), palette(6), copies=2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        painted.color = None

@@ -1,0 +1,219 @@
+"""Every bijector against automatic differentiation, double precision and files."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+
+import iin_jax
+from iin_jax.flows import BIJECTORS, ActNorm, AffineCoupling, InterpretationFlow
+from iin_jax.weights import load_tree, save_tree
+from tests.conftest import normal, perturbed
+
+DIM, HIDDEN = 6, 8
+NAMES = sorted(BIJECTORS)
+
+
+def build(name: str):
+    bijector = BIJECTORS[name](DIM, HIDDEN)
+    variables = bijector.init(jax.random.key(1), 2.0 * normal((64, DIM)) + 1.0)
+    variables = {"params": {}, **variables}
+    return bijector, perturbed(variables)
+
+
+class EveryBijector(chex.TestCase):
+    @chex.all_variants
+    @parameterized.parameters(*NAMES)
+    def test_log_det_is_that_of_the_jacobian(self, name):
+        bijector, variables = build(name)
+        x = normal((5, DIM), 2)
+
+        @self.variant
+        def forward(x):
+            return bijector.apply(variables, x)
+
+        y, log_det = forward(x)
+        jacobian = jax.vmap(jax.jacfwd(lambda v: bijector.apply(variables, v)[0]))(x)
+        expected = jnp.linalg.slogdet(jacobian)[1]
+        chex.assert_shape(log_det, (5,))
+        np.testing.assert_allclose(log_det, expected, atol=2e-5)
+        chex.assert_equal_shape([x, y])
+
+    @chex.all_variants
+    @parameterized.parameters(*NAMES)
+    def test_inverse_inverts_and_negates_the_log_det(self, name):
+        bijector, variables = build(name)
+        x = normal((5, DIM), 3)
+
+        @self.variant
+        def there_and_back(x):
+            y, log_det = bijector.apply(variables, x)
+            back = bijector.apply(variables, y, method="inverse_and_log_det")
+            return log_det, *back, bijector.apply(variables, y, method="inverse")
+
+        log_det, back, log_det_back, back_again = there_and_back(x)
+        np.testing.assert_allclose(back, x, atol=1e-4)
+        np.testing.assert_allclose(back_again, x, atol=1e-4)
+        np.testing.assert_allclose(log_det_back, -log_det, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_agrees_with_float64(name):
+    bijector, variables = build(name)
+    x = normal((5, DIM), 4)
+    y, log_det = bijector.apply(variables, x)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(
+            lambda leaf: jnp.asarray(
+                leaf, jnp.float64 if leaf.dtype == jnp.float32 else leaf.dtype
+            ),
+            variables,
+        )
+        y_wide, log_det_wide = bijector.apply(wide, jnp.asarray(x, jnp.float64))
+        assert y_wide.dtype == jnp.float64
+        back = bijector.apply(wide, y_wide, method="inverse")
+        np.testing.assert_allclose(back, x, atol=1e-12)
+    np.testing.assert_allclose(y, y_wide, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(log_det, log_det_wide, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_of_one_is_a_row_of_the_batch(name):
+    bijector, variables = build(name)
+    x = normal((5, DIM), 5)
+    y, log_det = bijector.apply(variables, x)
+    y_one, log_det_one = bijector.apply(variables, x[:1])
+    np.testing.assert_allclose(y_one, y[:1], atol=1e-6)
+    np.testing.assert_allclose(log_det_one, log_det[:1], atol=1e-6)
+    y_none, _ = bijector.apply(variables, x[0])
+    np.testing.assert_allclose(y_none, y[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initialising_on_one_vector_stays_finite_and_invertible(name):
+    bijector = BIJECTORS[name](DIM, HIDDEN)
+    x = normal((1, DIM), 6)
+    variables = bijector.init(jax.random.key(0), x)
+    y, log_det = bijector.apply(variables, x)
+    assert np.isfinite(y).all() and np.isfinite(log_det).all()
+    np.testing.assert_allclose(
+        bijector.apply(variables, y, method="inverse"), x, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_variables_compute_the_same(name, tmp_path):
+    bijector, variables = build(name)
+    x = normal((5, DIM), 7)
+    save_tree(tmp_path / "weights.safetensors", variables)
+    loaded = {"params": {}, **load_tree(tmp_path / "weights.safetensors")}
+    chex.assert_trees_all_equal(bijector.apply(variables, x), bijector.apply(loaded, x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leading_axes_are_batch_axes(name):
+    bijector, variables = build(name)
+    x = normal((2, 3, 4, DIM), 8)
+    y, log_det = bijector.apply(variables, x)
+    flat_y, flat_log_det = bijector.apply(variables, x.reshape(-1, DIM))
+    np.testing.assert_allclose(y.reshape(-1, DIM), flat_y, atol=1e-6)
+    np.testing.assert_allclose(log_det.reshape(-1), flat_log_det, atol=1e-6)
+
+
+def test_act_norm_whitens_with_bessels_correction():
+    x = np.asarray(3.0 * normal((40, DIM)) + 2.0)
+    variables = ActNorm().init(jax.random.key(0), x)
+    y, _ = ActNorm().apply(variables, x)
+    expected = (x - x.mean(0)) / (x.std(0, ddof=1) + 1e-6)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_act_norm_initialises_once():
+    variables = ActNorm().init(jax.random.key(0), normal((40, DIM)))
+    other = 5.0 * normal((40, DIM), 1) + 3.0
+    _, changed = ActNorm().apply(variables, other, mutable=["params", "constants"])
+    chex.assert_trees_all_equal(changed["params"], variables["params"])
+    y, _ = ActNorm().apply(variables, other)
+    assert np.asarray(y).std() > 3.0
+
+
+@pytest.mark.parametrize("update", [-1e9, 1e9, -200.0])
+def test_no_update_makes_act_norm_singular(update):
+    x = normal((40, DIM))
+    variables = ActNorm().init(jax.random.key(0), x)
+    params = {**variables["params"]}
+    params["log_scale"] = params["log_scale"] + update
+    y, log_det = ActNorm().apply({"params": params}, x)
+    back = ActNorm().apply({"params": params}, y, method="inverse")
+    assert np.isfinite(log_det).all() and (np.asarray(y) != 0).any()
+    np.testing.assert_allclose(back, x, atol=1e-4)
+
+
+def test_a_dead_channel_survives_initialisation():
+    x = np.array(normal((40, DIM)))
+    x[:, 2] = 7.0
+    variables = ActNorm().init(jax.random.key(0), x)
+    y, log_det = ActNorm().apply(variables, x)
+    assert np.isfinite(y).all() and np.isfinite(log_det).all()
+
+
+def test_a_coupling_scales_by_at_most_e():
+    coupling = AffineCoupling(HIDDEN)
+    variables = coupling.init(jax.random.key(0), normal((4, DIM)))
+    _, log_det = coupling.apply(perturbed(variables, 30.0), normal((50, DIM), 1))
+    assert np.abs(log_det).max() <= DIM / 2 + 1e-5
+    assert np.abs(log_det).max() > DIM / 4
+
+
+def test_a_flow_whitens_every_block_at_init():
+    flow = InterpretationFlow(DIM, 3, HIDDEN, 1)
+    z = np.asarray(4.0 * normal((500, DIM)) - 1.0)
+    variables = flow.init(jax.random.key(0), z)
+    x = jnp.asarray(z)
+    for index in range(3):
+        normed, _ = ActNorm().apply(
+            {"params": variables["params"][f"blocks_{index}"]["act_norm"]}, x
+        )
+        np.testing.assert_allclose(normed.std(0, ddof=1), 1.0, atol=1e-3)
+        x = flow.apply(variables, x, method=lambda f, v, i=index: f.blocks[i](v)[0])
+
+
+def test_permutations_are_constants_not_parameters():
+    flow = InterpretationFlow(DIM, 2, HIDDEN, 1)
+    variables = flow.init(jax.random.key(0), normal((8, DIM)))
+    assert set(variables) == {"params", "constants"}
+    leaves = jax.tree.leaves(variables["constants"])
+    assert len(leaves) == 2
+    for permutation in leaves:
+        np.testing.assert_array_equal(np.sort(permutation), np.arange(DIM))
+
+
+def test_the_flow_asks_for_the_highest_precision():
+    flow = InterpretationFlow(DIM, 1, HIDDEN, 1)
+    variables = flow.init(jax.random.key(0), normal((8, DIM)))
+    lowered = jax.jit(flow.apply).lower(variables, normal((8, DIM))).as_text()
+    products = [line for line in lowered.splitlines() if "dot_general" in line]
+    assert products and all("HIGHEST" in line for line in products)
+
+
+def test_the_published_flow_has_26_8_million_parameters():
+    flow = InterpretationFlow()
+    shapes = jax.eval_shape(flow.init, jax.random.key(0), jnp.zeros((4, 64)))
+    count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
+    assert round(count / 1e6, 1) == 26.8
+
+
+@pytest.mark.parametrize("dim", [5, 1])
+def test_odd_dimensions_are_refused(dim):
+    with pytest.raises(ValueError, match=f"even number.*N = {dim}"):
+        InterpretationFlow(dim).init(jax.random.key(0), jnp.zeros((4, dim)))
+    with pytest.raises(ValueError, match="even number"):
+        AffineCoupling(8).init(jax.random.key(0), jnp.zeros((4, dim)))
+
+
+def test_a_wrong_last_axis_is_refused():
+    flow = iin_jax.InterpretationFlow(DIM, 1, HIDDEN, 1)
+    with pytest.raises(ValueError, match=r"last axis of 6; got \(4, 8\)"):
+        flow.init(jax.random.key(0), jnp.zeros((4, 8)))

@@ -1,0 +1,156 @@
+"""Fitting on arrays and on a network: concepts are found, mistakes are named."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+
+import iin_jax
+from iin_jax.networks import from_functions
+from tests.conftest import normal
+
+LAYOUT = iin_jax.FactorLayout({"shape": 2, "residual": 2})
+SHARED = np.tile([True, False], (64, 1))
+SMALL = iin_jax.InterpretationFlow(4, 2, 16, 1)
+
+
+def mixed_pairs(count=4000, seed=0):
+    """Two shared numbers and two private ones, mixed by a rotation."""
+    rng = np.random.default_rng(seed)
+    concept = rng.standard_normal((count, 2))
+    private = rng.standard_normal((2, count, 2))
+    rotation = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    noise = 0.05 * rng.standard_normal((2, count, 2))
+    halves = [np.hstack([concept + noise[i], private[i]]) @ rotation for i in range(2)]
+    return *halves, concept
+
+
+def test_the_shared_factor_holds_what_pairs_share():
+    za, zb, concept = mixed_pairs()
+    shared = np.tile([True, False], (len(za), 1))
+    fitted = iin_jax.fit(
+        za, zb, shared, LAYOUT, 0.95, SMALL, steps=500, batch_size=128, progress=False
+    )
+    parts = fitted.to_factors(za)
+    reads = {
+        name: LinearRegression().fit(part, concept).score(part, concept)
+        for name, part in parts.items()
+    }
+    assert reads["shape"] > 0.9
+    assert reads["residual"] < 0.1
+
+
+def test_a_learned_similarity_approaches_the_true_correlation():
+    za, zb, _ = mixed_pairs()
+    shared = np.tile([True, False], (len(za), 1))
+    fitted = iin_jax.fit(
+        za, zb, shared, LAYOUT, None, SMALL, steps=300, batch_size=128, progress=False
+    )
+    assert len(fitted.sigma) == 2
+    assert fitted.sigma[0] > 0.95
+
+
+def test_fits_are_reproducible():
+    za, zb, _ = mixed_pairs(64)
+    one, two, other = [
+        iin_jax.fit(
+            za, zb, SHARED, LAYOUT, 0.9, SMALL, 10, 16, seed=seed, progress=False
+        ).log_prob(za)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(np.asarray(one) - np.asarray(other)).max() > 1e-3
+
+
+def test_interpret_finds_the_concepts_of_a_network():
+    """Images whose halves carry one concept each, an invertible linear network."""
+    rng = np.random.default_rng(0)
+    labels = {"left": rng.integers(0, 4, 600), "right": rng.integers(0, 4, 600)}
+    images = 0.05 * rng.standard_normal((600, 2, 2, 1)).astype(np.float32)
+    images[:, :, 0, 0] += 0.3 * (labels["left"][:, None] - 1.5) / 1.5
+    images[:, :, 1, 0] += 0.3 * (labels["right"][:, None] - 1.5) / 1.5
+    mixing = np.linalg.qr(rng.standard_normal((4, 4)))[0].astype(np.float32)
+    network = from_functions(
+        lambda w, x: x.reshape(len(x), -1) @ w,
+        lambda w, z: (z @ w.T).reshape(len(z), 2, 2, 1),
+        jnp.asarray(mixing),
+        image_shape=(2, 2, 1),
+    )
+    fitted = iin_jax.interpret(
+        network, images, labels, flow=SMALL, steps=300, batch_size=128, progress=False
+    )
+    assert fitted.layout.names == ("left", "right", "residual")
+    edited = np.asarray(fitted.swap(images[:300], images[300:], ["left"]))
+    moved = np.abs(edited - images[:300]).mean((0, 3))
+    target = images[300:, :, 0].mean(1) - edited[:, :, 0].mean(1)
+    assert np.abs(target).mean() < 0.15
+    assert moved[:, 1].mean() < 0.1 < moved[:, 0].mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"za": np.zeros((0, 4)), "zb": np.zeros((0, 4))}, "n >= 1; got shape"),
+        ({"zb": normal((63, 4))}, "of one length"),
+        ({"shared": SHARED[:5]}, "of one length"),
+        ({"shared": SHARED[:, :1]}, "one column per factor"),
+        ({"shared": SHARED.astype(float)}, "must be bool"),
+        ({"za": normal((64, 5)), "zb": normal((64, 5))}, "even number.*N = 5"),
+        ({"layout": iin_jax.FactorLayout({"a": 1, "residual": 2})}, "sum to 3"),
+        ({"sigma": 1.0}, r"similarity in \(0, 1\)"),
+        ({"sigma": 0.0}, r"similarity in \(0, 1\)"),
+        ({"za": normal((64, 4)).at[3, 1].set(jnp.nan)}, "za latents.*row 3"),
+        ({"batch_size": 7}, "does not divide"),
+    ],
+)
+def test_mistakes_are_one_clear_line(change, message):
+    arguments = {
+        "za": normal((64, 4)),
+        "zb": normal((64, 4), 1),
+        "shared": SHARED,
+        "layout": LAYOUT,
+        "flow": None,
+        "steps": 2,
+        "batch_size": 8,
+        "progress": False,
+    }
+    if "za" not in change or change["za"].shape[1] == 4:
+        arguments["flow"] = SMALL
+    with pytest.raises(ValueError, match=message) as error:
+        iin_jax.fit(**(arguments | change))
+    assert "\n" not in str(error.value)
+
+
+def test_interpret_refuses_bad_images_and_labels(autoencoder):
+    images = np.zeros((6, 8, 8, 3), np.float32)
+    labels = {"digit": np.arange(6) % 2, "color": np.array([0, 1, 2, 0, 1, 2])}
+    with pytest.raises(ValueError, match=r"got uint8.*127.5"):
+        iin_jax.interpret(autoencoder, images.astype(np.uint8), labels)
+    with pytest.raises(ValueError, match="5 labels for 6 images"):
+        iin_jax.interpret(autoencoder, images, {"digit": np.arange(5)})
+    with pytest.raises(ValueError, match="can form no pair"):
+        iin_jax.interpret(autoencoder, images, {"digit": np.arange(6)})
+
+
+def test_constant_components_are_warned_of():
+    za, zb = np.array(normal((64, 4))), np.array(normal((64, 4), 1))
+    za[:, 2] = zb[:, 2] = 1.0
+    with pytest.warns(UserWarning, match="1 of 4 latent components never vary"):
+        iin_jax.fit(za, zb, SHARED, LAYOUT, 0.9, SMALL, 2, 8, progress=False)
+
+
+def test_latents_of_other_frameworks_are_arrays_too():
+    class Tensor:
+        """What PyTorch tensors offer NumPy."""
+
+        def __init__(self, values):
+            self.values = values
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.values, dtype)
+
+    za, zb, _ = mixed_pairs(64)
+    fitted = iin_jax.fit(
+        Tensor(za), Tensor(zb), SHARED, LAYOUT, 0.9, SMALL, 2, 8, progress=False
+    )
+    assert np.isfinite(fitted.log_prob(za)).all()
