@@ -25,6 +25,7 @@ setup(
             "nbmake>=1.5",
             "pyright[nodejs]>=1.1.390",
             "pytest>=8.0",
+            "pytest-xdist>=3.5",
             "ruff>=0.9",
         ],
     },

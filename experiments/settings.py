@@ -204,8 +204,8 @@ def smoke(experiment: Experiment) -> Experiment:
         concept=shrink(experiment.concept, score_pairs=500),
         flow=shrink(
             experiment.flow,
-            num_blocks=min(experiment.flow.num_blocks, 2),
-            hidden_dim=min(experiment.flow.hidden_dim, 32),
+            num_blocks=1,
+            hidden_dim=min(experiment.flow.hidden_dim, 16),
         ),
         train=shrink(
             train, steps=min(train.steps, 20), batch_size=16, checkpoint_every=10

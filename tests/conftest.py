@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def perturbed(variables, scale: float = 0.3, seed: int = 0):
-    """Adds noise to every parameter: a fresh layer is near identity, hiding mistakes."""
+    """Adds noise to every parameter: fresh layers are near identity."""
     leaves, structure = jax.tree.flatten(variables["params"])
     rng = np.random.default_rng(seed)
     noisy = [

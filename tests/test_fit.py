@@ -43,8 +43,9 @@ def test_the_shared_factor_holds_what_pairs_share():
 def test_a_learned_similarity_approaches_the_true_correlation():
     za, zb, _ = mixed_pairs()
     shared = np.tile([True, False], (len(za), 1))
+    settings = {"steps": 300, "batch_size": 128, "rate_per_example": 3e-5}
     fitted = iin_jax.fit(
-        za, zb, shared, LAYOUT, None, SMALL, steps=300, batch_size=128, progress=False
+        za, zb, shared, LAYOUT, None, SMALL, **settings, progress=False
     )
     assert len(fitted.sigma) == 2
     assert fitted.sigma[0] > 0.95

@@ -164,7 +164,7 @@ def test_functions_make_a_network(images):
     np.testing.assert_allclose(network.encode(images), expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="cannot be saved"):
         network.settings()
-    with pytest.raises(ValueError, match="expected z .* and images"):
+    with pytest.raises(ValueError, match=r"expected z .* and images"):
         from_functions(
             lambda w, x: x.reshape(len(x), -1) @ w,
             lambda w, z: z,

@@ -1,0 +1,289 @@
+"""The command line: a whole run in smoke size, and every bad input."""
+
+import dataclasses
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import iin_jax
+from experiments import configs
+from experiments.run import main, parse
+from experiments.run_folder import Run
+from experiments.settings import Experiment, smoke
+from iin_jax.data import palette
+from tests.conftest import ROOT
+
+STAGES = ["network", "latents", "sizes", "flow", "evaluate", "report"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "experiments.run", *map(str, arguments)]
+
+
+def environment():
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A whole run of ``digits --smoke``, as a user starts it."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    done = subprocess.run(
+        command("digits", "--smoke", "--workdir", folder),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def test_a_run_says_device_stages_and_report(finished):
+    folder, done = finished
+    assert done.stdout.startswith("device: 1 x cpu")
+    for number, stage in enumerate(STAGES, start=1):
+        assert f"[{number}/6] {stage}" in done.stdout
+    assert done.stdout.rstrip().endswith(f"Report: {folder / 'report.html'}")
+    assert "it/s" in done.stderr or "s/it" in done.stderr  # bars with time left
+
+
+def test_a_run_leaves_the_promised_files(finished):
+    folder, _ = finished
+    for name in (
+        "config.json",
+        "network/network.safetensors",
+        "interpreter/interpreter.json",
+        "metrics.jsonl",
+        "scorecard.json",
+        "report.html",
+        "figures/swap_digit.png",
+    ):
+        assert (folder / name).is_file(), name
+    assert list((folder / "events").rglob("*tfevents*"))
+    assert not list(folder.rglob("*.unfinished"))
+
+
+def test_the_scorecard_says_all_it_should(finished):
+    folder, _ = finished
+    card = json.loads((folder / "scorecard.json").read_text())
+    assert sum(card["sizes"].values()) == 32
+    assert list(card["sizes"]) == ["digit", "color", "residual"]
+    assert card["estimator"] == "pooled" and set(card["scores"]) == {"digit", "color"}
+    certificate = card["certificate"]
+    assert certificate["round_trip_max_abs"] < 1e-4
+    assert certificate["log_det_max_abs"] < 1e-3
+    assert certificate["decode_max_abs"] < 1e-4
+    assert card["swap_pairs"] == 100
+    for concept, other in (("digit", "color"), ("color", "digit")):
+        swap = card["swap"][concept]
+        assert np.isfinite([swap["transferred"], swap["others_kept"][other]]).all()
+    assert set(card["floor"]) == set(card["floor_inputs"]) == {"digit", "color"}
+    assert set(card["leakage"]) == {"digit", "color", "residual", "z", "pca"}
+    assert {"figure", "chance", "measure"} == set(card["leakage"]["z"]["digit"])
+    bits = card["nll_bits_per_dim"]
+    assert {"train", "test", "gaussian_train", "gaussian_test"} <= set(bits)
+    assert set(card["seconds"]) == {*STAGES[:-1]}
+    assert {"versions", "seed", "device", "test_indices"} <= set(card)
+
+
+def test_test_images_and_colours_train_nothing(finished):
+    folder, _ = finished
+    card = json.loads((folder / "scorecard.json").read_text())
+    settings = smoke(configs.find("digits").EXPERIMENT)
+    run = Run("digits", settings, folder, "")
+    test = set(card["test_indices"])
+    assert not test & set(run.train_set.item.tolist())
+    assert not test & set(run.validation_set.item.tolist())
+    assert test == set(run.test_set.item.tolist())
+    for purpose in ("test", "swap a", "swap b"):
+        fresh = run.colors(purpose, 200)
+        distance = np.abs(fresh[:, None] - run.train_colors[None]).max(-1)
+        assert distance.min() > 0
+    assert len(palette(4096)) == 4096
+
+
+def test_a_finished_run_loads_as_an_interpreter(finished):
+    folder, _ = finished
+    interpreter = iin_jax.load(folder)
+    images = np.full((2, 16, 16, 3), -1.0, np.float32)
+    assert interpreter.swap(images, images, ["digit"]).shape == (2, 16, 16, 3)
+
+
+def test_a_second_start_does_nothing_again_and_is_quick(finished):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    start = time.monotonic()
+    again = subprocess.run(
+        command("digits", "--smoke", "--workdir", folder),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert again.returncode == 0 and time.monotonic() - start < 15
+    assert "nothing to do" in again.stdout and "report.html" in again.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+
+
+def test_other_settings_are_refused_by_name(finished, capsys):
+    folder, _ = finished
+    flags = ["--train.steps", "33", "--data.palette", "50"]
+    code = main(["digits", "--smoke", "--workdir", str(folder), *flags])
+    error = capsys.readouterr().err
+    assert code == 2 and error.count("\n") == 1
+    assert "train.steps: 20 there, 33 now" in error
+    assert "data.palette: 64 there, 50 now" in error and "nothing was resumed" in error
+
+
+def test_a_workdir_in_use_is_refused(tmp_path, capsys):
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["digits", "--workdir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "in use by another run" in error and error.count("\n") == 1
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["digits", "--workdir", str(tmp_path / "file" / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digit", "--workdir", "x"], "no experiment 'digit'; did you mean 'digits'"),
+        (
+            ["digits", "--workdir", "x", "--train.step", "3"],
+            "did you mean --train.steps",
+        ),
+        (["digits", "--workdir", "x", "--wrokdir", "3"], "did you mean --workdir"),
+        (["digits", "--workdir", "x", "--concept.sizzes=3"], "mean --concept.sizes"),
+    ],
+)
+def test_misspelt_names_offer_the_nearest(arguments, message, capsys, tmp_path):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_wrong_value_is_an_error_without_traceback(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["digits", "--workdir", "x", "--train.steps", "many"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert "train.steps" in error and "Traceback" not in error
+
+
+def test_without_arguments_the_experiments_are_listed(capsys):
+    assert main([]) == 0
+    assert "digits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--concept.sizes", "20", "20"], "which sum to 40"),
+        (["--flow.sigma", "1.5"], r"similarity in \(0, 1\)"),
+        (["--train.batch-size", "15"], "does not divide"),
+    ],
+)
+def test_impossible_settings_stop_with_one_line(finished, tmp_path, flags, message):
+    """Reuses the finished network, so only the later stages run."""
+    folder, _ = finished
+    done = subprocess.run(
+        [
+            *command("digits", "--smoke", "--workdir", tmp_path / "run"),
+            *("--network.from", folder, "--train.accumulate", "2", *flags),
+        ],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error:")]
+    assert re.search(message, line)
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_saves_and_prints_the_line_that_resumes(tmp_path):
+    arguments = (
+        "digits",
+        "--workdir",
+        tmp_path,
+        "--smoke",
+        "--network.steps",
+        "100000",
+    )
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    saved = tmp_path / "network" / "checkpoints"
+    deadline = time.monotonic() + 90
+    while not any(path.name.isdigit() for path in saved.glob("*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    step = int(output.split("stopped at step ")[1].split()[0])
+    assert (saved / str(step)).is_dir()
+    line = output.splitlines()[-1].strip()
+    expected = " ".join(map(str, arguments))
+    assert line == f"python -m experiments.run {expected}"
+    stages = json.loads((tmp_path / "stages.json").read_text())
+    assert stages["network"]["complete"] is False
+
+
+def test_help_explains_every_field(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(configs.find("digits"), "digits", ["--help"])
+    assert stopped.value.code == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for section in dataclasses.fields(Experiment):
+        kind = type(getattr(Experiment(), section.name))
+        if not dataclasses.is_dataclass(kind):
+            continue
+        meanings = kind.__doc__.split("Attributes:")[1]
+        for field in dataclasses.fields(kind):
+            flag = {"from_run": "from"}.get(field.name, field.name).replace("_", "-")
+            assert f"--{section.name}.{flag}" in text
+            meaning = meanings.split(f"{field.name}: ")[1].split("\n      ")[0]
+            first = " ".join(meaning.split()[:4])
+            assert first in text, first
+
+
+@pytest.mark.parametrize("name", configs.names())
+def test_every_config_has_a_docstring_and_budgets(name):
+    config = configs.find(name)
+    assert config.__doc__ and isinstance(config.EXPERIMENT, Experiment)
+    assert isinstance(config.BUDGETS["cpu"], Experiment)
+
+
+@pytest.mark.slow
+def test_a_classifier_runs_through_all_stages(tmp_path):
+    flags = ["--smoke", "--network.kind", "classifier", "--concept.recolored"]
+    code = main(["digits", "--workdir", str(tmp_path), *flags, "--latents.colors", "2"])
+    assert code == 0
+    card = json.loads((tmp_path / "scorecard.json").read_text())
+    assert 0.0 <= card["certificate"]["prediction_agreement"] <= 1.0
+    assert card["swap"]["color"]["transferred"] is None

@@ -1,0 +1,97 @@
+"""The report: pictures show the edits, the page needs nothing but itself."""
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from iin_jax.report import RunRecord, figures, write
+
+
+def mosaic_of(figure):
+    return np.asarray(figure.axes[0].get_images()[0].get_array())
+
+
+def test_the_swap_grid_shows_the_swaps(interpreter, images):
+    rows, columns = images[:3], images[3:5]
+    shown = mosaic_of(figures.swap_grid(interpreter, rows, columns, "color"))
+    gap = 1
+    top, left = 8 + gap, 8 + gap
+    for i in range(3):
+        for j in range(2):
+            cell = shown[top + 8 * i : top + 8 * i + 8, left + 8 * j : left + 8 * j + 8]
+            swapped = interpreter.swap(columns[j : j + 1], rows[i : i + 1], ["color"])[
+                0
+            ]
+            expected = (np.asarray(swapped) + 1) / 2
+            np.testing.assert_allclose(cell, expected, atol=1e-4)
+    np.testing.assert_allclose(shown[:8, left : left + 8], (columns[0] + 1) / 2)
+    np.testing.assert_allclose(shown[top : top + 8, :8], (rows[0] + 1) / 2)
+    assert (shown[:8, :8] == 1.0).all()
+
+
+def test_loss_curves_draw_what_was_logged():
+    lines = [
+        {"step": 10, "loss": 3.0},
+        {"step": 20, "loss": 2.0, "validation_loss": 2.5},
+        {"step": 30, "loss": 1.0, "validation_loss": 2.2},
+    ]
+    axis = figures.loss_curves(lines, "flow").axes[0]
+    curves = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+    assert curves == {
+        "loss": [[10, 3.0], [20, 2.0], [30, 1.0]],
+        "validation_loss": [[20, 2.5], [30, 2.2]],
+    }
+
+
+def test_the_page_holds_every_picture_and_no_address(interpreter, images, tmp_path):
+    labels = {
+        "digit": np.arange(8) % 3,
+        "color": np.random.default_rng(0).uniform(size=(8, 3)),
+        "angle": np.linspace(0.0, 1.0, 8),
+    }
+    record = RunRecord(
+        "A <title>",
+        "python -m experiments.run digits",
+        curves={"flow": [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]},
+    )
+    path = write(
+        interpreter,
+        images,
+        labels,
+        tmp_path / "report.html",
+        record=record,
+        figures_folder=tmp_path / "figures",
+    )
+    page = path.read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    assert "http" not in page
+    assert "A &lt;title&gt;" in page and "python -m experiments.run digits" in page
+    embedded = [
+        base64.b64decode(data) for data in re.findall(r"base64,([A-Za-z0-9+/=]+)", page)
+    ]
+    names = {file.stem for file in (tmp_path / "figures").glob("*.png")}
+    assert len(embedded) == len(names)
+    for concept in ("digit", "color", "residual"):
+        assert {
+            f"{kind}_{concept}" for kind in ("swap", "interpolate", "sample")
+        } <= names
+    assert {"maps", "sizes", "loss_flow"} <= names
+    for png in embedded:
+        picture = matplotlib.image.imread(io.BytesIO(png))
+        assert min(picture.shape[:2]) > 50 and picture[..., :3].std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "message"),
+    [(1, {}, "at least two images"), (8, {"digit": np.arange(5)}, "5 labels for 8")],
+)
+def test_mistakes_are_one_clear_line(
+    interpreter, images, tmp_path, count, labels, message
+):
+    with pytest.raises(ValueError, match=message):
+        write(interpreter, images[:count], labels, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()

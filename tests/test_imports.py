@@ -1,0 +1,97 @@
+"""Imports point down only; torch is named in no other file than it may be."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import iin_jax
+from tests.conftest import ROOT
+
+# every part may import parts of lower rank, and its own
+RANKS = {
+    "types": 0,
+    "factors": 1,
+    "losses": 2,
+    "flows": 2,
+    "weights": 2,
+    "networks": 3,
+    "concepts": 4,
+    "data": 4,
+    "training": 5,
+    "interpreter": 6,
+    "fit": 7,
+    "convert": 7,
+    "analysis": 8,
+    "report": 9,
+    "experiments": 10,
+}
+TORCH_FILES = {"iin_jax/weights/torch_files.py", "iin_jax/networks/adapters.py"}
+SOURCES = [
+    *sorted((ROOT / "iin_jax").rglob("*.py")),
+    *(ROOT / "experiments").rglob("*.py"),
+]
+
+
+def part_of(module: str) -> str | None:
+    first, *rest = module.split(".")
+    if first == "experiments":
+        return "experiments"
+    return rest[0] if first == "iin_jax" and rest else None
+
+
+def imported(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    own = part_of(name)
+    if name == "iin_jax.__init__":
+        return
+    for module in imported(path):
+        other = part_of(module)
+        if other not in RANKS or own == other:
+            continue
+        assert RANKS[other] < RANKS[own], f"{name} imports {module}"
+    if own == "losses":
+        assert not any(part_of(module) == "flows" for module in imported(path))
+    if own == "flows":
+        assert not any(part_of(module) == "factors" for module in imported(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_torch_and_no_tensorflow_at_run_time(path):
+    if str(path.relative_to(ROOT)) in TORCH_FILES:
+        return
+    roots = {module.split(".")[0] for module in imported(path)}
+    assert not roots & {"torch", "tensorflow"}
+
+
+def test_every_part_has_a_rank():
+    parts = {path.stem for path in (ROOT / "iin_jax").glob("*.py")} - {"__init__"}
+    parts |= {path.parent.name for path in (ROOT / "iin_jax").glob("*/__init__.py")}
+    assert parts <= set(RANKS)
+
+
+def test_public_names_exist_and_importing_needs_no_torch():
+    for name in iin_jax.__all__:
+        assert getattr(iin_jax, name) is not None
+    code = "import sys, iin_jax; print({'torch', 'tensorflow'} & set(sys.modules))"
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.strip() == "set()"
