@@ -18,7 +18,7 @@ import tyro
 
 from experiments import configs
 from experiments.run_folder import Run, check_settings, locked
-from experiments.settings import Experiment, smoke
+from experiments.settings import Experiment, check, smoke
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -64,6 +64,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     name, *flags = arguments
     options = parse(configs.find(name), name, flags)
+    check(options.experiment)
     command = shlex.join(["python", "-m", "experiments.run", *arguments])
     run = Run(name, options.experiment, Path(options.workdir), command)
     with locked(run.folder):
@@ -110,6 +111,7 @@ def _all_stages(run: Run) -> int:
     from iin_jax.training.loop import StoppedError
 
     devices = jax.devices()
+    check(run.experiment, len(devices))
     print(f"device: {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
     signal.signal(signal.SIGTERM, _stop)
     for number, (name, stage) in enumerate(STAGES.items(), start=1):

@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from iin_jax.data import Affine
+from iin_jax.flows.base import check_even
+from iin_jax.losses import check_sigma
 from iin_jax.training.optim import PUBLISHED_RATE_PER_EXAMPLE, Schedule
+from iin_jax.training.parallel import check_batch
+
+CONCEPTS = ("digit", "color")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +217,28 @@ def smoke(experiment: Experiment) -> Experiment:
         ),
         evaluate=Evaluate(pairs=100, latents=50, colors=1),
     )
+
+
+def check(experiment: Experiment, devices: int = 1) -> None:
+    """Raises ValueError for settings that could only fail later, after minutes."""
+    network, concept, train = experiment.network, experiment.concept, experiment.train
+    check_even(network.latent_dim)
+    if experiment.flow.sigma is not None:
+        check_sigma(experiment.flow.sigma)
+    sizes = concept.sizes
+    if sizes and (len(sizes) != len(CONCEPTS) or sum(sizes) > network.latent_dim):
+        raise ValueError(
+            f"concept.sizes gives {list(CONCEPTS)} their share of {network.latent_dim} "
+            f"dimensions; got {list(sizes)}, which sum to {sum(sizes)}"
+        )
+    if min(experiment.latents.colors, experiment.latents.variants) < 1:
+        raise ValueError("latents.colors and latents.variants must be at least 1")
+    if concept.recolored and experiment.latents.colors < 2:
+        raise ValueError("concept.recolored needs latents.colors >= 2")
+    for name, part in (("network", network), ("train", train)):
+        if part.steps < 1:
+            raise ValueError(f"{name}.steps must be at least 1; got {part.steps}")
+        check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
 
 
 def differences(first: Any, second: Any, prefix: str = "") -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 import iin_jax
 from experiments.run_folder import Run
+from experiments.settings import CONCEPTS
 from iin_jax.analysis import (
     ColorJudge,
     LogitsJudge,
@@ -60,7 +61,6 @@ from iin_jax.training.state import TrainState
 
 INIT_IMAGES = 1024  # that whiten the network's ActNorms
 LOG_SCALE_RATE = 30.0  # factor on the learning rate of the autoencoder's scale
-CONCEPTS = ("digit", "color")
 
 
 def network_stage(run: Run) -> None:
@@ -104,7 +104,8 @@ def sizes_stage(run: Run) -> None:
     dim = cache.mean.shape[1]
     layout = factor_sizes(scores, dim)
     if concept.sizes:
-        layout = _given_layout(concept.sizes, dim)
+        given = dict(zip(CONCEPTS, concept.sizes, strict=True))
+        layout = FactorLayout({**given, RESIDUAL: dim - sum(concept.sizes)})
     run.write_json(
         "sizes.json",
         {
@@ -329,16 +330,6 @@ def _pair_data(run: Run, split: str, images: ColoredSet) -> CachedLatents:
     return CachedLatents(jnp.asarray(cache.mean), jnp.asarray(cache.log_var), table)
 
 
-def _given_layout(sizes: tuple[int, ...], dim: int) -> FactorLayout:
-    if len(sizes) != len(CONCEPTS) or sum(sizes) > dim:
-        raise ValueError(
-            f"concept.sizes gives {list(CONCEPTS)} their share of {dim} dimensions; "
-            f"got {list(sizes)}, which sum to {sum(sizes)}"
-        )
-    given = dict(zip(CONCEPTS, sizes, strict=True))
-    return FactorLayout({**given, RESIDUAL: dim - sum(sizes)})
-
-
 def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
     """Swaps on pairs of test images of different digits, in fresh colours."""
     count, seed = run.experiment.evaluate.pairs, run.experiment.seed
@@ -362,9 +353,14 @@ def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
         judges = {"digit": shape, "color": ColorJudge()}
     else:
         judges = {"digit": LogitsJudge()}
-    values = [_attributes(run, side) for side in sides]
+    a, b = sides
     return evaluate_swaps(
-        interpreter, sides[0].images(), sides[1].images(), *values, judges
+        interpreter,
+        a.images(),
+        b.images(),
+        _attributes(run, a),
+        _attributes(run, b),
+        judges,
     )
 
 

@@ -126,11 +126,11 @@ def fit_flow(
         progress=progress,
     )
     variables = {"params": state.params["flow"], "constants": state.constants}
-    sigma = np.asarray(similarity(state.params, training.sigma))
-    learned = tuple(float(value) for value in sigma.ravel())
-    return Interpreter(
-        flow, variables, layout, None, training.sigma if sigma.ndim == 0 else learned
-    )
+    sigma = training.sigma
+    if sigma is None:
+        learned = np.asarray(similarity(state.params, None))
+        sigma = tuple(float(value) for value in learned.ravel())
+    return Interpreter(flow, variables, layout, None, sigma)
 
 
 def fit(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 
 FORMAT = 1
-DECODE_BATCH = 256
+BATCH = 256  # images per call of the network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,19 +59,15 @@ class Interpreter:
 
     def encode(self, images: Images) -> Array:
         """images -> z, in the network's own shape; a posterior's mean."""
-        return self._network().encode(images)
+        network = self._network()
+        network.check_images(images)
+        return _in_batches(network.encode, images)
 
     def decode(self, z: Array) -> Array:
         """z -> what the network makes of it: images in [-1, 1], or logits."""
         network = self._network()
         z = jnp.asarray(z)
-        lead = z.shape[0]
-        flat = z.reshape(lead, *network.latent_shape)
-        outputs = [
-            network.decode(flat[start : start + DECODE_BATCH])
-            for start in range(0, lead, DECODE_BATCH)
-        ]
-        return jnp.concatenate(outputs)
+        return _in_batches(network.decode, z.reshape(len(z), *network.latent_shape))
 
     def translate(self, z: Array) -> Latents:
         """T: z -> z_tilde (B, N)."""
@@ -241,6 +237,11 @@ def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:
             f"the network's latents have shape {network.latent_shape}, the flow acts "
             f"on {dim} numbers"
         )
+
+
+def _in_batches(function: Callable[[Array], Array], values: Array) -> Array:
+    starts = range(0, max(len(values), 1), BATCH)
+    return jnp.concatenate([function(values[i : i + BATCH]) for i in starts])
 
 
 @functools.partial(jax.jit, static_argnums=0)

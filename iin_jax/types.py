@@ -7,9 +7,11 @@ H W C image height, width and channels. ``...`` stands for any leading batch axe
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+Array = jax.Array | np.ndarray
 Vectors = Float[Array, "... N"]  # anything that a bijector acts on, last axis N
 LogDet = Float[Array, "..."]  # one natural logarithm per vector
 PerExample = Float[Array, "B"]  # one value per example, as losses return it
@@ -18,5 +20,4 @@ Images = Float[Array, "B H W C"]  # in [-1, 1] unless a docstring says otherwise
 Shared = Bool[Array, "B K+1"]  # which factors the two halves of a pair share
 Indices = Int[Array, "B"]
 Tree = Mapping[str, Any]  # nested dictionaries of arrays: params, constants, variables
-Key = Array  # a JAX pseudo-random number generator key
-NumpyArray = np.ndarray
+Key = jax.Array  # of JAX's pseudo-random number generator

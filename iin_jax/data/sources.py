@@ -42,8 +42,8 @@ def embedded_digits(image_size: int) -> Dataset:
 
     if image_size < 8:
         raise ValueError(f"the embedded digits are 8x8; image_size is {image_size}")
-    bunch = load_digits()
-    grey = np.round(bunch.images * (255.0 / 16.0)).astype(np.uint8)
+    counts, digits = load_digits(return_X_y=True)
+    grey = np.round(counts.reshape(-1, 8, 8) * (255.0 / 16.0)).astype(np.uint8)
     size = (image_size, image_size)
     resized = [
         np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
@@ -52,7 +52,7 @@ def embedded_digits(image_size: int) -> Dataset:
     return Dataset(
         "digits",
         np.stack(resized)[..., None],
-        {"digit": bunch.target.astype(np.int32)},
+        {"digit": digits.astype(np.int32)},
         "Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI, 1998",
     )
 

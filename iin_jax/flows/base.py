@@ -1,10 +1,11 @@
 """What every bijector promises."""
 
 import abc
+from typing import Any
 
 import flax.linen as nn
 
-from iin_jax.types import LogDet, Vectors
+from iin_jax.types import LogDet, Tree, Vectors
 
 
 class Bijector(nn.Module):
@@ -35,6 +36,11 @@ class Bijector(nn.Module):
 
     def inverse(self, y: Vectors) -> Vectors:
         return self.inverse_and_log_det(y)[0]
+
+
+def apply(module: nn.Module, variables: Tree, *arguments: Any, **settings: Any) -> Any:
+    """``module.apply`` with nothing mutable, so it returns what the method does."""
+    return module.apply(dict(variables), *arguments, **settings)
 
 
 def check_even(dim: int) -> None:

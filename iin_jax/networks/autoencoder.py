@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax.linen.initializers import normal, zeros_init
 
 from iin_jax.flows import ActNorm
+from iin_jax.flows.base import apply
 from iin_jax.networks.base import Network
 from iin_jax.types import Array, Images, Latents, Tree
 
@@ -146,10 +147,10 @@ class AutoencoderNetwork(Network):
         return self.posterior_pure(variables, images)[0]
 
     def decode_pure(self, variables: Tree, z: Latents) -> Images:
-        return self.module.apply(variables, z, method="decode")
+        return apply(self.module, variables, z, method="decode")
 
     def posterior_pure(self, variables: Tree, images: Images):
-        return self.module.apply(variables, images, method="posterior")
+        return apply(self.module, variables, images, method="posterior")
 
     def settings(self) -> dict[str, Any]:
         return module_fields(self.module)

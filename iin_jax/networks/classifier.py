@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 from flax.linen.initializers import normal
 
+from iin_jax.flows.base import apply
 from iin_jax.networks.autoencoder import Encoder, module_fields
 from iin_jax.networks.base import Network
 from iin_jax.types import Array, Images, Latents, Tree
@@ -68,10 +69,10 @@ class ClassifierNetwork(Network):
         return (self.module.latent_dim,)
 
     def encode_pure(self, variables: Tree, images: Images) -> Latents:
-        return self.module.apply(variables, images, method="encode")
+        return apply(self.module, variables, images, method="encode")
 
     def decode_pure(self, variables: Tree, z: Latents) -> Array:
-        return self.module.apply(variables, z, method="decode")
+        return apply(self.module, variables, z, method="decode")
 
     def settings(self) -> dict[str, Any]:
         return module_fields(self.module)

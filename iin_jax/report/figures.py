@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from iin_jax.analysis import factor_maps, is_class
 from iin_jax.interpreter import Interpreter
-from iin_jax.types import Array, Images
+from iin_jax.types import Array, Images, Key
 
 CELL = 0.62  # inches of one picture's side
 BLANK = np.nan
@@ -52,7 +52,7 @@ def interpolations(
 
 
 def samples(
-    interpreter: Interpreter, images: Images, name: str, key: Array, count: int = 8
+    interpreter: Interpreter, images: Images, name: str, key: Key, count: int = 8
 ) -> Figure:
     """First column: images; the others: one factor drawn anew, the rest fixed."""
     drawn = np.asarray(interpreter.sample(images, [name], key, count=count))

@@ -3,12 +3,14 @@
 import functools
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
 
 from iin_jax.data.augment import Affine
 from iin_jax.data.palette import colorize
+from iin_jax.flows.base import apply
 from iin_jax.losses import AutoencoderOutputs, WeightedSum
 from iin_jax.networks.autoencoder import Autoencoder
 from iin_jax.training.parallel import Metrics, Step, mean_gradients
@@ -84,8 +86,10 @@ def autoencoder_metrics(
 ) -> tuple[Array, Metrics]:
     """Mean loss over a batch, and each term, the mean absolute error and gamma."""
     outputs = AutoencoderOutputs(
-        batch.images, *module.apply({"params": params}, batch.images, batch.noise)
+        batch.images, *apply(module, {"params": params}, batch.images, batch.noise)
     )
+    chex.assert_equal_shape([outputs.images, outputs.reconstructions])
+    chex.assert_equal_shape([outputs.mean, outputs.log_var, batch.noise])
     total = loss(outputs).mean()
     terms = {name: value.mean() for name, value in loss.terms(outputs).items()}
     error = jnp.abs(outputs.images - outputs.reconstructions).mean()

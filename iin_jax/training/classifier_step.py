@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from iin_jax.data.augment import Affine
+from iin_jax.flows.base import apply
 from iin_jax.networks.classifier import Classifier
 from iin_jax.training.autoencoder_step import ColoredGrey, draw_images
 from iin_jax.training.parallel import Metrics, Step, mean_gradients
@@ -46,7 +47,7 @@ def classifier_metrics(
     module: Classifier, params: Tree, batch: LabelledBatch
 ) -> tuple[Array, Metrics]:
     """Mean loss over a batch, and the share of right predictions."""
-    logits = module.apply({"params": params}, batch.images)
+    logits = apply(module, {"params": params}, batch.images)
     one_hot = jax.nn.one_hot(batch.classes, module.num_classes)
     loss = optax.sigmoid_binary_cross_entropy(logits, one_hot).mean()
     accuracy = (logits.argmax(-1) == batch.classes).mean(dtype=jnp.float32)

@@ -3,12 +3,14 @@
 import functools
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
 
 from iin_jax.concepts.labels import PairTable, draw_pairs
 from iin_jax.flows import InterpretationFlow
+from iin_jax.flows.base import apply
 from iin_jax.losses import PairOutputs, WeightedSum, bits_per_dim, unsupervised_term
 from iin_jax.training.parallel import Metrics, Step, mean_gradients
 from iin_jax.training.state import TrainState
@@ -97,10 +99,12 @@ def flow_metrics(
     batch: LatentPairs,
 ) -> tuple[Array, Metrics]:
     """Mean loss over a batch, each term, and z's own bits per dimension under T."""
+    chex.assert_equal_shape([batch.z_a, batch.z_b])
+    chex.assert_shape(batch.shared, (batch.z_a.shape[0], None))
     variables = {"params": params["flow"], "constants": constants}
     count = batch.z_a.shape[0]
     both = jnp.concatenate([batch.z_a, batch.z_b])
-    z_tilde, log_det = flow.apply(variables, both)
+    z_tilde, log_det = apply(flow, variables, both)
     outputs = PairOutputs(
         z_tilde[:count],
         z_tilde[count:],

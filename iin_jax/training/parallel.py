@@ -58,6 +58,17 @@ def mean_gradients(
     return global_mean(jax.tree.map(lambda x: x / count, total), axis_name)
 
 
+def check_batch(
+    batch_size: int, accumulate: int, devices: int, name: str = "batch"
+) -> None:
+    """Raises ValueError unless devices and micro-batches divide the batch."""
+    if batch_size < 1 or accumulate < 1 or batch_size % (accumulate * devices):
+        raise ValueError(
+            f"a {name} of {batch_size} does not divide into {accumulate} micro-batches "
+            f"on {devices} devices"
+        )
+
+
 class Runner:
     """Runs a step on devices.
 
@@ -73,7 +84,7 @@ class Runner:
       seed: of all randomness in the run.
       accumulate: micro-batches per step.
       mode: ``"jit"`` or ``"pmap"``.
-      devices: None: all that this process sees.
+      devices: JAX devices; None: all that this process sees.
       fused: many steps in one dispatch; None: except on CPUs, where XLA runs
         convolutions inside a loop on one core (measured: 113 ms a step against 21).
 
@@ -93,17 +104,13 @@ class Runner:
         seed: int,
         accumulate: int = 1,
         mode: str = "jit",
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Any] | None = None,
         fused: bool | None = None,
     ):
         self.devices = list(devices or jax.local_devices())
         if mode not in MODES:
             raise ValueError(f"parallel is one of {list(MODES)}; got {mode!r}")
-        if batch_size < 1 or batch_size % (accumulate * len(self.devices)):
-            raise ValueError(
-                f"a batch of {batch_size} does not divide into {accumulate} "
-                f"micro-batches on {len(self.devices)} devices"
-            )
+        check_batch(batch_size, accumulate, len(self.devices))
         self.step, self.draw, self.seed = step, draw, seed
         self.accumulate, self.batch_size, self.mode = accumulate, batch_size, mode
         on_cpu = self.devices[0].platform == "cpu"

@@ -1,5 +1,6 @@
 """What training changes, and the constants that travel with it."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -44,7 +45,9 @@ class TrainState:
         """The state after one step of the optimiser."""
         updates, opt_state = tx.update(gradients, self.opt_state, self.params)
         params = optax.apply_updates(self.params, updates)
-        return self.replace(step=self.step + 1, params=params, opt_state=opt_state)
+        return dataclasses.replace(
+            self, step=self.step + 1, params=params, opt_state=opt_state
+        )
 
 
 def as_leaves(state: TrainState) -> dict[str, Any]:

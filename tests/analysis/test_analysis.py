@@ -129,9 +129,8 @@ def test_probes_find_what_a_factor_holds_and_nothing_else():
 def test_maps_are_the_first_two_principal_components(interpreter):
     z = normal((50, 8), 3)
     maps = factor_maps(interpreter, z)
-    assert {name: points.shape for name, points in maps.items()} == {
-        name: (50, 2) for name in interpreter.layout.names
-    }
+    shapes = {name: points.shape for name, points in maps.items()}
+    assert shapes == dict.fromkeys(interpreter.layout.names, (50, 2))
     part = np.asarray(interpreter.to_factors(z)["residual"])
     variances = np.linalg.eigvalsh(np.cov(part.T))[::-1][:2]
     np.testing.assert_allclose(maps["residual"].var(0, ddof=1), variances, rtol=1e-4)

@@ -4,7 +4,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from experiments import configs
 from experiments.run import main, parse
 from experiments.run_folder import Run
 from experiments.settings import Experiment, smoke
+from experiments.stages import network_stage
 from iin_jax.data import palette
 from tests.conftest import ROOT
 
@@ -196,28 +196,31 @@ def test_without_arguments_the_experiments_are_listed(capsys):
     ("flags", "message"),
     [
         (["--concept.sizes", "20", "20"], "which sum to 40"),
-        (["--flow.sigma", "1.5"], r"similarity in \(0, 1\)"),
-        (["--train.batch-size", "15"], "does not divide"),
+        (["--concept.sizes", "20"], "concept.sizes gives"),
+        (["--flow.sigma", "1.5"], "similarity in (0, 1)"),
+        (["--network.latent-dim", "31"], "N = 31"),
+        (["--train.accumulate", "3"], "train.batch_size of 16 does not divide into 3"),
+        (["--network.steps", "0"], "network.steps must be at least 1"),
+        (["--concept.recolored"], "latents.colors >= 2"),
+        (["--latents.colors", "0"], "must be at least 1"),
+        (["--network.from", "nowhere"], "no network in nowhere"),
     ],
 )
-def test_impossible_settings_stop_with_one_line(finished, tmp_path, flags, message):
-    """Reuses the finished network, so only the later stages run."""
+def test_impossible_settings_are_refused_at_once(tmp_path, capsys, flags, message):
+    workdir = str(tmp_path / "run")
+    assert main(["digits", "--smoke", "--workdir", workdir, *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_finished_network_is_reused(finished, tmp_path):
     folder, _ = finished
-    done = subprocess.run(
-        [
-            *command("digits", "--smoke", "--workdir", tmp_path / "run"),
-            *("--network.from", folder, "--train.accumulate", "2", *flags),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    (line,) = [text for text in done.stderr.splitlines() if text.startswith("error:")]
-    assert re.search(message, line)
-    assert "Traceback" not in done.stderr
+    settings = smoke(configs.find("digits").EXPERIMENT)
+    network = dataclasses.replace(settings.network, from_run=str(folder))
+    run = Run("digits", dataclasses.replace(settings, network=network), tmp_path, "")
+    network_stage(run)
+    weights = "network/network.safetensors"
+    assert (tmp_path / weights).read_bytes() == (folder / weights).read_bytes()
 
 
 def test_sigterm_saves_and_prints_the_line_that_resumes(tmp_path):

@@ -1,0 +1,56 @@
+"""What the README prints runs as printed."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from experiments import configs
+from experiments.run import parse
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+RUNS = re.findall(r"python -m experiments\.run ([^\n`]+)", README)
+
+
+def test_the_two_commands_stand_in_the_readme():
+    lines = README.splitlines()
+    assert (
+        "pip install -e . && python -m experiments.run digits --workdir runs/digits"
+        in (lines)
+    )
+    assert "pip install -e '.[test]' && python -m pytest" in lines
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path):
+    """Each block alone, as a reader would paste it."""
+    finished = subprocess.run(
+        [sys.executable, "-c", PYTHON[number]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+
+
+def test_there_are_blocks_for_arrays_and_for_a_network():
+    assert len(PYTHON) == 2
+    assert any("iin_jax.fit(" in block for block in PYTHON)
+    assert any("iin_jax.interpret(" in block for block in PYTHON)
+
+
+@pytest.mark.parametrize("line", RUNS)
+def test_every_command_line_parses(line):
+    name, *flags = line.split()
+    assert parse(configs.find(name), name, flags).workdir
+
+
+def test_every_path_exists():
+    paths = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert paths
+    for path in paths:
+        assert (ROOT / path).exists(), path
