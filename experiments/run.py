@@ -101,8 +101,10 @@ def parse(config: ModuleType, name: str, flags: Sequence[str]) -> Options:
 
 def _all_stages(run: Run) -> int:
     report = run.folder / "report.html"
-    from_complete = [name for name, x in run.stages.items() if x["complete"]]
-    if "report" in from_complete and report.is_file():
+    complete = {name for name, stage in run.stages.items() if stage["complete"]}
+    if not report.is_file():
+        complete.discard("report")
+    if "report" in complete:
         print(f"complete: nothing to do. Report: {report}")
         return 0
     import jax
@@ -116,7 +118,7 @@ def _all_stages(run: Run) -> int:
     signal.signal(signal.SIGTERM, _stop)
     for number, (name, stage) in enumerate(STAGES.items(), start=1):
         label = f"[{number}/{len(STAGES)}] {name}"
-        if run.stages.get(name, {}).get("complete"):
+        if name in complete:
             print(f"{label}: complete")
             continue
         print(f"{label} ...", flush=True)

@@ -34,18 +34,12 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkSettings:
-    """The network that gets interpreted, and its training.
+class Training:
+    """A schedule; the published one.
 
     Attributes:
-      kind: autoencoder (z is the posterior's mean) or classifier (z before the head).
-      from_run: A finished run whose network is reused instead of training one.
-      latent_dim: Number N of latent dimensions.
-      num_down: Number of halvings of the image.
-      base: Channels after the first halving.
-      kl_weight: Weight of the KL term of the autoencoder's loss.
       steps: Training steps.
-      batch_size: Images per step, over all devices.
+      batch_size: Images or pairs per step, over all devices.
       rate_per_example: Peak learning rate over the batch size.
       warmup: Share of the steps over which the learning rate rises.
       decay_start: Share of the steps after which it falls to zero.
@@ -53,12 +47,6 @@ class NetworkSettings:
       checkpoint_every: Steps between checkpoints.
     """
 
-    kind: Literal["autoencoder", "classifier"] = "autoencoder"
-    from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    latent_dim: int = 64
-    num_down: int = 4
-    base: int = 64
-    kl_weight: float = 1.0
     steps: int = 120_000
     batch_size: int = 25
     rate_per_example: float = PUBLISHED_RATE_PER_EXAMPLE
@@ -69,7 +57,31 @@ class NetworkSettings:
 
     @property
     def schedule(self) -> Schedule:
-        return _schedule(self)
+        """The learning rate over the steps."""
+        return Schedule(
+            self.steps, self.rate_per_example, self.warmup, self.decay_start
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSettings(Training):
+    """The network that gets interpreted, and its training.
+
+    Attributes:
+      kind: autoencoder (z is the posterior's mean) or classifier (z before the head).
+      from_run: A finished run whose network is reused instead of training one.
+      latent_dim: Number N of latent dimensions.
+      num_down: Number of halvings of the image.
+      base: Channels after the first halving.
+      kl_weight: Weight of the KL term of the autoencoder's loss.
+    """
+
+    kind: Literal["autoencoder", "classifier"] = "autoencoder"
+    from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    latent_dim: int = 64
+    num_down: int = 4
+    base: int = 64
+    kl_weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,32 +135,14 @@ class FlowSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train:
+class Train(Training):
     """The flow's training.
 
     Attributes:
-      steps: Training steps.
-      batch_size: Pairs per step, over all devices.
-      rate_per_example: Peak learning rate over the batch size.
-      warmup: Share of the steps over which the learning rate rises.
-      decay_start: Share of the steps after which it falls to zero.
-      accumulate: Micro-batches per step.
       parallel: How several devices share a batch: jit (sharded) or pmap.
-      checkpoint_every: Steps between checkpoints.
     """
 
-    steps: int = 120_000
-    batch_size: int = 25
-    rate_per_example: float = PUBLISHED_RATE_PER_EXAMPLE
-    warmup: float = 0.0
-    decay_start: float = 0.83
-    accumulate: int = 1
     parallel: Literal["jit", "pmap"] = "jit"
-    checkpoint_every: int = 500
-
-    @property
-    def schedule(self) -> Schedule:
-        return _schedule(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,9 +248,3 @@ def differences(first: Any, second: Any, prefix: str = "") -> list[str]:
             )
         ]
     return [] if first == second else [f"{prefix}: {first} there, {second} now"]
-
-
-def _schedule(settings: NetworkSettings | Train) -> Schedule:
-    return Schedule(
-        settings.steps, settings.rate_per_example, settings.warmup, settings.decay_start
-    )

@@ -1,7 +1,6 @@
 """A frozen network, its interpretation network T and the factors' names, together."""
 
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -14,10 +13,11 @@ import numpy as np
 
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import InterpretationFlow
+from iin_jax.flows.base import module_fields
 from iin_jax.flows.certificate import certify_flow, relative_error
+from iin_jax.flows.flow import jitted_forward, jitted_inverse
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network, save_network
-from iin_jax.networks.autoencoder import module_fields
 from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 
@@ -71,7 +71,7 @@ class Interpreter:
 
     def translate(self, z: Array) -> Latents:
         """T: z -> z_tilde (B, N)."""
-        return _forward(self.flow, self.variables, self._flat(z))[0]
+        return jitted_forward(self.flow, self.variables, self._flat(z))[0]
 
     def to_factors(self, z: Array) -> dict[str, Latents]:
         """z -> name -> (B, N_k)."""
@@ -83,7 +83,7 @@ class Interpreter:
 
     def untranslate(self, z_tilde: Latents) -> Array:
         """Inverse of T: z_tilde (B, N) -> z."""
-        z = _inverse(self.flow, self.variables, jnp.asarray(z_tilde))
+        z = jitted_inverse(self.flow, self.variables, jnp.asarray(z_tilde))
         if self.network is None:
             return z
         return z.reshape(len(z), *self.network.latent_shape)
@@ -118,7 +118,7 @@ class Interpreter:
 
     def log_prob(self, z: Array) -> PerExample:
         """log density of z under T and a standard normal prior, in nats, (B,)."""
-        z_tilde, log_det = _forward(self.flow, self.variables, self._flat(z))
+        z_tilde, log_det = jitted_forward(self.flow, self.variables, self._flat(z))
         return -gaussian_nll(z_tilde, log_det)
 
     def certify(self, images: Images) -> dict[str, Any]:
@@ -242,13 +242,3 @@ def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:
 def _in_batches(function: Callable[[Array], Array], values: Array) -> Array:
     starts = range(0, max(len(values), 1), BATCH)
     return jnp.concatenate([function(values[i : i + BATCH]) for i in starts])
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(flow, variables, z):
-    return flow.apply(variables, z)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _inverse(flow, variables, z_tilde):
-    return flow.apply(variables, z_tilde, method="inverse")

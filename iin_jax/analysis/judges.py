@@ -6,13 +6,13 @@ from typing import Protocol
 import numpy as np
 from sklearn.svm import SVC
 
-from iin_jax.types import Images
+from iin_jax.types import Array, Images
 
 BRIGHTEST_SHARE = 0.01  # of the pixels, over which a colour is measured
 
 
 class Judge(Protocol):
-    """Reads one attribute from images and scores it against expected values.
+    """Reads one attribute from a network's output and scores it against expected values.
 
     Attributes:
       measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
@@ -20,8 +20,8 @@ class Judge(Protocol):
 
     measure: str
 
-    def score(self, images: Images, expected: np.ndarray) -> float:
-        """The measure on images (B, H, W, C) in [-1, 1]."""
+    def score(self, outputs: Array, expected: np.ndarray) -> float:
+        """The measure on what a network decodes to: images in [-1, 1], or logits."""
         ...
 
 
@@ -48,8 +48,8 @@ class ShapeJudge:
         """Predicted classes (B,) of images (B, H, W, C) in [-1, 1]."""
         return self.model.predict(_brightness(images))
 
-    def score(self, images: Images, expected: np.ndarray) -> float:
-        return float((self.read(images) == expected).mean())
+    def score(self, outputs: Images, expected: np.ndarray) -> float:
+        return float((self.read(outputs) == expected).mean())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +69,8 @@ class ColorJudge:
         brightest = np.argsort(-pixels.max(axis=-1), axis=1)[:, :count]
         return np.take_along_axis(pixels, brightest[..., None], axis=1).mean(axis=1)
 
-    def score(self, images: Images, expected: np.ndarray) -> float:
-        return float(np.abs(self.read(images) - expected).mean())
+    def score(self, outputs: Images, expected: np.ndarray) -> float:
+        return float(np.abs(self.read(outputs) - expected).mean())
 
 
 def _brightness(images: Images) -> np.ndarray:
@@ -85,6 +85,6 @@ class LogitsJudge:
 
     measure = "accuracy"
 
-    def score(self, images: np.ndarray, expected: np.ndarray) -> float:
+    def score(self, outputs: Array, expected: np.ndarray) -> float:
         """Share of logits (B, classes) whose largest is the expected class."""
-        return float((np.asarray(images).argmax(axis=-1) == expected).mean())
+        return float((np.asarray(outputs).argmax(axis=-1) == expected).mean())

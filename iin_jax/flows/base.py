@@ -1,6 +1,7 @@
 """What every bijector promises."""
 
 import abc
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -41,6 +42,12 @@ class Bijector(nn.Module):
 def apply(module: nn.Module, variables: Tree, *arguments: Any, **settings: Any) -> Any:
     """``module.apply`` with nothing mutable, so it returns what the method does."""
     return module.apply(dict(variables), *arguments, **settings)
+
+
+def module_fields(module: nn.Module) -> dict[str, Any]:
+    """A Linen module's own attributes, without Linen's; they rebuild it."""
+    names = {field.name for field in dataclasses.fields(module)} - {"parent", "name"}
+    return {name: getattr(module, name) for name in sorted(names)}
 
 
 def check_even(dim: int) -> None:

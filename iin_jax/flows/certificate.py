@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.flows.flow import InterpretationFlow
+from iin_jax.flows.flow import InterpretationFlow, jitted_forward, jitted_inverse
 from iin_jax.types import Latents, Tree
 
 FULL_JACOBIAN_DIM = 128  # all latents up to here
@@ -31,7 +31,7 @@ def certify_flow(flow: InterpretationFlow, variables: Tree, z: Latents) -> dict:
       (``"flow"`` or ``"blocks"``).
     """
     z = jnp.asarray(z)
-    z_back = _inverse(flow, variables, _forward(flow, variables, z)[0])
+    z_back = jitted_inverse(flow, variables, jitted_forward(flow, variables, z)[0])
     if flow.dim <= FULL_JACOBIAN_DIM:
         count, of = len(z), "flow"
     elif flow.dim <= SOME_JACOBIAN_DIM:
@@ -54,16 +54,6 @@ def relative_error(actual, expected) -> float:
     actual, expected = np.asarray(actual), np.asarray(expected)
     scale = np.maximum(1.0, np.abs(expected))
     return float((np.abs(actual - expected) / scale).max())
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(flow, variables, z):
-    return flow.apply(variables, z)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _inverse(flow, variables, z_tilde):
-    return flow.apply(variables, z_tilde, method="inverse")
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,15 +1,17 @@
 """The interpretation network T: a stack of ActNorm, two couplings and a shuffle."""
 
 import abc
+import functools
 from collections.abc import Iterable
 
+import jax
 import jax.numpy as jnp
 
 from iin_jax.flows.act_norm import ActNorm
-from iin_jax.flows.base import Bijector, check_even
+from iin_jax.flows.base import Bijector, apply, check_even
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.shuffle import Shuffle
-from iin_jax.types import LogDet, Vectors
+from iin_jax.types import LogDet, Tree, Vectors
 
 
 class Chain(Bijector):
@@ -105,3 +107,17 @@ class InterpretationFlow(Chain):
             raise ValueError(
                 f"this flow acts on a last axis of {self.dim}; got {tuple(x.shape)}"
             )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def jitted_forward(
+    flow: Bijector, variables: Tree, z: Vectors
+) -> tuple[Vectors, LogDet]:
+    """``forward_and_log_det``, compiled once per flow and shape."""
+    return apply(flow, variables, z)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def jitted_inverse(flow: Bijector, variables: Tree, z_tilde: Vectors) -> Vectors:
+    """``inverse``, compiled once per flow and shape."""
+    return apply(flow, variables, z_tilde, method="inverse")

@@ -1,15 +1,12 @@
 """The published variational autoencoder, at any size (paper, supplement)."""
 
-import dataclasses
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen.initializers import normal, zeros_init
 
 from iin_jax.flows import ActNorm
 from iin_jax.flows.base import apply
-from iin_jax.networks.base import Network
+from iin_jax.networks.base import ModuleNetwork
 from iin_jax.types import Array, Images, Latents, Tree
 
 LOG_VAR_RANGE = (-30.0, 10.0)
@@ -121,49 +118,15 @@ class Autoencoder(nn.Module):
         return self.decode(z), mean, log_var, self.log_scale
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class AutoencoderNetwork(Network):
+class AutoencoderNetwork(ModuleNetwork):
     """A trained ``Autoencoder``, cut at its latent; z is a posterior's mean."""
 
-    module: Autoencoder
-    variables: Tree
-
+    module_class = Autoencoder
     architecture = "autoencoder"
     output = "images"
-
-    @property
-    def channels(self) -> int:
-        return self.module.channels
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.module.image_size, self.module.image_size
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        return (self.module.latent_dim,)
 
     def encode_pure(self, variables: Tree, images: Images) -> Latents:
         return self.posterior_pure(variables, images)[0]
 
-    def decode_pure(self, variables: Tree, z: Latents) -> Images:
-        return apply(self.module, variables, z, method="decode")
-
     def posterior_pure(self, variables: Tree, images: Images):
         return apply(self.module, variables, images, method="posterior")
-
-    def settings(self) -> dict[str, Any]:
-        return module_fields(self.module)
-
-    @classmethod
-    def build(cls, settings: dict[str, Any], variables: Tree) -> "AutoencoderNetwork":
-        return cls(Autoencoder(**settings), variables)
-
-
-def module_fields(module: nn.Module) -> dict[str, Any]:
-    """A Linen module's own attributes, without Linen's."""
-    names = [field.name for field in dataclasses.fields(module)]
-    return {name: getattr(module, name) for name in names if name not in _LINEN_FIELDS}
-
-
-_LINEN_FIELDS = ("parent", "name")

@@ -1,6 +1,7 @@
 """What gets interpreted: a frozen network f, cut into E and G at a latent z."""
 
 import abc
+import dataclasses
 import functools
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.flows.base import apply, module_fields
 from iin_jax.types import Array, Images, Latents, Tree
 
 
@@ -118,6 +120,45 @@ class Network(abc.ABC):
 
     def _shape(self) -> str:
         return ", ".join(map(str, self.latent_shape))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModuleNetwork(Network):
+    """One of our own Linen modules as a network; it has a vector as its latent.
+
+    Attributes:
+      module: with fields ``latent_dim``, ``image_size``, ``channels`` and a method
+        ``decode``.
+      variables: its arrays.
+    """
+
+    module: Any
+    variables: Tree
+
+    module_class: ClassVar[Any]
+
+    @property
+    def channels(self) -> int:
+        return self.module.channels
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.module.image_size, self.module.image_size
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.module.latent_dim,)
+
+    def decode_pure(self, variables: Tree, z: Array) -> Array:
+        return apply(self.module, variables, z, method="decode")
+
+    def settings(self) -> dict[str, Any]:
+        return module_fields(self.module)
+
+    @classmethod
+    def build(cls, settings: dict[str, Any], variables: Tree) -> "ModuleNetwork":
+        """The network that ``settings`` describes."""
+        return cls(cls.module_class(**settings), variables)
 
 
 def check_image_values(images: Images) -> None:

@@ -1,14 +1,11 @@
 """The published classifier: the autoencoder's encoder, then one linear layer."""
 
-import dataclasses
-from typing import Any
-
 import flax.linen as nn
 from flax.linen.initializers import normal
 
 from iin_jax.flows.base import apply
-from iin_jax.networks.autoencoder import Encoder, module_fields
-from iin_jax.networks.base import Network
+from iin_jax.networks.autoencoder import Encoder
+from iin_jax.networks.base import ModuleNetwork
 from iin_jax.types import Array, Images, Latents, Tree
 
 
@@ -46,37 +43,12 @@ class Classifier(nn.Module):
         return self.decode(self.encode(images))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ClassifierNetwork(Network):
+class ClassifierNetwork(ModuleNetwork):
     """A trained ``Classifier``, cut before its linear layer."""
 
-    module: Classifier
-    variables: Tree
-
+    module_class = Classifier
     architecture = "classifier"
     output = "logits"
 
-    @property
-    def channels(self) -> int:
-        return self.module.channels
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self.module.image_size, self.module.image_size
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        return (self.module.latent_dim,)
-
     def encode_pure(self, variables: Tree, images: Images) -> Latents:
         return apply(self.module, variables, images, method="encode")
-
-    def decode_pure(self, variables: Tree, z: Latents) -> Array:
-        return apply(self.module, variables, z, method="decode")
-
-    def settings(self) -> dict[str, Any]:
-        return module_fields(self.module)
-
-    @classmethod
-    def build(cls, settings: dict[str, Any], variables: Tree) -> "ClassifierNetwork":
-        return cls(Classifier(**settings), variables)

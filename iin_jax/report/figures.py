@@ -73,7 +73,12 @@ def maps(
     axes = figure.subplots(len(positions), len(labels), squeeze=False)
     for line, (factor, points) in zip(axes, positions.items(), strict=True):
         for axis, (attribute, values) in zip(line, labels.items(), strict=True):
-            axis.scatter(*points.T, s=3, **_point_colors(np.asarray(values)))
+            values = np.asarray(values)
+            drawn = axis.scatter(*points.T, s=3, **_point_colors(values))
+            if line is axes[0] and is_class(values) and len(np.unique(values)) <= 10:
+                handles, _ = drawn.legend_elements()
+                names = np.unique(values).tolist()
+                axis.legend(handles, names, fontsize=5, loc="upper left")
             axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
             axis.set_xticks([])
             axis.set_yticks([])

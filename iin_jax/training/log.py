@@ -21,7 +21,12 @@ class MetricsLog:
 
     def __init__(self, folder: str | os.PathLike, stage: str):
         self.stage = stage
-        self._lines = (Path(folder) / "metrics.jsonl").open("a", encoding="utf-8")
+        path = Path(folder) / "metrics.jsonl"
+        written = path.read_bytes() if path.is_file() else b""
+        cut_short = written and not written.endswith(b"\n")
+        self._lines = path.open("a", encoding="utf-8")
+        if cut_short:
+            self._lines.write("\n")
         self._events = SummaryWriter(str(Path(folder) / "events" / stage))
 
     def write(self, step: int, metrics: dict[str, float]) -> None:

@@ -266,7 +266,8 @@ def test_help_explains_every_field(capsys):
         kind = type(getattr(Experiment(), section.name))
         if not dataclasses.is_dataclass(kind):
             continue
-        meanings = kind.__doc__.split("Attributes:")[1]
+        docs = [cls.__doc__ for cls in kind.__mro__ if dataclasses.is_dataclass(cls)]
+        meanings = " ".join(doc.split("Attributes:")[1] for doc in docs)
         for field in dataclasses.fields(kind):
             flag = {"from_run": "from"}.get(field.name, field.name).replace("_", "-")
             assert f"--{section.name}.{flag}" in text

@@ -186,10 +186,13 @@ def test_metrics_are_logged_once_per_step_after_a_resume(tmp_path):
         )
         log.close()
     with (tmp_path / "metrics.jsonl").open("a") as lines:
-        lines.write('{"stage": "stage", "st')
+        lines.write('{"stage": "stage", "st')  # a line that a kill cut short
+    log = MetricsLog(tmp_path, "stage")
+    log.write(50, {"loss": 0.5})
+    log.close()
     read = MetricsLog.read(tmp_path, "stage")
-    assert [line["step"] for line in read] == [10, 20, 25, 30, 40]
-    assert read[-1]["validation_loss"] == 1.5
+    assert [line["step"] for line in read] == [10, 20, 25, 30, 40, 50]
+    assert read[-2]["validation_loss"] == 1.5
     assert all(np.isfinite(line["loss"]) for line in read)
     assert list((tmp_path / "events" / "stage").glob("*tfevents*"))
 
