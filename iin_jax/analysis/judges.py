@@ -12,7 +12,7 @@ BRIGHTEST_SHARE = 0.01  # of the pixels, over which a colour is measured
 
 
 class Judge(Protocol):
-    """Reads one attribute from a network's output and scores it against expected values.
+    """Reads one attribute from a network's output; scores it against true values.
 
     Attributes:
       measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
