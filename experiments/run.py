@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments import configs
-from experiments.run_folder import Run, check_settings, locked
+from experiments.run_folder import RESULTS, Run, check_settings, locked
 from experiments.settings import Experiment, check, smoke
+from iin_jax.training.loop import StoppedError
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments)
-    except _expected_errors() as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if "--traceback" in arguments:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
@@ -101,37 +102,37 @@ def parse(config: ModuleType, name: str, flags: Sequence[str]) -> Options:
 
 def _all_stages(run: Run) -> int:
     report = run.folder / "report.html"
-    complete = {name for name, stage in run.stages.items() if stage["complete"]}
-    if not report.is_file():
-        complete.discard("report")
-    if "report" in complete:
+    if all(run.is_complete(stage) for stage in RESULTS):
         print(f"complete: nothing to do. Report: {report}")
         return 0
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+        _run_stages(run)
+    except (StoppedError, KeyboardInterrupt) as stopped:
+        print(f"{stopped or 'interrupted'}; go on with:\n  {run.command}")
+        return EXIT_STOPPED
+    _print_summary(run)
+    print(f"Report: {report}")
+    return 0
+
+
+def _run_stages(run: Run) -> None:
     import jax
 
     from experiments.stages import STAGES
-    from iin_jax.training.loop import StoppedError
 
     devices = jax.devices()
     check(run.experiment, len(devices))
     print(f"device: {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
-    signal.signal(signal.SIGTERM, _stop)
     for number, (name, stage) in enumerate(STAGES.items(), start=1):
         label = f"[{number}/{len(STAGES)}] {name}"
-        if name in complete:
+        if run.is_complete(name):
             print(f"{label}: complete")
             continue
         print(f"{label} ...", flush=True)
-        try:
-            with run.timed_stage(name):
-                stage(run)
-        except (StoppedError, KeyboardInterrupt) as stopped:
-            print(f"{stopped or 'interrupted'}; go on with:\n  {run.command}")
-            return EXIT_STOPPED
+        with run.timed_stage(name):
+            stage(run)
         print(f"{label}: {run.stages[name]['seconds']:.1f} s", flush=True)
-    _print_summary(run)
-    print(f"Report: {report}")
-    return 0
 
 
 def _print_summary(run: Run) -> None:
@@ -152,13 +153,7 @@ def _print_summary(run: Run) -> None:
 
 
 def _stop(number: int, frame: Any) -> None:
-    from iin_jax.training.loop import StoppedError
-
     raise StoppedError("stopped between two steps; complete stages are kept")
-
-
-def _expected_errors() -> tuple[type[Exception], ...]:
-    return (ValueError, OSError, FloatingPointError)
 
 
 def _value_of(flags: Sequence[str], name: str) -> str | None:

@@ -25,6 +25,15 @@ from iin_jax.data import (
 from iin_jax.networks import Network, load_network
 
 VALIDATION_COLORS = 64
+RESULTS = {  # of the stages, in order
+    "network": "network/network.json",
+    "latents": "latents/validation/origin.json",
+    "sizes": "sizes.json",
+    "flow": "interpreter/interpreter.json",
+    "evaluate": "scorecard.json",
+    "report": "report.html",
+}
+IMAGES_PER_COLOR = 8  # at least, in training
 COLOR_SEEDS = {"train": 0, "validation": 1, "test": 2, "swap a": 3, "swap b": 4}
 
 
@@ -58,7 +67,11 @@ class Run:
 
     @functools.cached_property
     def train_colors(self) -> np.ndarray:
-        return self.colors("train", self.experiment.data.palette)
+        """The palette, cut so that each colour is on many images and has partners."""
+        latents = self.experiment.latents
+        entries = len(self.splits["train"]) * latents.variants * latents.colors
+        most = max(latents.colors, entries // IMAGES_PER_COLOR)
+        return self.colors("train", min(self.experiment.data.palette, most))
 
     @functools.cached_property
     def train_set(self) -> ColoredSet:
@@ -106,6 +119,29 @@ class Run:
         """The finished network of this run."""
         return load_network(self.folder / "network")
 
+    def reused_network(self, folder: Path) -> Network:
+        """The network of another finished run, if none of our test images trained it.
+
+        Raises:
+          ValueError: no network there, or a run on other data or another split.
+        """
+        network = load_network(folder / "network")
+        theirs = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        ours = json.loads(json.dumps(dataclasses.asdict(self.experiment)))
+        for name in ("data", "seed"):
+            lines = differences(theirs["experiment"][name], ours[name], name)
+            if lines:
+                raise ValueError(
+                    f"the network of {folder} was trained on other images "
+                    f"({'; '.join(lines)}), perhaps on this run's test images"
+                )
+        if network.latent_shape != (self.experiment.network.latent_dim,):
+            raise ValueError(
+                f"the network of {folder} has latents {network.latent_shape}; set "
+                f"--network.latent-dim accordingly"
+            )
+        return network
+
     def colors(self, purpose: str, count: int) -> np.ndarray:
         """Colours (count, 3); two purposes have none in common."""
         return palette(count, 10 * self.experiment.seed + COLOR_SEEDS[purpose])
@@ -124,6 +160,11 @@ class Run:
         """stage -> ``complete``, ``seconds``, as far as the run has come."""
         exists = (self.folder / "stages.json").is_file()
         return self.read_json("stages.json") if exists else {}
+
+    def is_complete(self, stage: str) -> bool:
+        """Whether a stage has run to its end and its result is still there."""
+        done = self.stages.get(stage, {}).get("complete", False)
+        return done and (self.folder / RESULTS[stage]).is_file()
 
     @contextlib.contextmanager
     def timed_stage(self, stage: str) -> Iterator[None]:

@@ -21,7 +21,8 @@ class Data:
     Attributes:
       source: Where images come from: digits (embedded, real, no download).
       image_size: Height and width, in pixels.
-      palette: Number of colours that training images are painted in.
+      palette: Number of colours that training images are painted in; fewer where
+        each would be on less than 8 images.
       validation: Share of the images that settings are chosen on.
       test: Share of the images that nothing is trained or chosen on.
     """
@@ -225,13 +226,35 @@ def check(experiment: Experiment, devices: int = 1) -> None:
             f"concept.sizes gives {list(CONCEPTS)} their share of {network.latent_dim} "
             f"dimensions; got {list(sizes)}, which sum to {sum(sizes)}"
         )
-    if min(experiment.latents.colors, experiment.latents.variants) < 1:
-        raise ValueError("latents.colors and latents.variants must be at least 1")
+    counts = {
+        "latents.colors": experiment.latents.colors,
+        "latents.variants": experiment.latents.variants,
+        "evaluate.pairs": experiment.evaluate.pairs,
+        "evaluate.latents": experiment.evaluate.latents,
+        "evaluate.colors": experiment.evaluate.colors,
+        "concept.score_pairs": concept.score_pairs // 10,
+        "data.palette": experiment.data.palette,
+        "network.num_down": network.num_down,
+        "network.base": network.base,
+        "network.steps": network.steps,
+        "network.checkpoint_every": network.checkpoint_every,
+        "train.steps": train.steps,
+        "train.checkpoint_every": train.checkpoint_every,
+        "flow.num_blocks": experiment.flow.num_blocks,
+        "flow.hidden_dim": experiment.flow.hidden_dim,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            least = 10 if name == "concept.score_pairs" else 1
+            raise ValueError(f"{name} must be at least {least}")
+    if experiment.data.image_size % 2**network.num_down:
+        raise ValueError(
+            f"data.image_size {experiment.data.image_size} must be a multiple of 2 ** "
+            f"network.num_down = {2**network.num_down}"
+        )
     if concept.recolored and experiment.latents.colors < 2:
         raise ValueError("concept.recolored needs latents.colors >= 2")
     for name, part in (("network", network), ("train", train)):
-        if part.steps < 1:
-            raise ValueError(f"{name}.steps must be at least 1; got {part.steps}")
         check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
 
 

@@ -37,7 +37,6 @@ from iin_jax.networks import (
     Classifier,
     ClassifierNetwork,
     Network,
-    load_network,
     save_network,
 )
 from iin_jax.report import RunRecord, versions, write
@@ -67,7 +66,7 @@ def network_stage(run: Run) -> None:
     """Trains what gets interpreted, or copies it from a finished run."""
     settings = run.experiment.network
     if settings.from_run is not None:
-        network = load_network(Path(settings.from_run) / "network")
+        network = run.reused_network(Path(settings.from_run))
         save_network(run.folder / "network", network)
         return
     grey = ColoredGrey(
@@ -202,7 +201,7 @@ def report_stage(run: Run) -> None:
         if (lines := MetricsLog.read(run.folder, stage))
     }
     order = np.random.default_rng(run.experiment.seed).permutation(len(run.test_set))
-    title = f"{run.name}: {run.experiment.network.kind} of {run.dataset.name}"
+    title = f"{run.name}: {run.network.architecture} of {run.dataset.name}"
     record = RunRecord(title, run.command, card, curves)
     write(
         iin_jax.load(run.folder),

@@ -37,7 +37,11 @@ class FactorLayout:
         for name, size in sizes.items():
             if not isinstance(name, str) or not name:
                 raise ValueError(f"a factor's name is a non-empty string; got {name!r}")
-            if isinstance(size, bool) or int(size) != size or size < 0:
+            if (
+                not isinstance(size, int | np.integer)
+                or isinstance(size, bool)
+                or size < 0
+            ):
                 raise ValueError(
                     f"the size of factor {name!r} must be an integer >= 0; got {size!r}"
                 )

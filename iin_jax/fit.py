@@ -11,11 +11,11 @@ import numpy as np
 
 from iin_jax.concepts import factor_scores, factor_sizes, pair_table, pairs_from_labels
 from iin_jax.data.latents import check_finite, encode_all
-from iin_jax.factors import FactorLayout
+from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.flows import InterpretationFlow
 from iin_jax.flows.base import check_even
 from iin_jax.interpreter import Interpreter, check_fits
-from iin_jax.losses import check_sigma, pair_term, weighted_sum
+from iin_jax.losses import check_sigma, gaussian_reference, pair_term, weighted_sum
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
 from iin_jax.training.checkpoints import Checkpoints
@@ -86,13 +86,21 @@ def fit_flow(
       checkpoints, log, progress: as in ``training.loop.train``.
     """
     check_fits(flow.dim, layout, None)
-    if training.sigma is not None:
-        check_sigma(training.sigma)
+    sigma = training.sigma
+    if sigma is not None:
+        if np.ndim(sigma):
+            raise ValueError(
+                f"sigma is one number, or None to learn one per factor; got {sigma}"
+            )
+        check_sigma(sigma)
+        training = dataclasses.replace(training, sigma=float(sigma))
     loss = weighted_sum({"pairs": (1.0, pair_term(layout))})
     tx = adam(
         training.schedule, training.batch_size, fast={"similarity": SIMILARITY_RATE}
     )
-    state = _initial_state(flow, layout, draw, data, training, tx)
+    z = _first_latents(draw, data, training.seed)
+    state = _initial_state(flow, layout, z, training, tx)
+    reference = {"gaussian_bits_per_dim": gaussian_reference(z, z)}
     runner = Runner(
         flow_step(flow, loss, tx, training.sigma),
         draw,
@@ -124,6 +132,7 @@ def fit_flow(
         log=log,
         validate=None if validation is None else validate,
         progress=progress,
+        beside=reference,
     )
     variables = {"params": state.params["flow"], "constants": state.constants}
     sigma = training.sigma
@@ -214,7 +223,8 @@ def interpret(
       images: (n, H, W, C) in [-1, 1], values and size as the network takes them.
       labels: concept -> discrete values, (n,) each.
       seed: of everything random.
-      layout: sizes; None: estimated from 10,000 pairs.
+      layout: sizes of the labels, in their order, and of the residual, last; None:
+        estimated from 10,000 pairs.
       estimator: of the sizes, as in ``concepts.factor_scores``.
       differ, identity: further pairs, as in ``concepts.pair_table``.
       sigma, flow, steps, batch_size, rate_per_example, progress: as in ``fit``.
@@ -246,6 +256,12 @@ def interpret(
             seed=seed,
         )
         layout = factor_sizes(scores, dim)
+    expected = (*labels, RESIDUAL)
+    if layout.names != expected:
+        raise ValueError(
+            f"the layout's factors must be the labels, in order, then the residual: "
+            f"{list(expected)}; got {list(layout.names)}"
+        )
     check_fits(flow.dim, layout, network)
     _warn_of_constants(cache.mean)
     data = CachedLatents(jnp.asarray(cache.mean), jnp.asarray(cache.log_var), table)
@@ -256,12 +272,16 @@ def interpret(
     return fitted.with_network(network)
 
 
-def _initial_state(flow, layout, draw, data, training, tx) -> TrainState:
-    key = jax.random.key(training.seed)
-    init_key = jax.random.fold_in(key, INIT_STEP)
-    batch = jax.jit(draw)(data, init_key, jnp.arange(INIT_PAIRS))
-    z = jnp.concatenate([batch.z_a, batch.z_b])
-    variables = flow.init(key, z)  # under jit it would compile five times as long
+def _first_latents(draw: Draw, data: Any, seed: int) -> Latents:
+    """Both halves of ``INIT_PAIRS`` pairs, (2 INIT_PAIRS, N)."""
+    key = jax.random.fold_in(jax.random.key(seed), INIT_STEP)
+    batch = jax.jit(draw)(data, key, jnp.arange(INIT_PAIRS))
+    return jnp.concatenate([batch.z_a, batch.z_b])
+
+
+def _initial_state(flow, layout, z, training, tx) -> TrainState:
+    # eager: under jit the flow's init would compile five times as long
+    variables = flow.init(jax.random.key(training.seed), z)
     params = {"flow": variables["params"]}
     if training.sigma is None:
         params["similarity"] = jnp.full((1, len(layout)), 2.0)

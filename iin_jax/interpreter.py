@@ -66,8 +66,8 @@ class Interpreter:
     def decode(self, z: Array) -> Array:
         """z -> what the network makes of it: images in [-1, 1], or logits."""
         network = self._network()
-        z = jnp.asarray(z)
-        return _in_batches(network.decode, z.reshape(len(z), *network.latent_shape))
+        z = self._flat(z).reshape(-1, *network.latent_shape)
+        return _in_batches(network.decode, z)
 
     def translate(self, z: Array) -> Latents:
         """T: z -> z_tilde (B, N)."""

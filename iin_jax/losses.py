@@ -73,7 +73,15 @@ def gaussian_nll(z_tilde: Latents, log_det: PerExample) -> PerExample:
 
     Returns:
       (B,).
+
+    Raises:
+      ValueError: shapes disagree.
     """
+    if log_det.shape != z_tilde.shape[:-1]:
+        raise ValueError(
+            f"log_det must have one value per latent, shape {z_tilde.shape[:-1]}; got "
+            f"{log_det.shape}"
+        )
     quadratic = 0.5 * jnp.square(z_tilde).sum(-1)
     return quadratic + 0.5 * z_tilde.shape[-1] * LOG_2PI - log_det
 
@@ -112,6 +120,8 @@ def pair_nll(
             f"a pair's latents must both have shape (B, {layout.dim}) for "
             f"{layout}; got {za_tilde.shape} and {zb_tilde.shape}"
         )
+    if log_det_b.shape != (batch,):
+        raise ValueError(f"log_det_b must have shape {(batch,)}; got {log_det_b.shape}")
     if shared.shape != (batch, len(layout)) or shared.dtype != bool:
         raise ValueError(
             f"shared must be bool of shape {(batch, len(layout))}, one column per "
@@ -208,7 +218,7 @@ def bits_per_dim(nll: Any, dim: int) -> Any:
     return nll / (dim * math.log(2.0))
 
 
-def gaussian_reference(train: np.ndarray, test: np.ndarray) -> float:
+def gaussian_reference(train: Latents, test: Latents) -> float:
     """Bits per dimension that a Gaussian fitted to ``train`` gives ``test``.
 
     What any flow has to beat. Full covariance (maximum likelihood, plus 1e-6 of the
@@ -217,12 +227,12 @@ def gaussian_reference(train: np.ndarray, test: np.ndarray) -> float:
     Args:
       train, test: latents (n, N).
     """
-    train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)
-    dim = train.shape[1]
-    mean, covariance = train.mean(0), np.cov(train.T, bias=True).reshape(dim, dim)
+    fitted, judged = np.asarray(train, np.float64), np.asarray(test, np.float64)
+    dim = fitted.shape[1]
+    mean, covariance = fitted.mean(0), np.cov(fitted.T, bias=True).reshape(dim, dim)
     covariance += np.eye(dim) * max(1e-6 * np.trace(covariance) / dim, 1e-12)
     cholesky = np.linalg.cholesky(covariance)
-    whitened = np.linalg.solve(cholesky, (test - mean).T)
+    whitened = np.linalg.solve(cholesky, (judged - mean).T)
     log_det = -np.log(np.diag(cholesky)).sum()
     nll = 0.5 * (whitened**2).sum(0).mean() + 0.5 * dim * LOG_2PI - log_det
     return float(bits_per_dim(nll, dim))
@@ -232,7 +242,7 @@ def check_sigma(sigma: Any) -> None:
     """Raises ValueError if a concrete similarity lies outside (0, 1)."""
     if isinstance(sigma, jax.core.Tracer):
         return
-    values = np.asarray(sigma)
+    values = np.asarray(sigma, np.float32)  # as it is used: 1 - 1e-9 is 1 there
     if not ((values > 0.0) & (values < 1.0)).all():
         bad = values[~((values > 0.0) & (values < 1.0))].flat[0]
         raise ValueError(f"sigma is a similarity in (0, 1), ends excluded; got {bad}")

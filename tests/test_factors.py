@@ -53,6 +53,8 @@ def test_layouts_compare_hash_and_rebuild():
         (lambda: FactorLayout({}), "at least one factor"),
         (lambda: FactorLayout({"a": -1}), "integer >= 0; got -1"),
         (lambda: FactorLayout({"a": 1.5}), "integer >= 0; got 1.5"),
+        (lambda: FactorLayout({"a": None}), "integer >= 0; got None"),
+        (lambda: FactorLayout({"a": float("inf")}), "integer >= 0; got inf"),
         (lambda: FactorLayout({"a": 0}), "sum to 0"),
         (lambda: FactorLayout({3: 4}), "non-empty string"),
         (lambda: LAYOUT.split(normal((5, 8))), r"sum to 9, but .* \(5, 8\)"),

@@ -51,6 +51,42 @@ def test_a_learned_similarity_approaches_the_true_correlation():
     assert fitted.sigma[0] > 0.95
 
 
+def test_a_learned_similarity_stays_below_one_on_identical_halves():
+    za, _, _ = mixed_pairs(500)
+    shared = np.tile([True, False], (500, 1))
+    settings = {"steps": 200, "batch_size": 32, "rate_per_example": 1e-3}
+    fitted = iin_jax.fit(
+        za, za, shared, LAYOUT, None, SMALL, **settings, progress=False
+    )
+    assert 0.95 < fitted.sigma[0] < 1.0
+
+
+def test_a_layout_must_name_the_labels_in_order(autoencoder):
+    images = np.zeros((6, 8, 8, 3), np.float32)
+    labels = {"d": np.arange(6) % 2, "c": np.array([0, 0, 1, 1, 0, 1])}
+    for sizes in (
+        {"residual": 4, "d": 2, "c": 2},
+        {"c": 2, "d": 2, "residual": 4},
+        {"d": 2, "c": 6},
+    ):
+        with pytest.raises(ValueError, match=r"\['d', 'c', 'residual'\]; got"):
+            iin_jax.interpret(
+                autoencoder,
+                images,
+                labels,
+                layout=iin_jax.FactorLayout(sizes),
+                progress=False,
+            )
+
+
+def test_a_similarity_of_any_number_type_can_be_saved(tmp_path):
+    za, zb, _ = mixed_pairs(64)
+    sigma = np.float32(0.9)
+    fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, sigma, SMALL, 2, 8, progress=False)
+    fitted.save(tmp_path)
+    assert iin_jax.load(tmp_path).sigma == pytest.approx(0.9)
+
+
 def test_fits_are_reproducible():
     za, zb, _ = mixed_pairs(64)
     one, two, other = [
@@ -102,6 +138,9 @@ def test_interpret_finds_the_concepts_of_a_network():
         ({"sigma": 0.0}, r"similarity in \(0, 1\)"),
         ({"za": normal((64, 4)).at[3, 1].set(jnp.nan)}, "za latents.*row 3"),
         ({"batch_size": 7}, "does not divide"),
+        ({"steps": 0}, "at least 1; got 0"),
+        ({"sigma": np.full(8, 0.9)}, "sigma is one number"),
+        ({"sigma": 1.0 - 1e-9}, r"similarity in \(0, 1\)"),
     ],
 )
 def test_mistakes_are_one_clear_line(change, message):

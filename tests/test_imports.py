@@ -58,7 +58,12 @@ def test_imports_point_down(path):
     own = part_of(name)
     if name == "iin_jax.__init__":
         return
-    for module in imported(path):
+    modules = imported(path)
+    if own != "experiments":
+        from_root = {f"iin_jax.{name}" for name in iin_jax.__all__}
+        shared = {"iin_jax.analysis", "iin_jax.concepts", "iin_jax.data"}
+        assert not modules & (from_root - shared - {"iin_jax.losses"}), modules
+    for module in modules:
         other = part_of(module)
         if other not in RANKS or own == other:
             continue

@@ -52,6 +52,14 @@ def test_gaussian_nll_is_the_standard_normal():
     np.testing.assert_allclose(losses.gaussian_nll(z, log_det), expected, rtol=1e-5)
 
 
+def test_log_dets_of_another_shape_do_not_broadcast():
+    a, b, log_det_a, log_det_b = pair()
+    with pytest.raises(ValueError, match="one value per latent"):
+        losses.gaussian_nll(a, log_det_a[:, None])
+    with pytest.raises(ValueError, match="log_det_b must have shape"):
+        losses.pair_nll(a, b, log_det_a, log_det_b[:, None], SHARED, LAYOUT)
+
+
 def test_a_pair_that_shares_nothing_is_two_single_images():
     a, b, log_det_a, log_det_b = pair()
     nothing = np.zeros((4, 3), bool)

@@ -36,8 +36,9 @@ def linear_leakage(
       ``measure``.
     """
     z_train, z_test = np.asarray(z_train), np.asarray(z_test)
+    test_parts = interpreter.to_factors(z_test)
     spaces = {
-        name: (np.asarray(part), np.asarray(interpreter.to_factors(z_test)[name]))
+        name: (np.asarray(part), np.asarray(test_parts[name]))
         for name, part in interpreter.to_factors(z_train).items()
     }
     spaces["z"] = (z_train, z_test)

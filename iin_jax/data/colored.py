@@ -53,34 +53,43 @@ def colored_set(
     augment: Affine | None = None,
     seed: int = 0,
 ) -> ColoredSet:
-    """Paints some images of a data set, every colour equally often.
+    """Paints some images of a data set, every colour equally often if it divides.
 
     Args:
       images: uint8 (n, H, W, 1).
       indices: which of them.
       colors: palette, (P, 3) in [0, 1].
-      copies: colours per variant.
+      copies: colours per variant, all different.
       variants: versions of each image; the image itself if there is no ``augment``.
       augment: the distortion.
       seed: of distortions and colours.
 
     Raises:
-      ValueError: no images, or fewer than one copy or variant.
+      ValueError: no images, no copy or variant, or more copies than colours.
     """
-    if not len(indices) or copies < 1 or variants < 1:
+    if not len(indices) or variants < 1 or not 1 <= copies <= len(colors):
         raise ValueError(
-            f"a coloured set needs images, copies and variants; got {len(indices)}, "
-            f"{copies} and {variants}"
+            f"a coloured set needs images, variants and 1 to {len(colors)} copies in "
+            f"different colours; got {len(indices)}, {variants} and {copies}"
         )
     item = np.tile(np.asarray(indices), variants)
     grey = images[item]
     if augment is not None and augment.active:
         grey = _distort(augment, grey, seed)
     variant = np.tile(np.arange(len(item)), copies)
+    color = _distinct_colors(len(item), copies, len(colors), seed).T.ravel()
+    return ColoredSet(grey, colors, item[variant], variant, color)
+
+
+def _distinct_colors(variants: int, copies: int, colors: int, seed: int) -> np.ndarray:
+    """Indices (variants, copies), no colour twice in a row, each as often as can be."""
     rng = np.random.default_rng([seed, 0xC0])
-    rounds = -(-len(variant) // len(colors))
-    color = np.concatenate([rng.permutation(len(colors)) for _ in range(rounds)])
-    return ColoredSet(grey, colors, item[variant], variant, color[: len(variant)])
+    rows = colors // copies  # that one permutation of the palette fills
+    rounds = [
+        rng.permutation(colors)[: rows * copies].reshape(rows, copies)
+        for _ in range(-(-variants // rows))
+    ]
+    return np.concatenate(rounds)[:variants]
 
 
 def _distort(augment: Affine, grey: np.ndarray, seed: int) -> np.ndarray:

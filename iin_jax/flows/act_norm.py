@@ -38,6 +38,7 @@ class ActNorm(Bijector):
         return loc, jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE)
 
     def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+        x = jnp.asarray(x)
         loc, log_scale = self.loc_and_log_scale(x)
         log_det = jnp.broadcast_to(log_scale.sum(), x.shape[:-1])
         return (x + loc) * jnp.exp(log_scale), log_det

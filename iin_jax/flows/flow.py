@@ -5,7 +5,9 @@ import functools
 from collections.abc import Iterable
 
 import jax
+import jax.dtypes
 import jax.numpy as jnp
+import numpy as np
 
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector, apply, check_even
@@ -95,18 +97,17 @@ class InterpretationFlow(Chain):
         return self.blocks
 
     def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
-        self._check_input(x)
-        return super().forward_and_log_det(x)
+        return super().forward_and_log_det(self._checked(x))
 
     def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
-        self._check_input(y)
-        return super().inverse_and_log_det(y)
+        return super().inverse_and_log_det(self._checked(y))
 
-    def _check_input(self, x: Vectors) -> None:
-        if x.ndim == 0 or x.shape[-1] != self.dim:
+    def _checked(self, x: Vectors) -> Vectors:
+        if np.ndim(x) == 0 or np.shape(x)[-1] != self.dim:
             raise ValueError(
-                f"this flow acts on a last axis of {self.dim}; got {tuple(x.shape)}"
+                f"this flow acts on a last axis of {self.dim}; got {np.shape(x)}"
             )
+        return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -119,19 +119,28 @@ def sizes_and_scores(
 
 
 def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
-    """Training and validation loss in nats, over steps."""
-    figure = Figure(figsize=(3.8, 2.4), layout="constrained")
-    axis = figure.subplots()
-    for name in ("loss", "validation_loss"):
-        points = [(line["step"], line[name]) for line in lines if name in line]
-        if points:
-            marker = "." if len(points) < 3 else ""
-            axis.plot(*zip(*points, strict=True), label=name, marker=marker, lw=1)
-    axis.set_title(title, fontsize=9)
-    axis.set_xlabel("step", fontsize=8)
-    axis.set_ylabel("nats", fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.legend(fontsize=7)
+    """Loss in nats over steps; for a flow also its bits per dimension of z.
+
+    The second panel has those of a Gaussian fitted to z beside them: a negative loss is
+    no mistake, and the Gaussian is what a flow has to beat.
+    """
+    panels: list[tuple[str, tuple[str, ...]]] = [("nats", ("loss", "validation_loss"))]
+    if any("gaussian_bits_per_dim" in line for line in lines):
+        names = ("bits_per_dim", "validation_bits_per_dim", "gaussian_bits_per_dim")
+        panels.append(("bits per dimension", names))
+    figure = Figure(figsize=(3.8 * len(panels), 2.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (unit, names) in zip(axes, panels, strict=True):
+        for name in names:
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                marker = "." if len(points) < 3 else ""
+                axis.plot(*zip(*points, strict=True), label=name, marker=marker, lw=1)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("step", fontsize=8)
+        axis.set_ylabel(unit, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.legend(fontsize=7)
     return figure
 
 

@@ -67,6 +67,8 @@ def write(
     """
     if len(images) < 2:
         raise ValueError(f"a report needs at least two images; got {len(images)}")
+    if not labels:
+        raise ValueError("a report needs labels: a dictionary attribute -> values")
     for name, values in labels.items():
         if len(values) != len(images):
             raise ValueError(
@@ -97,7 +99,9 @@ def write(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(page, encoding="utf-8")
+    os.replace(unfinished, path)
     return path
 
 

@@ -55,6 +55,8 @@ class Checkpoints:
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest intact state, or None if there is no checkpoint at all.
 
+        Damaged checkpoints newer than it are named and removed.
+
         Args:
           template: a state of the same structure and shapes.
 
@@ -62,21 +64,23 @@ class Checkpoints:
           ValueError: checkpoints are there, but none can be used; says why for each.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
-        reasons = []
+        damaged: dict[int, str] = {}
         for step in steps:
             try:
                 state = self._restore_step(step, template)
             except (ValueError, KeyError, OSError, TypeError) as error:
                 reason = str(error).strip().splitlines()[0]
-                reasons.append(f"checkpoint {step} is damaged ({reason})")
+                damaged[step] = f"checkpoint {step} is damaged ({reason})"
                 continue
-            for reason in reasons:
+            for passed_over, reason in damaged.items():
                 self.say(f"{reason}; going back to step {step}")
+                self._manager.delete(passed_over)  # Orbax saves newer steps only
             return state
-        if reasons:
+        if damaged:
+            reasons = "; ".join(damaged.values())
             raise ValueError(
-                f"no usable checkpoint in {self.folder}: {'; '.join(reasons)}. "
-                "Remove the folder to train anew"
+                f"no usable checkpoint in {self.folder}: {reasons}. Remove the folder "
+                "to train anew"
             )
         return None
 
@@ -93,10 +97,12 @@ class Checkpoints:
         )
         restored = self._manager.restore(step, args=arguments)
         leaves, digests = restored["state"], restored["digests"]
+        if not isinstance(digests, dict) or set(digests) != set(leaves):
+            raise ValueError("its digests are not those of its arrays")
         wrong = [
             name
             for name, leaf in leaves.items()
-            if array_digest(np.asarray(leaf)) != digests.get(name)
+            if array_digest(np.asarray(leaf)) != digests[name]
         ]
         if wrong:
             raise ValueError(f"digest differs for {wrong[0]} and {len(wrong) - 1} more")

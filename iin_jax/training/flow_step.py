@@ -16,6 +16,8 @@ from iin_jax.training.parallel import Metrics, Step, mean_gradients
 from iin_jax.training.state import TrainState
 from iin_jax.types import Array, Key, Latents, Shared, Tree
 
+MAX_SIMILARITY = 0.9995  # of a learned one: at 1 the likelihood has no bound
+
 
 class LatentPairs(NamedTuple):
     """A batch of pairs: latents (B, N) each, shared (B, K+1)."""
@@ -29,7 +31,7 @@ class CachedLatents(NamedTuple):
     """Latents of labelled entries, from which pairs are drawn.
 
     Attributes:
-      mean, log_var: (n, N), the posterior; a log-variance of -inf has no spread.
+      mean, log_var: (n, N), the posterior; ``data.latents.NO_SPREAD`` stands for none.
       table: who can form a pair with whom.
     """
 
@@ -78,7 +80,7 @@ def flow_step(
     Args:
       flow, loss, tx: as named.
       sigma: similarity of pairs; None: learned per factor, from
-        ``params["similarity"]`` (1, K+1), whose logistic function it is.
+        ``params["similarity"]`` (1, K+1), through a logistic function.
     """
     return functools.partial(_step, flow, loss, tx, sigma)
 
@@ -87,7 +89,7 @@ def similarity(params: Tree, sigma: float | None) -> Array:
     """The similarity that a step uses: given, or learned, shape (1, K+1)."""
     if sigma is not None:
         return jnp.asarray(sigma, jnp.float32)
-    return jax.nn.sigmoid(params["similarity"])
+    return MAX_SIMILARITY * jax.nn.sigmoid(params["similarity"])
 
 
 def flow_metrics(

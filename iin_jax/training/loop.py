@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -15,6 +15,10 @@ from iin_jax.training.parallel import Runner
 from iin_jax.training.state import TrainState
 
 Validate = Callable[[TrainState], dict[str, float]]
+
+
+# metrics in the progress bar, where a step has them
+SHOWN = ("loss", "bits_per_dim", "gaussian_bits_per_dim")
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -36,6 +40,7 @@ def train(
     log: MetricsLog | None = None,
     validate: Validate | None = None,
     progress: str | None = None,
+    beside: Mapping[str, float] | None = None,
 ) -> TrainState:
     """Trains from ``state`` (or the newest checkpoint) to ``steps``.
 
@@ -46,17 +51,22 @@ def train(
       state: where to begin if there is no checkpoint.
       steps: total number of steps.
       every: steps between two lines of metrics.
-      checkpoint_every: steps between two checkpoints, a multiple of ``every``; the last
-        step is always saved.
+      checkpoint_every: steps between two checkpoints; the last step is always saved.
       checkpoints: where states are kept; None: nowhere.
       log: where metrics go; None: nowhere.
       validate: called at every checkpoint; its metrics are logged as ``validation_*``.
       progress: label of a progress bar; None: none.
+      beside: figures to read the loss by, on every line of metrics.
 
     Raises:
       NonFiniteLossError: with step and batch.
       StoppedError: after a signal, with the state saved.
     """
+    if steps < 1 or every < 1 or checkpoint_every < 1:
+        raise ValueError(
+            "steps, every and checkpoint_every must be at least 1; got "
+            f"{steps}, {every} and {checkpoint_every}"
+        )
     if checkpoints is not None:
         state = checkpoints.restore(state) or state
     step = int(state.step)
@@ -64,16 +74,23 @@ def train(
     bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
     with bar, _deferred_signals() as stop_requested:
         while step < steps:
-            count = min(every - step % every, steps - step)
+            to_line, to_save = (
+                every - step % every,
+                checkpoint_every - step % checkpoint_every,
+            )
+            count = min(to_line, to_save, steps - step)
             placed, metrics, first_bad = runner.run(placed, count)
             if first_bad is not None:
                 raise NonFiniteLossError(_describe_failure(runner, first_bad))
             step += count
             bar.update(count)
-            bar.set_postfix(loss=f"{metrics['loss']:.4g}")
+            metrics |= beside or {}
+            shown = {name: metrics[name] for name in SHOWN if name in metrics}
+            bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
             save = step == steps or step % checkpoint_every == 0 or stop_requested()
             if save:
                 state = jax.device_get(runner.fetch(placed))
+                _check_finite(state)
             if save and validate is not None:
                 values = validate(state)
                 metrics |= {f"validation_{name}": x for name, x in values.items()}
@@ -84,6 +101,18 @@ def train(
             if stop_requested():
                 raise StoppedError(f"stopped at step {step} of {steps}")
     return state
+
+
+def _check_finite(state: TrainState) -> None:
+    """A finite loss may have had a gradient that was not."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state.params)[0]:
+        if not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path)
+            raise NonFiniteLossError(
+                f"the parameters {name} are not finite after {int(state.step)} steps, "
+                "though the loss was: a gradient was not; the last good checkpoint is "
+                "kept"
+            )
 
 
 def _describe_failure(runner: Runner, step: int) -> str:
@@ -97,7 +126,7 @@ def _describe_failure(runner: Runner, step: int) -> str:
     inputs = (
         f"examples {bad[:8]} of the batch hold NaN or infinite values"
         if bad
-        else "its inputs are finite, so the training diverged: lower the learning rate"
+        else "its inputs are finite, so the training diverged: lower its learning rate"
     )
     return (
         f"the loss is not finite at step {step} (batch of {runner.batch_size}): "

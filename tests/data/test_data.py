@@ -83,7 +83,7 @@ def test_a_colored_set_paints_every_colour_equally_often(digits):
     grey = digits.images[painted.item[:5]] / 255.0
     expected = 2 * grey * painted.rgb[:5][:, None, None] - 1
     np.testing.assert_allclose(images, expected, atol=1e-6)
-    with pytest.raises(ValueError, match="needs images, copies"):
+    with pytest.raises(ValueError, match="needs images, variants and 1 to 6 copies"):
         colored_set(digits.images, indices[:0], palette(6), copies=1)
 
 

@@ -16,9 +16,9 @@ import iin_jax
 from experiments import configs
 from experiments.run import main, parse
 from experiments.run_folder import Run
-from experiments.settings import Experiment, smoke
+from experiments.settings import Concept, Experiment, smoke
 from experiments.stages import network_stage
-from iin_jax.data import palette
+from iin_jax.concepts import pair_table
 from tests.conftest import ROOT
 
 STAGES = ["network", "latents", "sizes", "flow", "evaluate", "report"]
@@ -109,7 +109,6 @@ def test_test_images_and_colours_train_nothing(finished):
         fresh = run.colors(purpose, 200)
         distance = np.abs(fresh[:, None] - run.train_colors[None]).max(-1)
         assert distance.min() > 0
-    assert len(palette(4096)) == 4096
 
 
 def test_a_finished_run_loads_as_an_interpreter(finished):
@@ -201,6 +200,11 @@ def test_without_arguments_the_experiments_are_listed(capsys):
         (["--network.latent-dim", "31"], "N = 31"),
         (["--train.accumulate", "3"], "train.batch_size of 16 does not divide into 3"),
         (["--network.steps", "0"], "network.steps must be at least 1"),
+        (["--train.checkpoint-every", "0"], "train.checkpoint_every must be at least"),
+        (["--concept.score-pairs", "1"], "concept.score_pairs must be at least 10"),
+        (["--evaluate.pairs", "0"], "evaluate.pairs must be at least 1"),
+        (["--network.num-down", "0"], "network.num_down must be at least 1"),
+        (["--data.image-size", "18"], "multiple of 2 ** network.num_down = 8"),
         (["--concept.recolored"], "latents.colors >= 2"),
         (["--latents.colors", "0"], "must be at least 1"),
         (["--network.from", "nowhere"], "no network in nowhere"),
@@ -221,6 +225,42 @@ def test_a_finished_network_is_reused(finished, tmp_path):
     network_stage(run)
     weights = "network/network.safetensors"
     assert (tmp_path / weights).read_bytes() == (folder / weights).read_bytes()
+
+
+def test_a_network_that_may_have_seen_the_test_images_is_refused(finished, tmp_path):
+    folder, _ = finished
+    settings = smoke(configs.find("digits").EXPERIMENT)
+    network = dataclasses.replace(settings.network, from_run=str(folder))
+    for change, message in (({"seed": 5}, "seed: 0 there, 5 now"), ({}, None)):
+        other = dataclasses.replace(settings, network=network, **change)
+        run = Run("digits", other, tmp_path, "")
+        if message is None:
+            assert run.reused_network(folder).latent_shape == (32,)
+        else:
+            with pytest.raises(ValueError, match=message):
+                run.reused_network(folder)
+
+
+def test_a_result_that_is_gone_is_made_again(finished):
+    folder, _ = finished
+    run = Run("digits", smoke(configs.find("digits").EXPERIMENT), folder, "")
+    assert all(run.is_complete(stage) for stage in STAGES)
+    (folder / "report.html").rename(folder / "moved.html")
+    assert not run.is_complete("report") and run.is_complete("evaluate")
+    (folder / "moved.html").rename(folder / "report.html")
+
+
+@pytest.mark.parametrize("recolored", [False, True])
+def test_the_published_defaults_give_every_entry_a_partner(recolored, tmp_path):
+    """As few colours per image as the defaults have, on the real digits."""
+    settings = dataclasses.replace(Experiment(), concept=Concept(recolored=recolored))
+    run = Run("digits", settings, tmp_path, "")
+    images = run.train_set
+    labels = {"digit": run.dataset.labels["digit"][images.item], "color": images.color}
+    differ = ("color",) if recolored else ()
+    table = pair_table(labels, differ=differ, identity=images.variant)
+    assert table.order.shape == (2 + recolored, len(images))
+    assert np.bincount(images.color).min() >= 7
 
 
 def test_sigterm_saves_and_prints_the_line_that_resumes(tmp_path):

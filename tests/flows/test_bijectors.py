@@ -180,6 +180,16 @@ def test_a_flow_whitens_every_block_at_init():
         x = flow.apply(variables, x, method=lambda f, v, i=index: f.blocks[i](v)[0])
 
 
+def test_numpy_latents_in_double_precision_give_float32_parameters(recwarn):
+    flow = InterpretationFlow(DIM, 2, HIDDEN, 1)
+    z = np.random.default_rng(0).standard_normal((40, DIM))
+    variables = flow.init(jax.random.key(0), z)
+    for leaf in jax.tree.leaves(variables["params"]):
+        assert isinstance(leaf, jax.Array) and leaf.dtype == jnp.float32
+    assert flow.apply(variables, z)[0].dtype == jnp.float32
+    assert not [w for w in recwarn if "float64" in str(w.message)]
+
+
 def test_permutations_are_constants_not_parameters():
     flow = InterpretationFlow(DIM, 2, HIDDEN, 1)
     variables = flow.init(jax.random.key(0), normal((8, DIM)))

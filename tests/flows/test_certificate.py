@@ -24,7 +24,7 @@ def test_a_sound_flow_passes_on_all_latents():
     assert result["log_det_of"] == "flow" and result["dtype"] == "float32"
 
 
-def test_a_wrong_log_det_is_found(monkeypatch):
+def test_a_wrong_log_det_is_found():
     class Wrong(InterpretationFlow):
         def forward_and_log_det(self, x):
             y, log_det = super().forward_and_log_det(x)

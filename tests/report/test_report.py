@@ -47,6 +47,16 @@ def test_loss_curves_draw_what_was_logged():
     }
 
 
+def test_a_flows_curve_has_the_gaussian_beside_it():
+    lines = [
+        {"step": 1, "loss": -3.0, "bits_per_dim": 1.0, "gaussian_bits_per_dim": 1.5},
+        {"step": 2, "loss": -4.0, "bits_per_dim": 0.5, "gaussian_bits_per_dim": 1.5},
+    ]
+    axis = figures.loss_curves(lines, "flow").axes[1]
+    curves = {line.get_label(): line.get_ydata().tolist() for line in axis.lines}
+    assert curves == {"bits_per_dim": [1.0, 0.5], "gaussian_bits_per_dim": [1.5, 1.5]}
+
+
 def test_the_page_holds_every_picture_and_no_address(interpreter, images, tmp_path):
     labels = {
         "digit": np.arange(8) % 3,
@@ -87,7 +97,11 @@ def test_the_page_holds_every_picture_and_no_address(interpreter, images, tmp_pa
 
 @pytest.mark.parametrize(
     ("count", "labels", "message"),
-    [(1, {}, "at least two images"), (8, {"digit": np.arange(5)}, "5 labels for 8")],
+    [
+        (1, {}, "at least two images"),
+        (8, {}, "needs labels"),
+        (8, {"digit": np.arange(5)}, "5 labels for 8"),
+    ],
 )
 def test_mistakes_are_one_clear_line(
     interpreter, images, tmp_path, count, labels, message

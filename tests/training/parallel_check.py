@@ -113,7 +113,7 @@ ALL = {
     "accumulated pmap": {"devices": 2, "accumulate": 2, "mode": "pmap"},
 }
 FEW = {
-    "flow": ("jit", "pmap", "accumulated"),
+    "flow": ("jit", "pmap", "fused jit", "accumulated"),
     "autoencoder": ("jit", "pmap"),
 }
 

@@ -84,6 +84,36 @@ def test_nan_stops_with_step_and_keeps_the_last_good_checkpoint(tmp_path):
     assert np.isfinite(kept.params["w"]).all()
 
 
+def test_a_gradient_that_is_not_finite_saves_nothing(tmp_path):
+    def step(state, batches, axis_name):
+        bad = jnp.where(state.step == 29, jnp.nan, 1.0)
+        gradients = {"w": bad * jnp.ones(3)}
+        return state.apply_gradients(TX, gradients), {"loss": jnp.float32(1.0)}
+
+    state = TrainState.create(TX, {"w": jnp.ones(3)})
+    data = {"shift": jnp.float32(0.0)}
+    runner = Runner(step, draw, data, state, batch_size=8, seed=1)
+    with pytest.raises(NonFiniteLossError, match="not finite after 30 steps"):
+        train(runner, state, 60, checkpoint_every=10, checkpoints=Checkpoints(tmp_path))
+    assert int(Checkpoints(tmp_path).restore(state).step) == 20
+
+
+def test_checkpoints_come_every_so_many_steps(tmp_path):
+    runner, state = fresh()
+    saved = []
+    train(
+        runner,
+        state,
+        100,
+        every=50,
+        checkpoint_every=30,
+        validate=lambda state: saved.append(int(state.step)) or {},
+    )
+    assert saved == [30, 60, 90, 100]
+    with pytest.raises(ValueError, match="at least 1; got 10, 50 and 0"):
+        train(runner, state, 10, checkpoint_every=0)
+
+
 def test_nan_in_the_inputs_is_blamed_on_them():
     runner, state = fresh(shift=float("nan"))
     with pytest.raises(NonFiniteLossError, match=r"step 0 .*examples \[0, 1, 2"):
@@ -117,6 +147,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path):
     assert int(restored.step) == 20
     assert len(said) == 1
     assert "checkpoint 40 is damaged" in said[0] and "step 20" in said[0]
+    train(runner, state, 30, checkpoints=Checkpoints(tmp_path, say=said.append))
+    assert int(Checkpoints(tmp_path).restore(state).step) == 30
+    assert len(said) == 1
 
 
 def test_a_wrong_digest_is_damage(tmp_path):
@@ -173,6 +206,9 @@ def test_sigterm_saves_and_stops(tmp_path):
 
 def test_metrics_are_logged_once_per_step_after_a_resume(tmp_path):
     runner, state = fresh()
+    log = MetricsLog(tmp_path, "stage")
+    log.write(30, {"loss": 99.0})  # after the last checkpoint of a killed run
+    log.close()
     for steps in (25, 40):
         log = MetricsLog(tmp_path, "stage")
         train(
@@ -193,6 +229,7 @@ def test_metrics_are_logged_once_per_step_after_a_resume(tmp_path):
     read = MetricsLog.read(tmp_path, "stage")
     assert [line["step"] for line in read] == [10, 20, 25, 30, 40, 50]
     assert read[-2]["validation_loss"] == 1.5
+    assert read[3]["step"] == 30 and read[3]["loss"] < 99.0
     assert all(np.isfinite(line["loss"]) for line in read)
     assert list((tmp_path / "events" / "stage").glob("*tfevents*"))
 
