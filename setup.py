@@ -27,6 +27,7 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "ruff>=0.9",
+            "scipy>=1.11",
         ],
     },
 )

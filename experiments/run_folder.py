@@ -18,7 +18,9 @@ from iin_jax.data import (
     SOURCES,
     ColoredSet,
     Dataset,
+    LatentCache,
     colored_set,
+    load_latents,
     palette,
     split_indices,
 )
@@ -145,6 +147,22 @@ class Run:
     def colors(self, purpose: str, count: int) -> np.ndarray:
         """Colours (count, 3); two purposes have none in common."""
         return palette(count, 10 * self.experiment.seed + COLOR_SEEDS[purpose])
+
+    def latents(self, split: str) -> LatentCache:
+        """The cached latents of ``"train"`` or ``"validation"``."""
+        return load_latents(self.folder / "latents" / split, self.network)
+
+    def labels(self, images: ColoredSet) -> dict[str, np.ndarray]:
+        """Discrete concepts of entries, for pairing."""
+        digits = self.dataset.labels["digit"][images.item]
+        return {"digit": digits, "color": images.color}
+
+    def attributes(
+        self, images: ColoredSet, entries: np.ndarray | slice = slice(None)
+    ) -> dict[str, np.ndarray]:
+        """True values of entries, for judges, probes and pictures: colours as RGB."""
+        digits = self.dataset.labels["digit"][images.item[entries]]
+        return {"digit": digits, "color": images.rgb[entries]}
 
     def read_json(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text(encoding="utf-8"))

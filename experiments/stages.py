@@ -3,30 +3,19 @@
 import functools
 import shutil
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-import iin_jax
+from experiments.evaluation import evaluate_stage, report_stage
 from experiments.run_folder import Run
 from experiments.settings import CONCEPTS
-from iin_jax.analysis import (
-    ColorJudge,
-    LogitsJudge,
-    ShapeJudge,
-    evaluate_swaps,
-    linear_leakage,
-)
 from iin_jax.concepts import factor_scores, factor_sizes, pair_table, pairs_from_labels
-from iin_jax.data import ColoredSet, LatentCache, encode_all, load_latents, save_latents
+from iin_jax.data import ColoredSet, encode_all, save_latents
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.fit import FlowTraining, fit_flow
 from iin_jax.flows import InterpretationFlow
 from iin_jax.losses import (
-    bits_per_dim,
-    gaussian_reference,
     kl_to_standard_normal,
     reconstruction_nll,
     weighted_sum,
@@ -39,7 +28,6 @@ from iin_jax.networks import (
     Network,
     save_network,
 )
-from iin_jax.report import RunRecord, versions, write
 from iin_jax.training.autoencoder_step import (
     ColoredGrey,
     autoencoder_step,
@@ -88,9 +76,9 @@ def latents_stage(run: Run) -> None:
 def sizes_stage(run: Run) -> None:
     """Estimates the sizes from validation pairs, or takes the given ones."""
     concept = run.experiment.concept
-    cache = _latents(run, "validation")
+    cache = run.latents("validation")
     pairs = pairs_from_labels(
-        _labels(run, run.validation_set), concept.score_pairs, run.experiment.seed
+        run.labels(run.validation_set), concept.score_pairs, run.experiment.seed
     )
     scores = factor_scores(
         cache.mean[pairs.a],
@@ -154,63 +142,6 @@ def flow_stage(run: Run) -> None:
     checkpoints.close()
     log.close()
     interpreter.with_network(run.network).save(run.folder / "interpreter")
-
-
-def evaluate_stage(run: Run) -> None:
-    """Measures everything the scorecard says, on held-out images."""
-    interpreter = iin_jax.load(run.folder)
-    evaluate = run.experiment.evaluate
-    test = encode_all(run.network, run.test_set.images, len(run.test_set))
-    train_cache = _latents(run, "train")
-    few = np.random.default_rng(run.experiment.seed).permutation(len(run.train_set))
-    few = np.sort(few[: 4 * len(run.test_set)])
-    certified = run.test_set.images(slice(0, evaluate.latents))
-    devices = jax.devices()
-    card: dict[str, Any] = {
-        **run.read_json("sizes.json"),
-        "certificate": interpreter.certify(certified),
-        **_swap_figures(run, interpreter),
-        "leakage": linear_leakage(
-            interpreter,
-            train_cache.mean[few],
-            test.mean,
-            _attributes(run, run.train_set, few),
-            _attributes(run, run.test_set),
-        ),
-        "probe_train": len(few),
-        "probe_test": len(run.test_set),
-        "nll_bits_per_dim": _likelihoods(run, interpreter, train_cache, test),
-        "test_indices": run.splits["test"].tolist(),
-        "test_images": len(run.splits["test"]),
-        "seed": run.experiment.seed,
-        "versions": versions(),
-        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
-    }
-    run.write_json("scorecard.json", card)
-
-
-def report_stage(run: Run) -> None:
-    """Draws the pictures and writes the report."""
-    stages = run.stages
-    seconds = {name: entry["seconds"] for name, entry in stages.items()}
-    card = {**run.read_json("scorecard.json"), "seconds": seconds}
-    run.write_json("scorecard.json", card)
-    curves = {
-        stage: lines
-        for stage in ("network", "flow")
-        if (lines := MetricsLog.read(run.folder, stage))
-    }
-    order = np.random.default_rng(run.experiment.seed).permutation(len(run.test_set))
-    title = f"{run.name}: {run.network.architecture} of {run.dataset.name}"
-    record = RunRecord(title, run.command, card, curves)
-    write(
-        iin_jax.load(run.folder),
-        run.test_set.images(order),
-        _attributes(run, run.test_set, order),
-        run.folder / "report.html",
-        record=record,
-        figures_folder=run.folder / "figures",
-    )
 
 
 STAGES = {
@@ -305,82 +236,8 @@ def _train_network(run: Run, step, draw, data, state: TrainState) -> TrainState:
     return state
 
 
-def _latents(run: Run, split: str) -> LatentCache:
-    return load_latents(run.folder / "latents" / split, run.network)
-
-
-def _labels(run: Run, images: ColoredSet) -> dict[str, np.ndarray]:
-    """Discrete concepts of entries, for pairing."""
-    return {"digit": run.dataset.labels["digit"][images.item], "color": images.color}
-
-
-def _attributes(
-    run: Run, images: ColoredSet, entries: np.ndarray | slice = slice(None)
-) -> dict[str, np.ndarray]:
-    """True values of entries, for judges, probes and pictures: colours as RGB."""
-    digits = run.dataset.labels["digit"][images.item[entries]]
-    return {"digit": digits, "color": images.rgb[entries]}
-
-
 def _pair_data(run: Run, split: str, images: ColoredSet) -> CachedLatents:
-    cache = _latents(run, split)
+    cache = run.latents(split)
     recolored = ("color",) if run.experiment.concept.recolored else ()
-    table = pair_table(_labels(run, images), differ=recolored, identity=images.variant)
+    table = pair_table(run.labels(images), differ=recolored, identity=images.variant)
     return CachedLatents(jnp.asarray(cache.mean), jnp.asarray(cache.log_var), table)
-
-
-def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
-    """Swaps on pairs of test images of different digits, in fresh colours."""
-    count, seed = run.experiment.evaluate.pairs, run.experiment.seed
-    rng = np.random.default_rng([seed, 0x5A])
-    digits, test = run.dataset.labels["digit"], run.splits["test"]
-    drawn = rng.choice(test, (8 * count, 2))
-    drawn = drawn[digits[drawn[:, 0]] != digits[drawn[:, 1]]][:count]
-    sides = [
-        ColoredSet(
-            run.dataset.images,
-            run.colors(purpose, count),
-            drawn[:, side],
-            drawn[:, side],
-            np.arange(len(drawn)),
-        )
-        for side, purpose in enumerate(("swap a", "swap b"))
-    ]
-    train_part = run.splits["train"]
-    if run.network.output == "images":
-        shape = ShapeJudge.train(run.dataset.images[train_part], digits[train_part])
-        judges = {"digit": shape, "color": ColorJudge()}
-    else:
-        judges = {"digit": LogitsJudge()}
-    a, b = sides
-    return evaluate_swaps(
-        interpreter,
-        a.images(),
-        b.images(),
-        _attributes(run, a),
-        _attributes(run, b),
-        judges,
-    )
-
-
-def _likelihoods(
-    run: Run, interpreter: iin_jax.Interpreter, train: LatentCache, test: LatentCache
-) -> dict[str, Any]:
-    """Bits per dimension of posterior samples, through T and under a Gaussian."""
-    rng = np.random.default_rng([run.experiment.seed, 0xB175])
-
-    def sample(cache: LatentCache) -> np.ndarray:
-        entries = np.sort(rng.permutation(len(cache.mean))[:8192])
-        std = np.exp(0.5 * cache.log_var[entries])
-        noise = rng.standard_normal(std.shape).astype(np.float32)
-        return cache.mean[entries] + std * noise
-
-    parts = {"train": sample(train), "test": sample(test)}
-    dim = interpreter.layout.dim
-    result: dict[str, Any] = {}
-    for name, z in parts.items():
-        nll = -float(interpreter.log_prob(z).mean())
-        result[name] = float(bits_per_dim(nll, dim))
-        result[f"gaussian_{name}"] = gaussian_reference(parts["train"], z)
-        result[f"{name}_latents"] = len(z)
-    return result

@@ -176,7 +176,8 @@ def test_constant_components_are_warned_of():
     za, zb = np.array(normal((64, 4))), np.array(normal((64, 4), 1))
     za[:, 2] = zb[:, 2] = 1.0
     with pytest.warns(UserWarning, match="1 of 4 latent components never vary"):
-        iin_jax.fit(za, zb, SHARED, LAYOUT, 0.9, SMALL, 2, 8, progress=False)
+        fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, 0.9, SMALL, 2, 8, progress=False)
+    assert np.isfinite(fitted.log_prob(za)).all()
 
 
 def test_latents_of_other_frameworks_are_arrays_too():

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -331,3 +332,25 @@ def test_a_classifier_runs_through_all_stages(tmp_path):
     card = json.loads((tmp_path / "scorecard.json").read_text())
     assert 0.0 <= card["certificate"]["prediction_agreement"] <= 1.0
     assert card["swap"]["color"]["transferred"] is None
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_three_random_moments_ends_the_same(finished, tmp_path):
+    """Any stage, any moment: network and flow are those of the uninterrupted run."""
+    folder, _ = finished
+    start = command("digits", "--smoke", "--workdir", tmp_path)
+    for _ in range(3):
+        process = subprocess.Popen(
+            start,
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(random.uniform(5.0, 18.0))
+        process.kill()
+        process.wait()
+    done = subprocess.run(start, cwd=ROOT, env=environment(), capture_output=True)
+    assert done.returncode == 0
+    for name in ("network/network.safetensors", "interpreter/flow.safetensors"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name

@@ -1,0 +1,134 @@
+"""The stages after training: the scorecard on held-out images, and the report."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+import iin_jax
+from experiments.run_folder import Run
+from iin_jax.analysis import (
+    ColorJudge,
+    LogitsJudge,
+    ShapeJudge,
+    evaluate_swaps,
+    linear_leakage,
+)
+from iin_jax.data import ColoredSet, LatentCache, encode_all
+from iin_jax.losses import bits_per_dim, gaussian_reference
+from iin_jax.report import RunRecord, versions, write
+from iin_jax.training.log import MetricsLog
+
+
+def evaluate_stage(run: Run) -> None:
+    """Measures everything the scorecard says, on held-out images."""
+    interpreter = iin_jax.load(run.folder)
+    evaluate = run.experiment.evaluate
+    test = encode_all(run.network, run.test_set.images, len(run.test_set))
+    train_cache = run.latents("train")
+    few = np.random.default_rng(run.experiment.seed).permutation(len(run.train_set))
+    few = np.sort(few[: 4 * len(run.test_set)])
+    certified = run.test_set.images(slice(0, evaluate.latents))
+    devices = jax.devices()
+    card: dict[str, Any] = {
+        **run.read_json("sizes.json"),
+        "certificate": interpreter.certify(certified),
+        **_swap_figures(run, interpreter),
+        "leakage": linear_leakage(
+            interpreter,
+            train_cache.mean[few],
+            test.mean,
+            run.attributes(run.train_set, few),
+            run.attributes(run.test_set),
+        ),
+        "probe_train": len(few),
+        "probe_test": len(run.test_set),
+        "nll_bits_per_dim": _likelihoods(run, interpreter, train_cache, test),
+        "test_indices": run.splits["test"].tolist(),
+        "test_images": len(run.splits["test"]),
+        "seed": run.experiment.seed,
+        "versions": versions(),
+        "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+    }
+    run.write_json("scorecard.json", card)
+
+
+def report_stage(run: Run) -> None:
+    """Draws the pictures and writes the report."""
+    stages = run.stages
+    seconds = {name: entry["seconds"] for name, entry in stages.items()}
+    card = {**run.read_json("scorecard.json"), "seconds": seconds}
+    run.write_json("scorecard.json", card)
+    curves = {
+        stage: lines
+        for stage in ("network", "flow")
+        if (lines := MetricsLog.read(run.folder, stage))
+    }
+    order = np.random.default_rng(run.experiment.seed).permutation(len(run.test_set))
+    title = f"{run.name}: {run.network.architecture} of {run.dataset.name}"
+    record = RunRecord(title, run.command, card, curves)
+    write(
+        iin_jax.load(run.folder),
+        run.test_set.images(order),
+        run.attributes(run.test_set, order),
+        run.folder / "report.html",
+        record=record,
+        figures_folder=run.folder / "figures",
+    )
+
+
+def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
+    """Swaps on pairs of test images of different digits, in fresh colours."""
+    count, seed = run.experiment.evaluate.pairs, run.experiment.seed
+    rng = np.random.default_rng([seed, 0x5A])
+    digits, test = run.dataset.labels["digit"], run.splits["test"]
+    drawn = rng.choice(test, (8 * count, 2))
+    drawn = drawn[digits[drawn[:, 0]] != digits[drawn[:, 1]]][:count]
+    sides = [
+        ColoredSet(
+            run.dataset.images,
+            run.colors(purpose, count),
+            drawn[:, side],
+            drawn[:, side],
+            np.arange(len(drawn)),
+        )
+        for side, purpose in enumerate(("swap a", "swap b"))
+    ]
+    train_part = run.splits["train"]
+    if run.network.output == "images":
+        shape = ShapeJudge.train(run.dataset.images[train_part], digits[train_part])
+        judges = {"digit": shape, "color": ColorJudge()}
+    else:
+        judges = {"digit": LogitsJudge()}
+    a, b = sides
+    return evaluate_swaps(
+        interpreter,
+        a.images(),
+        b.images(),
+        run.attributes(a),
+        run.attributes(b),
+        judges,
+    )
+
+
+def _likelihoods(
+    run: Run, interpreter: iin_jax.Interpreter, train: LatentCache, test: LatentCache
+) -> dict[str, Any]:
+    """Bits per dimension of posterior samples, through T and under a Gaussian."""
+    rng = np.random.default_rng([run.experiment.seed, 0xB175])
+
+    def sample(cache: LatentCache) -> np.ndarray:
+        entries = np.sort(rng.permutation(len(cache.mean))[:8192])
+        std = np.exp(0.5 * cache.log_var[entries])
+        noise = rng.standard_normal(std.shape).astype(np.float32)
+        return cache.mean[entries] + std * noise
+
+    parts = {"train": sample(train), "test": sample(test)}
+    dim = interpreter.layout.dim
+    result: dict[str, Any] = {}
+    for name, z in parts.items():
+        nll = -float(interpreter.log_prob(z).mean())
+        result[name] = float(bits_per_dim(nll, dim))
+        result[f"gaussian_{name}"] = gaussian_reference(parts["train"], z)
+        result[f"{name}_latents"] = len(z)
+    return result
