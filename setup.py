@@ -21,6 +21,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "test": [
             "ipykernel>=6.29",
+            "jax>=0.8",
             "jupytext>=1.16",
             "nbmake>=1.5",
             "pyright[nodejs]>=1.1.390",
