@@ -74,11 +74,8 @@ def train(
     bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
     with bar, _deferred_signals() as stop_requested:
         while step < steps:
-            to_line, to_save = (
-                every - step % every,
-                checkpoint_every - step % checkpoint_every,
-            )
-            count = min(to_line, to_save, steps - step)
+            marks = (every, checkpoint_every)
+            count = min(steps - step, *(mark - step % mark for mark in marks))
             placed, metrics, first_bad = runner.run(placed, count)
             if first_bad is not None:
                 raise NonFiniteLossError(_describe_failure(runner, first_bad))
