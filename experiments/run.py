@@ -69,6 +69,8 @@ def _run(arguments: list[str]) -> int:
     command = shlex.join(["python", "-m", "experiments.run", *arguments])
     run = Run(name, options.experiment, Path(options.workdir), command)
     with locked(run.folder):
+        if not (run.folder / "config.json").is_file():
+            _check_new(run)
         check_settings(run)
         return _all_stages(run)
 
@@ -98,6 +100,16 @@ def parse(config: ModuleType, name: str, flags: Sequence[str]) -> Options:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown argument {flag}{hint} (--help lists all)")
     return options
+
+
+def _check_new(run: Run) -> None:
+    """What can fail at once must do so before the settings are recorded."""
+    import jax
+
+    check(run.experiment, len(jax.devices()))
+    reused = run.experiment.network.from_run
+    if reused is not None:
+        run.reused_network(Path(reused))
 
 
 def _all_stages(run: Run) -> int:

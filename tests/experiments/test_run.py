@@ -216,6 +216,7 @@ def test_impossible_settings_are_refused_at_once(tmp_path, capsys, flags, messag
     assert main(["digits", "--smoke", "--workdir", workdir, *flags]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "run" / "config.json").exists()  # nothing to be held to
 
 
 def test_a_finished_network_is_reused(finished, tmp_path):
