@@ -4,9 +4,18 @@ from iin_jax.networks.adapters import FunctionNetwork, from_functions
 from iin_jax.networks.autoencoder import Autoencoder, AutoencoderNetwork
 from iin_jax.networks.base import Network
 from iin_jax.networks.classifier import Classifier, ClassifierNetwork
-from iin_jax.networks.registry import NETWORKS, load_network, save_network
+from iin_jax.networks.perceptual import Perceptual, lpips
+from iin_jax.networks.pretrained import PretrainedNetwork, Preprocessing
+from iin_jax.networks.registry import (
+    ARCHITECTURES,
+    NETWORKS,
+    load,
+    load_network,
+    save_network,
+)
 
 __all__ = [
+    "ARCHITECTURES",
     "NETWORKS",
     "Autoencoder",
     "AutoencoderNetwork",
@@ -14,7 +23,12 @@ __all__ = [
     "ClassifierNetwork",
     "FunctionNetwork",
     "Network",
+    "Perceptual",
+    "Preprocessing",
+    "PretrainedNetwork",
     "from_functions",
+    "load",
     "load_network",
+    "lpips",
     "save_network",
 ]

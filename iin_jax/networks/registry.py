@@ -1,5 +1,7 @@
-"""Architectures by name, and networks as files."""
+"""Networks by name: pretrained ones from weights, and any of ours as files."""
 
+import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -9,17 +11,100 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from iin_jax.networks import (
+    alexnet,
+    cifar_densenet,
+    cifar_resnet,
+    densenet,
+    inception,
+    resnet,
+    squeezenet,
+    vgg,
+    vit,
+)
 from iin_jax.networks.autoencoder import AutoencoderNetwork
 from iin_jax.networks.base import Network
 from iin_jax.networks.classifier import ClassifierNetwork
+from iin_jax.networks.pretrained import (
+    Architecture,
+    PretrainedNetwork,
+    build_pretrained,
+    from_arrays,
+)
 from iin_jax.types import Tree
-from iin_jax.weights import load_tree_checked, save_tree, tree_digest
+from iin_jax.weights import (
+    load_tree_checked,
+    locate,
+    read_arrays,
+    save_tree,
+    tree_digest,
+    weights_folders,
+)
+from iin_jax.weights.hints import nearest
+
+# name -> a pretrained architecture, its releases and their files
+ARCHITECTURES: dict[str, Architecture] = {
+    **squeezenet.ARCHITECTURES,
+    **resnet.ARCHITECTURES,
+    **cifar_resnet.ARCHITECTURES,
+    **densenet.ARCHITECTURES,
+    **cifar_densenet.ARCHITECTURES,
+    **vgg.ARCHITECTURES,
+    **alexnet.ARCHITECTURES,
+    **inception.ARCHITECTURES,
+    **vit.ARCHITECTURES,
+}
 
 # architecture -> builder from (settings, variables)
 NETWORKS: dict[str, Callable[[dict[str, Any], Tree], Network]] = {
     AutoencoderNetwork.architecture: AutoencoderNetwork.build,
     ClassifierNetwork.architecture: ClassifierNetwork.build,
+    **{
+        name: functools.partial(build_pretrained, name, architecture)
+        for name, architecture in ARCHITECTURES.items()
+    },
 }
+
+
+def load(
+    name: str,
+    weights: str | os.PathLike | None = None,
+    layer: str | None = None,
+    *,
+    image_size: int | None = None,
+    download: bool = False,
+) -> PretrainedNetwork:
+    """A pretrained network, frozen and cut at a layer.
+
+    Args:
+      name: key of ``ARCHITECTURES``.
+      weights: the publisher's file, in any format that ``weights.read_arrays`` knows,
+        or a folder that ``python -m iin_jax.convert`` wrote. None: looked for in the
+        folders of ``$IIN_JAX_WEIGHTS``, then in the cache folder.
+      layer: where to cut, one of the network's ``layers()``; None: a late layer.
+      image_size: H = W that E works at; images of other sizes are resized. None: the
+        size that the weights were trained on.
+      download: fetch missing weights from their publisher into the cache folder.
+
+    Raises:
+      ValueError: an unknown name or layer; weights that are missing, damaged or of
+        another architecture.
+      ImportError: the file is PyTorch's and torch is not installed.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"no network {name!r}{nearest(name, ARCHITECTURES)}")
+    path = _find(name, download) if weights is None else Path(weights)
+    if not path.is_dir():
+        arrays = read_arrays(path)
+        return from_arrays(name, ARCHITECTURES[name], arrays, layer, image_size)
+    network = load_network(path)
+    if not isinstance(network, PretrainedNetwork) or network.name != name:
+        raise ValueError(f"{path} holds a {network.architecture}, not a {name}")
+    if layer is not None or image_size is not None:
+        network = dataclasses.replace(
+            network, layer=layer or network.layer, size=image_size or network.size
+        )
+    return network
 
 
 def save_network(folder: str | os.PathLike, network: Network) -> None:
@@ -29,12 +114,12 @@ def save_network(folder: str | os.PathLike, network: Network) -> None:
       ValueError: the network cannot be rebuilt from a description.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     description = {
         "architecture": network.architecture,
         "settings": network.settings(),
         "digest": tree_digest(network.variables),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     save_tree(folder / "network.safetensors", network.variables)
     (folder / "network.json").write_text(json.dumps(description, indent=2))
 
@@ -54,8 +139,45 @@ def load_network(folder: str | os.PathLike) -> Network:
     architecture = description["architecture"]
     if architecture not in NETWORKS:
         raise ValueError(
-            f"unknown architecture {architecture!r}; known: {sorted(NETWORKS)}"
+            f"unknown architecture {architecture!r}{nearest(architecture, NETWORKS)}"
         )
     variables = load_tree_checked(folder / "network.safetensors", description["digest"])
     variables = jax.tree.map(jnp.asarray, variables)
     return NETWORKS[architecture](description["settings"], variables)
+
+
+def _find(name: str, download: bool) -> Path:
+    """The weights of a name: the publisher's file, or one that is called like it."""
+    file = ARCHITECTURES[name].file
+    for folder in weights_folders():
+        if file is not None and (folder / file.name).is_file():
+            return locate(file)
+        own = _called_like(name, folder)
+        if len(own) > 1:
+            files = ", ".join(path.name for path in own)
+            raise ValueError(
+                f"several files in {folder} are called like {name} ({files}); give one "
+                "of them as weights"
+            )
+        if own:
+            return own[0]
+    if file is None:
+        raise ValueError(f"no address of weights of {name} is known; give a file")
+    return locate(file, download=download)
+
+
+def _called_like(name: str, folder: Path) -> list[Path]:
+    """Files, and converted folders, whose name begins with this network's alone."""
+
+    def longest_match(stem: str) -> str:
+        known = (known for known in ARCHITECTURES if stem.startswith(known))
+        return max(known, key=len, default="")
+
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if longest_match(path.name) == name
+        and (path.is_file() or (path / "network.json").is_file())
+    ]

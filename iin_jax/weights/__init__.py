@@ -1,5 +1,8 @@
 """Files in, arrays out; knows no network."""
 
+from iin_jax.weights.fetch import WeightsFile, cache_folder, locate, weights_folders
+from iin_jax.weights.readers import read_arrays
+from iin_jax.weights.renames import Rename, rename
 from iin_jax.weights.tree_files import (
     array_digest,
     load_tree,
@@ -9,9 +12,16 @@ from iin_jax.weights.tree_files import (
 )
 
 __all__ = [
+    "Rename",
+    "WeightsFile",
     "array_digest",
+    "cache_folder",
     "load_tree",
     "load_tree_checked",
+    "locate",
+    "read_arrays",
+    "rename",
     "save_tree",
     "tree_digest",
+    "weights_folders",
 ]

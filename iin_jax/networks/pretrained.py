@@ -1,0 +1,265 @@
+"""A backbone with weights, cut at a named layer, as a ``Network``."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.flows.base import apply, module_fields
+from iin_jax.networks.backbone import Backbone
+from iin_jax.networks.base import Network, check_image_values
+from iin_jax.types import Array, Images, Tree
+from iin_jax.weights import WeightsFile
+from iin_jax.weights.hints import nearest
+from iin_jax.weights.renames import Table, matched, rename
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """From images in [-1, 1] to what the weights were trained on.
+
+    Attributes:
+      size: H = W, in pixels.
+      mean, std: per channel, in the network's channel order and range.
+      maximum: of the network's range: 1 for [0, 1], 255 for [0, 255].
+      channel_order: ``"RGB"`` or ``"BGR"``.
+      antialias: average over pixels when images are made smaller.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    maximum: float = 1.0
+    channel_order: str = "RGB"
+    antialias: bool = True
+
+    def __call__(self, images: Images, size: int) -> Images:
+        """images (B, H, W, 3), RGB in [-1, 1] -> (B, size, size, 3)."""
+        if images.shape[1:3] != (size, size):
+            shape = (len(images), size, size, images.shape[-1])
+            images = jax.image.resize(
+                images, shape, "bilinear", antialias=self.antialias
+            )
+        x = (images + 1.0) * (self.maximum / 2.0)
+        if self.channel_order == "BGR":
+            x = x[..., ::-1]
+        return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+
+
+IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """One way in which weights of an architecture are published.
+
+    Attributes:
+      table: renames from the file's names; it also tells releases apart.
+      preprocessing: that these weights want.
+      file: the publisher's; None: no known address.
+      settings: fields of the backbone in which this release differs.
+    """
+
+    table: Table
+    preprocessing: Preprocessing
+    file: WeightsFile | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A backbone by name.
+
+    Attributes:
+      module: with the settings of most releases.
+      layer: where it is cut unless told otherwise.
+      releases: the first with a file is the one that is fetched by name.
+    """
+
+    module: Backbone
+    layer: str
+    releases: tuple[Release, ...]
+
+    @property
+    def file(self) -> WeightsFile | None:
+        """The publisher's file of the weights that the name stands for."""
+        files = (release.file for release in self.releases)
+        return next((file for file in files if file is not None), None)
+
+    def release_of(self, names: Mapping[str, Any]) -> Release:
+        """The release whose table knows most of the names in a file."""
+        return max(self.releases, key=lambda release: matched(names, release.table))
+
+
+def torchvision_file(name: str, mebibytes: float) -> WeightsFile:
+    """A file of torchvision's; its name ends in eight digits of its SHA-256."""
+    digest = name.removesuffix(".pth").rsplit("-", 1)[1]
+    url = f"https://download.pytorch.org/models/{name}"
+    return WeightsFile(name, url, digest, mebibytes=mebibytes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PretrainedNetwork(Network):
+    """A pretrained network, cut behind ``layer``; z is that layer's output.
+
+    Images of any square size are brought to ``image_size``. z is (H, W, C), (C,), or
+    (tokens, C) for a transformer.
+
+    Attributes:
+      name: of the architecture.
+      module: the backbone.
+      variables: ``{"params", "batch_stats"}``.
+      layer: one of ``layers()``.
+      preprocessing: what the weights want.
+      size: H = W that E works at.
+    """
+
+    name: str
+    module: Backbone
+    variables: Tree
+    layer: str
+    preprocessing: Preprocessing
+    size: int
+
+    channels = 3
+    output = "logits"
+
+    def __post_init__(self):
+        if any(0 in shape for shape in self.layers().values()):
+            raise ValueError(
+                f"images of {self.size}x{self.size} are too small for {self.name}: "
+                f"nothing is left of them after its layers"
+            )
+        if self.layer not in self.layers():
+            raise ValueError(
+                f"{self.name} has no layer {self.layer!r} to be cut at"
+                f"{nearest(self.layer, self.layers())}"
+            )
+
+    @property
+    def architecture(self) -> str:
+        return self.name
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.size, self.size
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.layers()[self.layer]
+
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """Every layer, in order: each depends on the one before it alone."""
+        return self._shapes
+
+    def cut_at(self, layer: str) -> "PretrainedNetwork":
+        """The same network, cut elsewhere.
+
+        Raises:
+          ValueError: no such layer; the message names the nearest ones.
+        """
+        return dataclasses.replace(self, layer=layer)
+
+    def encode_pure(self, variables: Tree, images: Images) -> Array:
+        x = self.preprocessing(images, self.size)
+        return apply(self.module, variables, x, until=self.layer)[self.layer]
+
+    def decode_pure(self, variables: Tree, z: Array) -> Array:
+        rest = apply(self.module, variables, z, after=self.layer)
+        return list(rest.values())[-1] if rest else z
+
+    def features_pure(self, variables: Tree, images: Images) -> dict[str, Array]:
+        """images -> the output of every one of ``layers()``, in any order."""
+        return apply(self.module, variables, self.preprocessing(images, self.size))
+
+    def check_images(self, images: Images) -> None:
+        shape = tuple(np.shape(images))
+        if len(shape) != 4 or shape[-1] != 3 or shape[1] != shape[2]:
+            raise ValueError(
+                f"images must be square, of shape (B, H, H, 3); got {shape}: crop them"
+            )
+        check_image_values(images)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "size": self.size,
+            "preprocessing": dataclasses.asdict(self.preprocessing),
+            "module": module_fields(self.module),
+        }
+
+    @functools.cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        image = jax.ShapeDtypeStruct((1, self.size, self.size, 3), jnp.float32)
+        names: list[str] = []
+
+        def run(variables: Tree, x: Images) -> list[Array]:
+            outputs = apply(self.module, variables, x)
+            names.extend(outputs)  # in order: JAX sorts the keys of dictionaries
+            return list(outputs.values())
+
+        shapes = [tuple(x.shape[1:]) for x in jax.eval_shape(run, self.variables, image)]
+        return dict(zip(names, shapes, strict=True))
+
+
+def build_pretrained(
+    name: str, architecture: Architecture, settings: dict[str, Any], variables: Tree
+) -> PretrainedNetwork:
+    """The network that ``PretrainedNetwork.settings`` describes."""
+    preprocessing = Preprocessing(
+        **{
+            field: tuple(value) if isinstance(value, list) else value
+            for field, value in settings["preprocessing"].items()
+        }
+    )
+    fields = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in settings["module"].items()
+    }
+    return PretrainedNetwork(
+        name,
+        architecture.module.clone(**fields),
+        variables,
+        settings["layer"],
+        preprocessing,
+        settings["size"],
+    )
+
+
+def from_arrays(
+    name: str,
+    architecture: Architecture,
+    arrays: Mapping[str, np.ndarray],
+    layer: str | None = None,
+    image_size: int | None = None,
+) -> PretrainedNetwork:
+    """A network from the arrays of a published file.
+
+    Args:
+      name, architecture: what the file should hold.
+      arrays: name in the file -> array.
+      layer: where to cut; None: the architecture's own choice.
+      image_size: H = W that E works at; None: that of the weights.
+
+    Raises:
+      ValueError: arrays that do not fit, all named; an unknown layer.
+    """
+    release = architecture.release_of(arrays)
+    module = architecture.module.clone(**release.settings)
+    size = image_size or release.preprocessing.size
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    template = jax.eval_shape(module.init, key, image)
+    variables = rename(arrays, release.table, template, name)
+    return PretrainedNetwork(
+        name,
+        module,
+        jax.tree.map(jnp.asarray, variables),
+        layer or architecture.layer,
+        release.preprocessing,
+        size,
+    )

@@ -1,0 +1,144 @@
+"""From another framework's names and layouts to ours; every array is accounted for."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from iin_jax.types import Tree
+
+NAMED = 20  # arrays of one kind that a message names
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "same": lambda array: array,
+    "conv": lambda array: np.transpose(array, (2, 3, 1, 0)),  # OIHW -> HWIO
+    "dense": lambda array: np.transpose(array),  # (out, in) -> (in, out)
+}
+RANKS = {"conv": 4, "dense": 2}  # dimensions that a layout needs
+
+
+@dataclasses.dataclass(frozen=True)
+class Rename:
+    """One row of a rename table.
+
+    Attributes:
+      source: regular expression of whole names in the file.
+      target: our name, a path with ``/``, in which ``\\1`` stands for the first group;
+        None: the array is known, and not needed.
+      layout: key of ``LAYOUTS``, from theirs to ours.
+    """
+
+    source: str
+    target: str | None
+    layout: str = "same"
+
+
+Table = tuple[Rename, ...]
+
+
+def conv(names: str, target: str = r"\1") -> Table:
+    """Rows for convolutions: ``weight`` OIHW and ``bias``; one group in ``names``."""
+    return (
+        Rename(rf"({names})\.weight", rf"params/{target}/kernel", "conv"),
+        Rename(rf"({names})\.bias", rf"params/{target}/bias"),
+    )
+
+
+def dense(names: str, target: str = r"\1") -> Table:
+    """Rows for linear layers: ``weight`` (out, in) and ``bias``."""
+    return (
+        Rename(rf"({names})\.weight", rf"params/{target}/kernel", "dense"),
+        Rename(rf"({names})\.bias", rf"params/{target}/bias"),
+    )
+
+
+def norm(names: str, target: str = r"\1") -> Table:
+    """Rows for PyTorch's batch and layer normalisation, running statistics included."""
+    return (
+        Rename(rf"({names})\.weight", rf"params/{target}/scale"),
+        Rename(rf"({names})\.bias", rf"params/{target}/bias"),
+        Rename(rf"({names})\.running_mean", rf"batch_stats/{target}/mean"),
+        Rename(rf"({names})\.running_var", rf"batch_stats/{target}/var"),
+        Rename(rf"({names})\.num_batches_tracked", None),
+    )
+
+
+def matched(names: Iterable[str], table: Table) -> int:
+    """How many names a table knows."""
+    return sum(_row(name, table) is not None for name in names)
+
+
+def rename(
+    arrays: Mapping[str, np.ndarray], table: Table, template: Tree, what: str
+) -> Tree:
+    """Brings arrays into our names and layouts.
+
+    Args:
+      arrays: name in the file -> array.
+      table: the first row that matches a name counts.
+      template: tree of arrays or ``jax.ShapeDtypeStruct``: all that is expected.
+      what: whose weights they should be, for the message.
+
+    Returns:
+      A tree like ``template``, of NumPy arrays.
+
+    Raises:
+      ValueError: arrays that no row knows (unused), that nothing expects (extra), that
+        are missing, misshapen or no floating-point numbers: all in one message.
+    """
+    expected = traverse_util.flatten_dict(dict(template), sep="/")
+    found: dict[str, np.ndarray] = {}
+    wrong: dict[str, list[str]] = {}
+
+    def complain(kind: str, text: str) -> None:
+        wrong.setdefault(kind, []).append(text)
+
+    for name, array in arrays.items():
+        row = _row(name, table)
+        if row is None:
+            complain("unused", f"{name} {array.shape}")
+            continue
+        target, layout = row
+        if target is None:
+            continue
+        if target not in expected:
+            complain("extra", f"{name} {array.shape}")
+        elif target in found:
+            complain("given twice", name)
+        elif array.dtype.kind != "f":
+            complain("no floating-point numbers", f"{name} ({array.dtype})")
+            found[target] = array
+        else:
+            found[target] = _laid_out(array, layout)
+            if found[target].shape != tuple(expected[target].shape):
+                shapes = f"{found[target].shape}, not {tuple(expected[target].shape)}"
+                complain("misshapen", f"{name} (in our layout {shapes})")
+    for target in expected.keys() - found.keys():
+        complain("missing", target)
+    if wrong:
+        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in wrong.items())
+        raise ValueError(f"the arrays are not the weights of {what}: {listed}")
+    typed = {name: found[name].astype(expected[name].dtype) for name in expected}
+    return traverse_util.unflatten_dict(typed, sep="/")
+
+
+def _row(name: str, table: Table) -> tuple[str | None, str] | None:
+    for row in table:
+        match = re.fullmatch(row.source, name)
+        if match:
+            return row.target and match.expand(row.target), row.layout
+    return None
+
+
+def _laid_out(array: np.ndarray, layout: str) -> np.ndarray:
+    fits = array.ndim == RANKS.get(layout, array.ndim)
+    return LAYOUTS[layout](array) if fits else array
+
+
+def _some(names: list[Any]) -> str:
+    shown = ", ".join(sorted(names)[:NAMED])
+    more = len(names) - NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
