@@ -7,17 +7,25 @@ import numpy as np
 
 import iin_jax
 from experiments.run_folder import Run
+from experiments.settings import CONCEPTS
 from iin_jax.analysis import (
     ColorJudge,
+    Judge,
+    LatentJudge,
     LogitsJudge,
     ShapeJudge,
     evaluate_swaps,
+    layer_scores,
     linear_leakage,
 )
+from iin_jax.concepts import pairs_from_labels
 from iin_jax.data import ColoredSet, LatentCache, encode_all
 from iin_jax.losses import bits_per_dim, gaussian_reference
 from iin_jax.report import RunRecord, versions, write
 from iin_jax.training.log import MetricsLog
+
+JUDGE_LATENTS = 4096  # that judges of z are trained on
+LAYER_PAIRS = 1000  # that every layer is scored on
 
 
 def evaluate_stage(run: Run) -> None:
@@ -33,7 +41,8 @@ def evaluate_stage(run: Run) -> None:
     card: dict[str, Any] = {
         **run.read_json("sizes.json"),
         "certificate": interpreter.certify(certified),
-        **_swap_figures(run, interpreter),
+        **_swap_figures(run, interpreter, train_cache),
+        "layer_scores": _layer_scores(run),
         "leakage": linear_leakage(
             interpreter,
             train_cache.mean[few],
@@ -77,7 +86,9 @@ def report_stage(run: Run) -> None:
     )
 
 
-def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
+def _swap_figures(
+    run: Run, interpreter: iin_jax.Interpreter, train: LatentCache
+) -> dict[str, Any]:
     """Swaps on pairs of test images of different digits, in fresh colours."""
     count, seed = run.experiment.evaluate.pairs, run.experiment.seed
     rng = np.random.default_rng([seed, 0x5A])
@@ -94,12 +105,6 @@ def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
         )
         for side, purpose in enumerate(("swap a", "swap b"))
     ]
-    train_part = run.splits["train"]
-    if run.network.output == "images":
-        shape = ShapeJudge.train(run.dataset.images[train_part], digits[train_part])
-        judges = {"digit": shape, "color": ColorJudge()}
-    else:
-        judges = {"digit": LogitsJudge()}
     a, b = sides
     return evaluate_swaps(
         interpreter,
@@ -107,8 +112,55 @@ def _swap_figures(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
         b.images(),
         run.attributes(a),
         run.attributes(b),
-        judges,
+        _judges(run, train),
     )
+
+
+def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
+    """Who reads digit and colour: from pictures if there are any, else from z."""
+    kind = run.experiment.network.kind
+    part = run.splits["train"]
+    digits = run.dataset.labels["digit"]
+    if kind == "autoencoder":
+        shape = ShapeJudge.train(run.dataset.images[part], digits[part])
+        return {"digit": shape, "color": ColorJudge()}
+    if kind == "classifier":
+        return {"digit": LogitsJudge()}
+    rng = np.random.default_rng([run.experiment.seed, 0x10DC])
+    few = np.sort(rng.permutation(len(run.train_set))[:JUDGE_LATENTS])
+    true = run.attributes(run.train_set, few)
+    return {
+        name: LatentJudge.train(train.mean[few], values)
+        for name, values in true.items()
+    }
+
+
+def _layer_scores(run: Run) -> dict[str, Any]:
+    """The sizes' scores at every layer of the network, on validation pairs."""
+    images, concept = run.validation_set, run.experiment.concept
+    pairs = pairs_from_labels(
+        run.labels(images), min(concept.score_pairs, LAYER_PAIRS), run.experiment.seed
+    )
+    scored = layer_scores(
+        run.network,
+        images.images,
+        len(images),
+        pairs,
+        CONCEPTS,
+        concept.estimator,
+        seed=run.experiment.seed,
+    )
+    return {
+        layer: {
+            "shape": entry.shape,
+            "components": entry.components,
+            "pairs": len(pairs.a),
+            "scores": dict(entry.scores),
+            "score_intervals": entry.scores.intervals,
+            "score_null": entry.scores.null,
+        }
+        for layer, entry in scored.items()
+    }
 
 
 def _likelihoods(

@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if "--traceback" in arguments:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
-        bad_input = isinstance(error, ValueError)
+        bad_input = isinstance(error, (ValueError, ImportError))
         return EXIT_BAD_INPUT if bad_input else EXIT_FAILED
 
 
@@ -110,6 +110,8 @@ def _check_new(run: Run) -> None:
     reused = run.experiment.network.from_run
     if reused is not None:
         run.reused_network(Path(reused))
+    elif run.experiment.network.kind == "pretrained":
+        run.pretrained_network()
 
 
 def _all_stages(run: Run) -> int:

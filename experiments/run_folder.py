@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.settings import Experiment, differences
+from iin_jax import networks
 from iin_jax.data import (
     SOURCES,
     ColoredSet,
@@ -141,6 +143,30 @@ class Run:
             raise ValueError(
                 f"the network of {folder} has latents {network.latent_shape}; set "
                 f"--network.latent-dim accordingly"
+            )
+        return network
+
+    def pretrained_network(self) -> Network:
+        """The pretrained network that the settings name, cut at their layer.
+
+        Raises:
+          ValueError: no such network, layer or weights, or another number of latent
+            dimensions than the settings say.
+        """
+        settings = self.experiment.network
+        network = networks.load(
+            settings.name,
+            settings.weights,
+            settings.layer,
+            image_size=self.experiment.data.image_size,
+            download=settings.download,
+        )
+        dim = math.prod(network.latent_shape)
+        if dim != settings.latent_dim:
+            raise ValueError(
+                f"layer {network.layer} of {settings.name} at "
+                f"{self.experiment.data.image_size} pixels has {dim} numbers "
+                f"{network.latent_shape}; set --network.latent-dim {dim}"
             )
         return network
 

@@ -69,16 +69,27 @@ class NetworkSettings(Training):
     """The network that gets interpreted, and its training.
 
     Attributes:
-      kind: autoencoder (z is the posterior's mean) or classifier (z before the head).
+      kind: autoencoder (z is the posterior's mean), classifier (z before the head), or
+        pretrained (z is the output of a layer; nothing is trained).
       from_run: A finished run whose network is reused instead of training one.
-      latent_dim: Number N of latent dimensions.
+      name: Architecture of a pretrained network.
+      layer: Layer at which a pretrained network is cut; none: a late one.
+      weights: File or folder of its weights; none: looked for in the folders of
+        $IIN_JAX_WEIGHTS and in the cache folder.
+      download: Fetch missing weights from their publisher.
+      latent_dim: Number N of latent dimensions; of a pretrained network, that of its
+        layer at this image size.
       num_down: Number of halvings of the image.
       base: Channels after the first halving.
       kl_weight: Weight of the KL term of the autoencoder's loss.
     """
 
-    kind: Literal["autoencoder", "classifier"] = "autoencoder"
+    kind: Literal["autoencoder", "classifier", "pretrained"] = "autoencoder"
     from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    name: str = "squeezenet1_1"
+    layer: str | None = None
+    weights: str | None = None
+    download: bool = False
     latent_dim: int = 64
     num_down: int = 4
     base: int = 64
@@ -247,7 +258,8 @@ def check(experiment: Experiment, devices: int = 1) -> None:
         if count < 1:
             least = 10 if name == "concept.score_pairs" else 1
             raise ValueError(f"{name} must be at least {least}")
-    if experiment.data.image_size % 2**network.num_down:
+    own = network.kind != "pretrained"
+    if own and experiment.data.image_size % 2**network.num_down:
         raise ValueError(
             f"data.image_size {experiment.data.image_size} must be a multiple of 2 ** "
             f"network.num_down = {2**network.num_down}"

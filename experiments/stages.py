@@ -51,11 +51,14 @@ LOG_SCALE_RATE = 30.0  # factor on the learning rate of the autoencoder's scale
 
 
 def network_stage(run: Run) -> None:
-    """Trains what gets interpreted, or copies it from a finished run."""
+    """Trains what gets interpreted, converts it, or copies it from a finished run."""
     settings = run.experiment.network
     if settings.from_run is not None:
         network = run.reused_network(Path(settings.from_run))
         save_network(run.folder / "network", network)
+        return
+    if settings.kind == "pretrained":
+        save_network(run.folder / "network", run.pretrained_network())
         return
     grey = ColoredGrey(
         jnp.asarray(run.dataset.images[run.splits["train"]]),

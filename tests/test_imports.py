@@ -28,7 +28,11 @@ RANKS = {
     "report": 9,
     "experiments": 10,
 }
-TORCH_FILES = {"iin_jax/weights/torch_files.py", "iin_jax/networks/adapters.py"}
+TORCH_FILES = {
+    "iin_jax/weights/torch_files.py",
+    "iin_jax/networks/adapters.py",
+    "experiments/benchmark/torch_side.py",  # the other side of a comparison
+}
 SOURCES = [
     *sorted((ROOT / "iin_jax").rglob("*.py")),
     *(ROOT / "experiments").rglob("*.py"),

@@ -4,24 +4,29 @@ import dataclasses
 from typing import Protocol
 
 import numpy as np
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from iin_jax.types import Array, Images
+from iin_jax.types import Array, Images, Latents
 
 BRIGHTEST_SHARE = 0.01  # of the pixels, over which a colour is measured
 
 
 class Judge(Protocol):
-    """Reads one attribute from a network's output; scores it against true values.
+    """Reads one attribute from an edited image; scores it against true values.
 
     Attributes:
       measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
+      reads: ``"outputs"``, what the network decodes to, or ``"latents"``, z itself.
     """
 
     measure: str
+    reads: str
 
     def score(self, outputs: Array, expected: np.ndarray) -> float:
-        """The measure on what a network decodes to: images in [-1, 1], or logits."""
+        """The measure on outputs (images in [-1, 1], or logits) or latents (B, N)."""
         ...
 
 
@@ -38,6 +43,7 @@ class ShapeJudge:
 
     model: SVC
     measure = "accuracy"
+    reads = "outputs"
 
     @classmethod
     def train(cls, grey: np.ndarray, classes: np.ndarray) -> "ShapeJudge":
@@ -57,6 +63,7 @@ class ColorJudge:
     """Measures the colour of the brightest pixels."""
 
     measure = "mean_abs_error"
+    reads = "outputs"
 
     def read(self, images: Images) -> np.ndarray:
         """Colours (B, 3) in [0, 1] of images (B, H, W, 3) in [-1, 1].
@@ -84,7 +91,44 @@ class LogitsJudge:
     """Reads the class from a classifier's own logits."""
 
     measure = "accuracy"
+    reads = "outputs"
 
     def score(self, outputs: Array, expected: np.ndarray) -> float:
         """Share of logits (B, classes) whose largest is the expected class."""
         return float((np.asarray(outputs).argmax(axis=-1) == expected).mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentJudge:
+    """Reads an attribute from z, for networks whose output does not show it.
+
+    A support vector machine for classes, kernel ridge regression for real values, both
+    with a Gaussian kernel on standardised components, trained on unedited latents.
+
+    Attributes:
+      model: the trained pipeline.
+      measure: ``"accuracy"`` or ``"mean_abs_error"``.
+    """
+
+    model: Pipeline
+    measure: str
+    reads = "latents"
+
+    @classmethod
+    def train(cls, z: Latents, values: np.ndarray) -> "LatentJudge":
+        """Trains on latents (n, N) with classes (n,), or real values (n,) or (n, d)."""
+        classes = is_class(values)
+        model = SVC(C=10.0) if classes else KernelRidge(0.1, kernel="rbf")
+        fitted = make_pipeline(StandardScaler(), model).fit(np.asarray(z), values)
+        return cls(fitted, "accuracy" if classes else "mean_abs_error")
+
+    def score(self, outputs: Latents, expected: np.ndarray) -> float:
+        read = self.model.predict(np.asarray(outputs))
+        if self.measure == "accuracy":
+            return float((read == expected).mean())
+        return float(np.abs(read - expected).mean())
+
+
+def is_class(values: np.ndarray) -> bool:
+    """Whether an attribute's values are classes rather than real numbers."""
+    return np.asarray(values).dtype.kind != "f"

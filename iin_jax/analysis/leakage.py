@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from iin_jax.analysis.judges import is_class
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Latents
 
@@ -56,11 +57,6 @@ def linear_leakage(
         train, test = pca.transform(z_train), pca.transform(z_test)
         result["pca"][name] = _probe(train, test, values_train[name], values_test[name])
     return result
-
-
-def is_class(values: np.ndarray) -> bool:
-    """Whether an attribute's values are classes rather than real numbers."""
-    return np.asarray(values).dtype.kind != "f"
 
 
 def _probe(train, test, values_train, values_test) -> dict[str, Any]:

@@ -18,11 +18,16 @@ class ActNorm(Bijector):
     that no update can make the map singular. A batch of one has no spread and leaves
     with scale 1.
 
+    A scale learned elsewhere may be negative. Then, and only then, the collection
+    ``constants`` holds ``sign``, +1 or -1 per channel, which multiplies the scale.
+
     Source: Kingma and Dhariwal, Glow, 2018, section 3.1.
     """
 
     @nn.compact
-    def loc_and_log_scale(self, x: Vectors) -> tuple[Vectors, Vectors]:
+    def loc_log_scale_and_sign(
+        self, x: Vectors
+    ) -> tuple[Vectors, Vectors, Vectors | float]:
         flat = x.reshape(-1, x.shape[-1])
 
         def init_loc(_):
@@ -35,15 +40,16 @@ class ActNorm(Bijector):
 
         loc = self.param("loc", init_loc)
         log_scale = self.param("log_scale", init_log_scale)
-        return loc, jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE)
+        sign = self.get_variable("constants", "sign", 1.0)
+        return loc, jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE), sign
 
     def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
         x = jnp.asarray(x)
-        loc, log_scale = self.loc_and_log_scale(x)
+        loc, log_scale, sign = self.loc_log_scale_and_sign(x)
         log_det = jnp.broadcast_to(log_scale.sum(), x.shape[:-1])
-        return (x + loc) * jnp.exp(log_scale), log_det
+        return (x + loc) * (sign * jnp.exp(log_scale)), log_det
 
     def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
-        loc, log_scale = self.loc_and_log_scale(y)
+        loc, log_scale, sign = self.loc_log_scale_and_sign(y)
         log_det = jnp.broadcast_to(-log_scale.sum(), y.shape[:-1])
-        return y * jnp.exp(-log_scale) - loc, log_det
+        return y * (sign * jnp.exp(-log_scale)) - loc, log_det

@@ -5,7 +5,7 @@ from iin_jax.networks.autoencoder import Autoencoder, AutoencoderNetwork
 from iin_jax.networks.base import Network
 from iin_jax.networks.classifier import Classifier, ClassifierNetwork
 from iin_jax.networks.perceptual import Perceptual, lpips
-from iin_jax.networks.pretrained import PretrainedNetwork, Preprocessing
+from iin_jax.networks.pretrained import Preprocessing, PretrainedNetwork
 from iin_jax.networks.registry import (
     ARCHITECTURES,
     NETWORKS,

@@ -23,8 +23,8 @@ class Network(abc.ABC):
     Attributes:
       variables: the network's arrays, an argument of every pure function.
       channels: C of the images that E takes.
-      image_size: (H, W), or None if any size will do.
-      latent_shape: shape of one z: (N,) or (H, W, C).
+      image_size: (H, W) that E works at, or None if any size will do.
+      latent_shape: shape of one z: (N,), (H, W, C) or (tokens, C).
       output: what G returns: ``"images"`` in [-1, 1] or ``"logits"``.
     """
 
@@ -48,6 +48,10 @@ class Network(abc.ABC):
     ) -> tuple[Latents, Latents] | None:
         """Mean and log-variance of z, (B, N) each; None if z is deterministic."""
         return None
+
+    def features_pure(self, variables: Tree, images: Images) -> dict[str, Array]:
+        """images -> the output of every one of ``layers()``, (B, ...) each."""
+        return {"latent": self.encode_pure(variables, images)}
 
     def settings(self) -> dict[str, Any]:
         """What rebuilds the network beside its variables, as JSON values.

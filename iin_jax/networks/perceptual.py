@@ -1,7 +1,7 @@
 """LPIPS: a distance of images that follows human judgement.
 
-Zhang, Isola, Efros, Shechtman, Wang, *The Unreasonable Effectiveness of Deep Features as
-a Perceptual Metric*, CVPR 2018 (arXiv 1801.03924).
+Zhang, Isola, Efros, Shechtman, Wang, *The Unreasonable Effectiveness of Deep Features
+as a Perceptual Metric*, CVPR 2018 (arXiv 1801.03924).
 """
 
 import dataclasses

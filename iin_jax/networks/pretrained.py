@@ -202,7 +202,9 @@ class PretrainedNetwork(Network):
             names.extend(outputs)  # in order: JAX sorts the keys of dictionaries
             return list(outputs.values())
 
-        shapes = [tuple(x.shape[1:]) for x in jax.eval_shape(run, self.variables, image)]
+        shapes = [
+            tuple(x.shape[1:]) for x in jax.eval_shape(run, self.variables, image)
+        ]
         return dict(zip(names, shapes, strict=True))
 
 

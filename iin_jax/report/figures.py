@@ -118,6 +118,32 @@ def sizes_and_scores(
     return figure
 
 
+def layer_scores(layers: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """How strongly every layer encodes each concept; the band is what chance gives.
+
+    Args:
+      layers: as ``layer_scores`` in a scorecard, in the network's order.
+    """
+    names = list(next(iter(layers.values()))["scores"])
+    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(layers))
+    for name in names:
+        scores = [entry["scores"][name] for entry in layers.values()]
+        (line,) = axis.plot(places, scores, ".-", lw=1, label=name)
+        for field, alpha in (("score_intervals", 0.3), ("score_null", 0.12)):
+            low, high = np.array([entry[field][name] for entry in layers.values()]).T
+            axis.fill_between(
+                places, low, high, color=line.get_color(), alpha=alpha, lw=0
+            )
+    axis.set_xticks(places, list(layers), rotation=90, fontsize=6)
+    axis.set_ylabel("score of the pairs", fontsize=8)
+    axis.tick_params(axis="y", labelsize=7)
+    axis.grid(axis="y", lw=0.3)
+    axis.legend(fontsize=7)
+    return figure
+
+
 def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
     """Loss in nats over steps; for a flow also its bits per dimension of z.
 

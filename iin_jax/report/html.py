@@ -126,6 +126,8 @@ def _all_figures(interpreter, images, labels, record) -> dict[str, Figure]:
             card.get("score_null"),
         )
     }
+    if len(card.get("layer_scores", ())) > 1:
+        result["layers"] = draw.layer_scores(card["layer_scores"])
     for stage, lines in (record.curves or {}).items():
         result[f"loss_{stage}"] = draw.loss_curves(lines, stage)
     decodes = interpreter.network is not None

@@ -5,8 +5,6 @@ import os
 import time
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-
 
 class MetricsLog:
     """Appends to ``metrics.jsonl`` and TensorBoard events in one folder.
@@ -20,6 +18,8 @@ class MetricsLog:
     """
 
     def __init__(self, folder: str | os.PathLike, stage: str):
+        from tensorboardX import SummaryWriter  # imports torch where there is one
+
         self.stage = stage
         path = Path(folder) / "metrics.jsonl"
         written = path.read_bytes() if path.is_file() else b""

@@ -71,9 +71,8 @@ class Download:
                 failures = 0 if self.kept > most else failures + 1
                 most = max(most, self.kept)
                 if failures >= self.attempts:
-                    raise DownloadError(
-                        f"{error}; {self.kept:,} bytes are kept for the next try"
-                    ) from error
+                    kept = f"; {self.kept:,} bytes are kept" if self.kept else ""
+                    raise DownloadError(f"{error}{kept}") from error
                 time.sleep(self.pause * 2 ** max(0, failures - 1))
 
     def _receive(self) -> None:

@@ -1,7 +1,7 @@
 """Published weight files by name: where they are looked for, and how they get there.
 
-Nothing is downloaded unless it is asked for, and a file gets its name only when size and
-SHA-256 are right.
+Nothing is downloaded unless it is asked for, and a file gets its name only when its
+size and SHA-256 are right.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ class WeightsFile:
     """A published file of weights; its size may be stated in either of two ways.
 
     Attributes:
-      name: of the file, without folders.
+      name: of the file, in one folder of its own at most, as in ``"lpips/alex.pth"``.
       url: where it is published, http or https.
       sha256: its digest in hexadecimal, or the first eight or more digits of it.
       bytes: exact size.
       mebibytes: size in MiB, rounded to three decimals.
 
     Raises:
-      ValueError: a name with folders, another kind of URL, or no such digest.
+      ValueError: a name with more folders, another kind of URL, or no such digest.
     """
 
     name: str
@@ -43,8 +43,9 @@ class WeightsFile:
     mebibytes: float | None = None
 
     def __post_init__(self) -> None:
-        if Path(self.name).name != self.name or self.name.startswith("."):
-            raise ValueError(f"{self.name!r} is no plain file name")
+        parts = self.name.split("/")
+        if len(parts) > 2 or any(part[:1] in ("", ".") for part in parts):
+            raise ValueError(f"{self.name!r} is no file name in one folder at most")
         if not self.url.startswith(("https://", "http://")):
             raise ValueError(f"weights come by http or https, not from {self.url!r}")
         if not re.fullmatch("[0-9a-f]{8,64}", self.sha256):
@@ -130,7 +131,7 @@ def locate(
             f"{_by_hand(file)}, or give download=True to fetch it"
         )
     target = cache_folder() / file.name
-    partial = target.with_name(f".{file.name}.partial")
+    partial = target.with_name(f".{target.name}.partial")
     label = file.name if progress else None
     transfer = Download(
         file.url, partial, *file.size_range, label, timeout, attempts, pause
@@ -181,8 +182,8 @@ def _fault(path: Path, file: WeightsFile) -> str | None:
 
 def _by_hand(file: WeightsFile) -> str:
     return (
-        f"get it from {file.url} (SHA-256 {file.sha256}, {file.size}) and put it into "
-        f"{weights_folders()[0]}"
+        f"get it from {file.url} (SHA-256 {file.sha256}, {file.size}) and put it at "
+        f"{weights_folders()[0] / file.name}"
     )
 
 

@@ -17,6 +17,10 @@ FORMATS = "safetensors, .npz, .caffemodel and PyTorch files"
 TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # near the start of legacy files
 WRAPPERS = ("state_dict", "model", "params", "model_state_dict")
 PARALLEL = "module."  # what torch's DataParallel puts before every name
+ZIP_ERRORS = (  # what zipfile and NumPy raise for damage
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError),
+    *(ValueError, KeyError, TypeError, RuntimeError, SyntaxError),
+)
 NUMBERS = "fiub"  # NumPy's kinds of type that weights may have
 
 # safetensors type -> NumPy's; bfloat16 is read as its bits
@@ -91,10 +95,10 @@ def _read_zip(path: Path) -> list[tuple[str, np.ndarray]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except ZIP_ERRORS as error:
         raise ValueError(
-            f"{path} is truncated: it starts as an .npz or PyTorch file, but has no "
-            "end; fetch or copy it again"
+            f"{path} is truncated or damaged: it starts as an .npz or PyTorch file, "
+            "but does not end as one; fetch or copy it again"
         ) from error
     if any(member.endswith("/data.pkl") for member in members):
         return _state_dict(load_torch_file(path), path)
@@ -103,7 +107,7 @@ def _read_zip(path: Path) -> list[tuple[str, np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return [(name, archive[name]) for name in archive.files]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except ZIP_ERRORS as error:
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"{path} holds an array of Python objects, which is a pickle and is "
@@ -149,7 +153,7 @@ def _state_dict(content: Any, path: Path) -> list[tuple[str, np.ndarray]]:
             return _state_dict(inner[wrapper], path)
     raise ValueError(
         f"{path} holds several sets of arrays, in the dictionaries "
-        f"{', '.join(sorted(map(str, inner)))}{' and beside them' if arrays else ''}; "
+        f"{', '.join(sorted(map(repr, inner)))}{' and beside them' if arrays else ''}; "
         f"save one alone, or under one of {', '.join(WRAPPERS)}"
     )
 

@@ -22,8 +22,7 @@ NEEDS_TORCH = (
 
 REFUSED = (  # in torch's message: something that only running code could rebuild
     "unsupported global",
-    "unsupported class",
-    "unrecognized function",
+    "unsupported class",  # of older versions
     "cannot use ``weights_only=true``",
 )
 LEGACY_PICKLES = 4  # before the storages: magic number, protocol, machine, the content

@@ -1,0 +1,128 @@
+"""Every architecture against torchvision's: random weights, all layers.
+
+At 64 pixels one depth of every family runs always; every architecture, every cut and
+the published sizes are marked slow.
+"""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from iin_jax.networks.pretrained import PretrainedNetwork, from_arrays
+from iin_jax.networks.registry import ARCHITECTURES
+from tests.networks.torch_models import arrays_of, outputs_of, random_model
+
+TOLERANCE = 1e-4  # relative to the largest value of the layer
+FAMILIES = {  # one of each, and one cut per stage
+    "squeezenet1_1": ("features.2", "features.5", "features.9.squeeze", "classifier.1"),
+    "resnet18": ("maxpool", "layer1", "layer2", "layer3", "layer4", "flatten"),
+    "resnet50": ("layer3.2",),
+    "densenet121": ("features.pool0", "features.transition2"),
+    "vgg11": ("features.5", "features.15", "avgpool"),
+    "vgg11_bn": ("features.8",),
+    "alexnet": ("features.2", "features.12", "flatten", "classifier.4"),
+    "inception_v3": ("maxpool2",),
+    "inception_v3_fid": ("Mixed_6a", "Mixed_7b"),
+    "vit_b_32": ("encoder.layers.encoder_layer_5", "class_token"),
+}
+ALL = [
+    name
+    for name in ARCHITECTURES
+    if not name.startswith("densenet_bc")
+    and name not in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
+]
+
+
+def pixels(name, size):
+    return max(size, 75) if name.startswith("inception") else size
+
+
+def converted(name, size):
+    """A random torchvision model, ours from its arrays, and two unlike images."""
+    model = random_model(name, pixels(name, size))
+    network = from_arrays(
+        name, ARCHITECTURES[name], arrays_of(model), image_size=pixels(name, size)
+    )
+    rng = np.random.default_rng(0)
+    shape = (2, *network.image_size, 3)
+    images = rng.uniform(-1, 1, shape).astype(np.float32)
+    images[1] = np.abs(images[1]) ** 0.1  # nearly white
+    return model, network, images
+
+
+def error(actual, expected):
+    return np.abs(np.asarray(actual) - expected).max() / np.abs(expected).max()
+
+
+def check_layers(model, network: PretrainedNetwork, images) -> dict[str, np.ndarray]:
+    """Compares all layers that the model has under the same name; returns its own."""
+    theirs = outputs_of(model, np.asarray(network.preprocessing(images, network.size)))
+    ours = jax.jit(network.features_pure)(network.variables, images)
+    compared = [name for name in network.layers() if name in theirs]
+    assert len(compared) >= len(network.layers()) - 4
+    for name in compared:
+        assert ours[name].shape == theirs[name].shape, name
+        assert error(ours[name], theirs[name]) <= TOLERANCE, name
+    assert error(ours[list(network.layers())[-1]], theirs[""]) <= TOLERANCE
+    return theirs
+
+
+def check_cut(network, layer, images, expected):
+    """E on the images, G on z alone: E has seen a blank image since."""
+    network = network.cut_at(layer)
+    z = network.encode(images)
+    assert z.shape[1:] == network.layers()[layer]
+    network.encode(np.zeros_like(images))
+    assert error(network.decode(z), expected) <= TOLERANCE, layer
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_at_64_pixels(name):
+    model, network, images = converted(name, 64)
+    theirs = check_layers(model, network, images)
+    for layer in FAMILIES[name]:
+        check_cut(network, layer, images, theirs[""])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_every_architecture_at_64_pixels(name):
+    check_layers(*converted(name, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_every_architecture_at_its_own_size_and_every_cut(name):
+    size = ARCHITECTURES[name].releases[0].preprocessing.size
+    model, network, images = converted(name, size)
+    theirs = check_layers(model, network, images)
+    jitted = network.layers() if name in FAMILIES else [ARCHITECTURES[name].layer]
+    for layer in jitted:
+        check_cut(network, layer, images, theirs[""])
+
+
+def test_names_that_torchvisions_files_write_otherwise():
+    """Files of DenseNet say norm.1 for norm1, those of ViT mlp.linear_1 for mlp.0."""
+
+    def target(name, source):
+        rows = ARCHITECTURES[name].releases[0].table
+        matches = ((re.fullmatch(row.source, source), row) for row in rows)
+        return next((m.expand(row.target), row.layout) for m, row in matches if m)
+
+    block = "features.denseblock2.denselayer11"
+    for field in ("weight", "bias", "running_mean", "running_var"):
+        assert target("densenet121", f"{block}.norm.1.{field}") == target(
+            "densenet121", f"{block}.norm1.{field}"
+        )
+    assert target("densenet121", f"{block}.conv.2.weight") == (
+        f"params/{block}.conv2/kernel",
+        "conv",
+    )
+    layer = "encoder.layers.encoder_layer_3.mlp"
+    for old, new in (("linear_1", "0"), ("linear_2", "3")):
+        for field in ("weight", "bias"):
+            assert target("vit_b_16", f"{layer}.{old}.{field}") == target(
+                "vit_b_16", f"{layer}.{new}.{field}"
+            )

@@ -1,0 +1,138 @@
+"""LPIPS: published figures, its formula by hand, a term like any other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from iin_jax.losses import AutoencoderOutputs, weighted_sum
+from iin_jax.networks import lpips
+from iin_jax.networks.perceptual import LAYERS, heads_file
+from tests.conftest import normal
+
+pytest.importorskip("torch")  # the heads' files are PyTorch's
+
+
+@pytest.fixture(scope="module")
+def squeeze(shared):
+    return lpips(
+        backbone=shared / "weights" / "squeezenet1_1_torchvision_fp16.safetensors",
+        heads=shared / "weights" / "lpips" / "v0.1_squeeze.pth",
+    )
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """The documented pair: uniform images from PyTorch's generator."""
+    import torch
+
+    torch.manual_seed(123)
+    drawn = [torch.rand(10, 3, 100, 100) * 2 - 1 for _ in range(2)]
+    return [np.moveaxis(images.numpy(), 1, -1) for images in drawn]
+
+
+def test_published_figures(squeeze, pair):
+    assert float(squeeze(*pair).mean()) == pytest.approx(0.1008, abs=5e-5)
+    data = pytest.importorskip("skimage.data")
+    cat, coffee = (
+        picture()[None, :256, :256].astype(np.float32) / 127.5 - 1
+        for picture in (data.cat, data.coffee)
+    )
+    assert float(squeeze(coffee, cat)[0]) == pytest.approx(0.5519, abs=1e-4)
+    assert float(squeeze(cat, cat[:, :, ::-1])[0]) == pytest.approx(0.4460, abs=1e-4)
+
+
+def test_the_formula_by_hand(squeeze, pair, shared):
+    a, b = (images[:2] for images in pair)
+    v00 = lpips(
+        version="0.0",
+        backbone=shared / "weights" / "squeezenet1_1_torchvision_fp16.safetensors",
+        heads=shared / "weights" / "lpips" / "v0.0_squeeze.pth",
+    )
+    for measure in (squeeze, v00):
+        features = []
+        for x in (a, b):
+            if measure.version == "0.1":
+                x = (x - np.array([-0.030, -0.088, -0.188])) / [0.458, 0.448, 0.450]
+            outputs = measure.module.apply(measure.variables["backbone"], x)
+            features.append([outputs[f"features.{i}"] for i in LAYERS["squeeze"][1]])
+        expected = 0.0
+        for number, (x, y) in enumerate(zip(*features, strict=True)):
+            x, y = (np.asarray(v, np.float64) for v in (x, y))
+            x, y = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (x, y))
+            weights = np.asarray(measure.variables["heads"][f"lin{number}"])
+            expected += (((x - y) ** 2) * weights).sum(-1).mean((1, 2))
+        np.testing.assert_allclose(measure(a, b), expected, rtol=1e-4)
+
+
+def test_a_distance(squeeze, pair):
+    a, b = (images[:3] for images in pair)
+    np.testing.assert_allclose(squeeze(a, b), squeeze(b, a), rtol=1e-5)
+    np.testing.assert_allclose(squeeze(a, a), 0.0, atol=1e-6)
+
+
+def test_it_is_a_term_like_any_other_with_finite_gradients(squeeze, pair):
+    images = jnp.asarray(pair[0][:2])
+    loss = weighted_sum({"lpips": (2.0, squeeze.term)})
+
+    def total(reconstructions):
+        z = jnp.zeros((2, 4))
+        outputs = AutoencoderOutputs(images, reconstructions, z, z, jnp.float32(0.0))
+        return loss(outputs).sum()
+
+    blank = jnp.zeros_like(images)  # dead features, where a root has no gradient
+    assert float(total(blank)) == pytest.approx(
+        2 * float(squeeze(images, blank).sum()), rel=1e-5
+    )
+    gradient = jax.jit(jax.grad(total))(blank)
+    assert np.isfinite(gradient).all()
+    assert float(total(blank - 1e-2 * gradient / jnp.abs(gradient).max())) < float(
+        total(blank)
+    )
+
+
+def test_heads_of_every_variant_load_and_are_not_negative(shared):
+    from iin_jax.weights import read_arrays
+
+    sums = {"0.0": (65.506, 52.5207, 104.9286), "0.1": (105.2754, 131.8555, 173.4387)}
+    for version, expected in sums.items():
+        for variant, total in zip(("alex", "vgg", "squeeze"), expected, strict=True):
+            arrays = read_arrays(shared / "weights" / heads_file(variant, version).name)
+            assert min(array.min() for array in arrays.values()) >= 0
+            assert sum(array.sum() for array in arrays.values()) == pytest.approx(
+                total, rel=1e-4
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["alex", "vgg"])
+def test_other_variants_compute_with_random_backbones(shared, tmp_path, variant):
+    """No weights of theirs lie here: the layers and widths are what is checked."""
+    from tests.networks.torch_models import arrays_of, random_model
+
+    model = random_model(LAYERS[variant][0], 224)
+    np.savez(tmp_path / "backbone.npz", **arrays_of(model))
+    heads = shared / "weights" / "lpips" / f"v0.1_{variant}.pth"
+    measure = lpips(variant, backbone=tmp_path / "backbone.npz", heads=heads)
+    a, b = jnp.tanh(normal((2, 64, 64, 3))), jnp.tanh(normal((2, 64, 64, 3), 1))
+    assert (measure(a, b) > 0).all()
+    with pytest.raises(ValueError, match="misshapen"):
+        lpips(
+            variant,
+            backbone=tmp_path / "backbone.npz",
+            heads=shared / "weights" / "lpips" / "v0.1_squeeze.pth",
+        )
+
+
+def test_bad_input(squeeze, pair):
+    a, b = (images[:1] for images in pair)
+    with pytest.raises(ValueError, match=r"\[-1, 1\]; got .*images / 127.5 - 1"):
+        squeeze((a + 1) * 127.5, b)
+    with pytest.raises(ValueError, match="at least 32 pixels"):
+        squeeze(a[:, :16, :16], b[:, :16, :16])
+    with pytest.raises(ValueError, match="like with like"):
+        squeeze(a, b[:, :64, :64])
+    with pytest.raises(ValueError, match="did you mean squeeze"):
+        lpips("squeez")
+    with pytest.raises(ValueError, match="versions"):
+        lpips(version="0.2")
