@@ -19,6 +19,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
+        "torch": ["torch>=2.4"],
         "test": [
             "ipykernel>=6.29",
             "jax>=0.8",
@@ -28,6 +29,7 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "ruff>=0.9",
+            "scikit-image>=0.22",
             "scipy>=1.11",
         ],
     },

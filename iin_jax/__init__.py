@@ -4,7 +4,7 @@ Esser, Rombach, Ommer, *A Disentangling Invertible Interpretation Network for Ex
 Latent Representations*, CVPR 2020 (arXiv 2004.13166), in JAX.
 """
 
-from iin_jax import analysis, concepts, data, losses, networks, report
+from iin_jax import analysis, concepts, convert, data, losses, networks, report
 from iin_jax.factors import FactorLayout
 from iin_jax.fit import fit, interpret
 from iin_jax.flows import (
@@ -30,6 +30,7 @@ __all__ = [
     "Shuffle",
     "analysis",
     "concepts",
+    "convert",
     "data",
     "fit",
     "interpret",

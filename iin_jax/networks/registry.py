@@ -99,7 +99,7 @@ def load(
         return from_arrays(name, ARCHITECTURES[name], arrays, layer, image_size)
     network = load_network(path)
     if not isinstance(network, PretrainedNetwork) or network.name != name:
-        raise ValueError(f"{path} holds a {network.architecture}, not a {name}")
+        raise ValueError(f"{path} is of kind {network.architecture}, not {name}")
     if layer is not None or image_size is not None:
         network = dataclasses.replace(
             network, layer=layer or network.layer, size=image_size or network.size

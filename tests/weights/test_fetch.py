@@ -211,7 +211,7 @@ def test_a_missing_file_is_one_line_that_says_everything(server, monkeypatch, ca
     assert "download=True" in message and server.ranges == []
     monkeypatch.setenv("IIN_JAX_WEIGHTS", "/mine:/theirs")
     message = refusal(locate, server.file(bytes=None, mebibytes=4.778))
-    assert "4.778 MiB" in message and "into /mine," in message
+    assert "4.778 MiB" in message and "at /mine/net.pth," in message
     assert not cache.exists()
 
 
