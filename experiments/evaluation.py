@@ -113,6 +113,7 @@ def _swap_figures(
         run.attributes(a),
         run.attributes(b),
         _judges(run, train),
+        latents=run.experiment.network.kind == "pretrained",
     )
 
 

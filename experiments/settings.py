@@ -266,7 +266,8 @@ def check(experiment: Experiment, devices: int = 1) -> None:
         )
     if concept.recolored and experiment.latents.colors < 2:
         raise ValueError("concept.recolored needs latents.colors >= 2")
-    for name, part in (("network", network), ("train", train)):
+    trained = {"network": network, "train": train} if own else {"train": train}
+    for name, part in trained.items():
         check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
 
 

@@ -19,14 +19,12 @@ class Judge(Protocol):
 
     Attributes:
       measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
-      reads: ``"outputs"``, what the network decodes to, or ``"latents"``, z itself.
     """
 
     measure: str
-    reads: str
 
     def score(self, outputs: Array, expected: np.ndarray) -> float:
-        """The measure on outputs (images in [-1, 1], or logits) or latents (B, N)."""
+        """The measure on images in [-1, 1], on logits, or on latents (B, N)."""
         ...
 
 
@@ -43,7 +41,6 @@ class ShapeJudge:
 
     model: SVC
     measure = "accuracy"
-    reads = "outputs"
 
     @classmethod
     def train(cls, grey: np.ndarray, classes: np.ndarray) -> "ShapeJudge":
@@ -63,7 +60,6 @@ class ColorJudge:
     """Measures the colour of the brightest pixels."""
 
     measure = "mean_abs_error"
-    reads = "outputs"
 
     def read(self, images: Images) -> np.ndarray:
         """Colours (B, 3) in [0, 1] of images (B, H, W, 3) in [-1, 1].
@@ -91,7 +87,6 @@ class LogitsJudge:
     """Reads the class from a classifier's own logits."""
 
     measure = "accuracy"
-    reads = "outputs"
 
     def score(self, outputs: Array, expected: np.ndarray) -> float:
         """Share of logits (B, classes) whose largest is the expected class."""
@@ -112,7 +107,6 @@ class LatentJudge:
 
     model: Pipeline
     measure: str
-    reads = "latents"
 
     @classmethod
     def train(cls, z: Latents, values: np.ndarray) -> "LatentJudge":

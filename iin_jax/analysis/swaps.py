@@ -17,14 +17,17 @@ def evaluate_swaps(
     values_a: Mapping[str, np.ndarray],
     values_b: Mapping[str, np.ndarray],
     judges: Mapping[str, Judge],
+    *,
+    latents: bool = False,
 ) -> dict[str, Any]:
     """Swaps every concept alone, and lets the judges look.
 
     Args:
-      interpreter: with a network; judges look at what it decodes to, or at z.
+      interpreter: with a network.
       images_a, images_b: (n, H, W, C) in [-1, 1]; a receives b's factor.
       values_a, values_b: attribute -> true values, (n,) or (n, d).
       judges: attribute -> judge.
+      latents: judges look at z instead of what the network decodes it to.
 
     Returns:
       ``swap`` {concept: {``transferred`` (None if no judge reads the concept),
@@ -37,45 +40,35 @@ def evaluate_swaps(
     z_a = interpreter.encode(images_a)
     z_tilde_a = interpreter.translate(z_a)
     z_tilde_b = interpreter.translate(interpreter.encode(images_b))
-    plain = _shown(interpreter, z_a, judges)
+
+    def shown(z: Array) -> Array:
+        return z.reshape(len(z), -1) if latents else interpreter.decode(z)
+
     swaps = {}
     for concept in interpreter.layout.concepts:
         edited = interpreter.layout.swap(z_tilde_a, z_tilde_b, [concept])
-        shown = _shown(interpreter, interpreter.untranslate(edited), judges)
+        looked_at = shown(interpreter.untranslate(edited))
         own = judges.get(concept)
         swaps[concept] = {
-            "transferred": own and own.score(shown[own.reads], values_b[concept]),
+            "transferred": own and own.score(looked_at, values_b[concept]),
             "others_kept": {
-                other: judge.score(shown[judge.reads], values_a[other])
+                other: judge.score(looked_at, values_a[other])
                 for other, judge in judges.items()
                 if other != concept
             },
         }
-    floor = {
-        name: judge.score(plain[judge.reads], values_a[name])
-        for name, judge in judges.items()
-    }
+    plain = shown(z_a)
+    floor = {name: judge.score(plain, values_a[name]) for name, judge in judges.items()}
     result = {
         "swap": swaps,
         "floor": floor,
         "measure": {name: judge.measure for name, judge in judges.items()},
         "swap_pairs": len(images_a),
     }
-    if interpreter.network is not None and interpreter.network.output == "images":
+    network = interpreter.network
+    if network is not None and network.output == "images" and not latents:
         result["floor_inputs"] = {
             name: judge.score(images_a, values_a[name])
             for name, judge in judges.items()
-            if judge.reads == "outputs"
         }
     return result
-
-
-def _shown(
-    interpreter: Interpreter, z: Array, judges: Mapping[str, Judge]
-) -> dict[str, Array]:
-    """What judges can look at, as far as any does."""
-    wanted = {judge.reads for judge in judges.values()}
-    shown: dict[str, Array] = {"latents": z.reshape(len(z), -1)}
-    if "outputs" in wanted:
-        shown["outputs"] = interpreter.decode(z)
-    return shown

@@ -6,12 +6,15 @@ import pytest
 import iin_jax
 from iin_jax.analysis import (
     ColorJudge,
+    LatentJudge,
     LogitsJudge,
     ShapeJudge,
     evaluate_swaps,
     factor_maps,
+    layer_scores,
     linear_leakage,
 )
+from iin_jax.concepts import factor_scores, pairs_from_labels
 from iin_jax.data import colored_set, embedded_digits, palette
 from tests.conftest import normal
 
@@ -134,3 +137,59 @@ def test_maps_are_the_first_two_principal_components(interpreter):
     part = np.asarray(interpreter.to_factors(z)["residual"])
     variances = np.linalg.eigvalsh(np.cov(part.T))[::-1][:2]
     np.testing.assert_allclose(maps["residual"].var(0, ddof=1), variances, rtol=1e-4)
+
+
+def test_judges_of_latents_read_classes_and_real_values():
+    z = np.asarray(normal((900, 6)))
+    classes = np.where(z[:, 0] ** 2 > 0.5, "far", "near")  # no linear reader sees it
+    values = np.stack([np.sin(z[:, 1]), z[:, 2]], axis=1)
+    judge = LatentJudge.train(z[:700], classes[:700])
+    assert judge.measure == "accuracy"
+    assert judge.score(z[700:], classes[700:]) > 0.9
+    judge = LatentJudge.train(z[:700], values[:700])
+    assert judge.measure == "mean_abs_error"
+    assert judge.score(z[700:], values[700:]) < 0.15
+    assert judge.score(np.roll(z[700:], 1, axis=0), values[700:]) > 0.5
+
+
+def test_swaps_can_be_judged_in_z(interpreter, images):
+    a, b = images[:4], images[4:]
+
+    class Same:
+        measure = "mean_abs_error"
+
+        def score(self, outputs, expected):
+            return float(np.abs(np.asarray(outputs) - expected).max())
+
+    parts_a, parts_b = (interpreter.to_factors(interpreter.encode(x)) for x in (a, b))
+    edited = interpreter.from_factors({**parts_a, "digit": parts_b["digit"]})
+    own = np.asarray(interpreter.encode(a))
+    result = evaluate_swaps(
+        interpreter,
+        a,
+        b,
+        {"digit": own},
+        {"digit": np.asarray(edited)},
+        {"digit": Same()},
+        latents=True,
+    )
+    assert result["swap"]["digit"]["transferred"] < 1e-5
+    assert result["floor"] == {"digit": 0.0}
+    assert "floor_inputs" not in result
+
+
+def test_layers_are_scored_like_latents(interpreter, images):
+    """One layer of an autoencoder: its latent, with the scores of ``factor_scores``."""
+    network = interpreter.network
+    labels = {"digit": np.arange(8) % 2, "color": np.arange(8) // 4}
+    pairs = pairs_from_labels(labels, 40)
+    names = ("digit", "color")
+    scored = layer_scores(
+        network, lambda part: images[part], 8, pairs, names, batch_size=3
+    )
+    assert list(scored) == ["latent"]
+    assert scored["latent"].shape == (8,) and scored["latent"].components == 8
+    z = np.asarray(network.encode(images))
+    expected = factor_scores(z[pairs.a], z[pairs.b], pairs.concept, names)
+    for name in names:
+        assert scored["latent"].scores[name] == pytest.approx(expected[name], abs=1e-5)

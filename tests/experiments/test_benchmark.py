@@ -125,7 +125,7 @@ def test_both_sides_compute_the_same(tasks, ours):
 )
 def test_altered_weights_are_noticed(tasks, ours, name):
     side = torch_side.TorchSide(tasks[1])
-    side.state[f"realnvp.flow.1.flow.{name}"].view(-1)[0] += 0.01
+    side.state[f"realnvp.flow.0.flow.{name}"].view(-1)[0] += 0.01
     with pytest.raises(equality.UnequalError, match="do not compute the same: "):
         equality.check("torch_eager", ours, side.results())
 
