@@ -1,5 +1,6 @@
 """What the README prints runs as printed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -25,11 +26,16 @@ def test_the_two_commands_stand_in_the_readme():
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))
-def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path):
-    """Each block alone, as a reader would paste it."""
+def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
+    """Each block alone, as a reader would paste it; weights come from a folder."""
+    environment = dict(os.environ)
+    if "networks.load(" in PYTHON[number]:
+        weights = request.getfixturevalue("shared") / "weights"
+        environment["IIN_JAX_WEIGHTS"] = str(weights)
     finished = subprocess.run(
         [sys.executable, "-c", PYTHON[number]],
         cwd=tmp_path,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=200,
@@ -37,8 +43,8 @@ def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path):
     assert finished.returncode == 0, finished.stderr[-3000:]
 
 
-def test_there_are_blocks_for_arrays_and_for_a_network():
-    assert len(PYTHON) == 2
+def test_there_are_blocks_for_arrays_and_for_networks():
+    assert len(PYTHON) == 3
     assert any("iin_jax.fit(" in block for block in PYTHON)
     assert any("iin_jax.interpret(" in block for block in PYTHON)
 

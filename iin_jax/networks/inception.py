@@ -188,7 +188,8 @@ FID_NAME = "pt_inception-2015-12-05-6726825d.pth"
 FID_FILE = WeightsFile(
     FID_NAME,
     f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FID_NAME}",
-    "6726825d",
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    bytes=95_628_359,
 )
 
 ARCHITECTURES = {

@@ -50,6 +50,17 @@ class Preprocessing:
         return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
 
+DIGESTS = {  # eight digits of a SHA-256 -> all
+    digest[:8]: digest
+    for digest in (
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    )
+}
+EXACT_BYTES = {"0676ba61": 102_530_333, "397923af": 553_433_881, "f37072fd": 46_830_571}
+
 IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -96,10 +107,16 @@ class Architecture:
 
 
 def torchvision_file(name: str, mebibytes: float) -> WeightsFile:
-    """A file of torchvision's; its name ends in eight digits of its SHA-256."""
-    digest = name.removesuffix(".pth").rsplit("-", 1)[1]
+    """A file of torchvision's.
+
+    Its publisher states the size in MiB, and the first eight digits of the SHA-256 in
+    the name; all digits are checked where they are known.
+    """
+    stated = name.removesuffix(".pth").rsplit("-", 1)[1]
     url = f"https://download.pytorch.org/models/{name}"
-    return WeightsFile(name, url, digest, mebibytes=mebibytes)
+    return WeightsFile(
+        name, url, DIGESTS.get(stated, stated), EXACT_BYTES.get(stated), mebibytes
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
