@@ -17,6 +17,11 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "conv": lambda array: np.transpose(array, (2, 3, 1, 0)),  # OIHW -> HWIO
     "dense": lambda array: np.transpose(array),  # (out, in) -> (in, out)
 }
+BACK: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "same": lambda array: array,
+    "conv": lambda array: np.transpose(array, (3, 2, 0, 1)),
+    "dense": lambda array: np.transpose(array),
+}
 RANKS = {"conv": 4, "dense": 2}  # dimensions that a layout needs
 
 
@@ -123,6 +128,32 @@ def rename(
         raise ValueError(f"the arrays are not the weights of {what}: {listed}")
     typed = {name: found[name].astype(expected[name].dtype) for name in expected}
     return traverse_util.unflatten_dict(typed, sep="/")
+
+
+def rename_back(
+    tree: Tree, table: Table, names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """The inverse of ``rename``: our arrays under another framework's names.
+
+    Args:
+      tree: our arrays.
+      table: as for ``rename``.
+      names: that are wanted; those that a table knows and does not need are left out.
+
+    Raises:
+      ValueError: names that no row knows, or for which we have no array.
+    """
+    ours = traverse_util.flatten_dict(dict(tree), sep="/")
+    found, unknown = {}, []
+    for name in names:
+        row = _row(name, table)
+        if row is None or (row[0] is not None and row[0] not in ours):
+            unknown.append(name)
+        elif row[0] is not None:
+            found[name] = np.asarray(BACK[row[1]](np.asarray(ours[row[0]])), order="C")
+    if unknown:
+        raise ValueError(f"our arrays have nothing for: {_some(unknown)}")
+    return found
 
 
 def _row(name: str, table: Table) -> tuple[str | None, str] | None:

@@ -115,3 +115,14 @@ def test_half_precision_is_not_an_error_but_float32_comes_out(template, arrays):
     half = {name: array.astype(np.float16) for name, array in arrays.items()}
     variables = rename(half, TABLE, template, "Tiny")
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
+
+
+def test_there_and_back(template, arrays):
+    variables = rename(arrays, TABLE, template, "Tiny")
+    names = [*arrays, "bn.num_batches_tracked"]
+    back = renames.rename_back(variables, TABLE, names)
+    assert back.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array)
+    with pytest.raises(ValueError, match=r"nothing for: conv.scale"):
+        renames.rename_back(variables, TABLE, ["conv.scale"])

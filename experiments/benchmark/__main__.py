@@ -1,0 +1,72 @@
+"""The command line: ``python -m experiments.benchmark [--batches 25 256 ...]``."""
+
+import contextlib
+import importlib.util
+import io
+import json
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from experiments.benchmark import measure, report
+from experiments.benchmark.equality import UnequalError
+from experiments.benchmark.processes import WorkerError
+from experiments.benchmark.settings import Options, check
+
+EXIT_BAD_INPUT = 2
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    try:
+        options = parse(list(sys.argv[1:] if arguments is None else arguments))
+        check(options)
+        if importlib.util.find_spec("torch") is None:
+            raise ValueError(
+                "the comparison needs PyTorch, which is not installed: "
+                "pip install 'iin_jax[torch]'"
+            )
+        results = measure.run(options)
+        if options.out is not None:
+            options.out.write_text(json.dumps(results, indent=2))
+        print(report.markdown(results))
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted; nothing is kept", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except (ValueError, OSError, UnequalError, WorkerError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT if isinstance(error, ValueError) else EXIT_FAILED
+
+
+def parse(flags: Sequence[str]) -> Options:
+    """Command-line flags.
+
+    Raises:
+      ValueError: an unknown flag or a value that it cannot take.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                Options,
+                prog="python -m experiments.benchmark",
+                description=__doc__,
+                args=flags,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stopped:
+        if not stopped.code:
+            raise
+        words = said.getvalue().translate({ord(sign): " " for sign in "╭╮╰╯│─"})
+        line = " ".join(words.split())
+        for ending in ("Argument helptext", "For full helptext"):
+            line = line.partition(f" {ending}")[0]
+        raise ValueError(f"{line} (--help lists all)") from stopped
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Starts, asks and ends the worker processes."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmark.settings import Options, Side, Task
+
+ROOT = Path(__file__).parents[2]
+
+
+class WorkerError(Exception):
+    """A worker process failed or died."""
+
+
+class Worker:
+    """One side in a process of its own; idle between requests.
+
+    Used as a context: leaving it ends the process, whose number is ``pid``.
+
+    Args:
+      task: what the process gets to know.
+      options: for the devices that it may see.
+    """
+
+    def __init__(self, task: Task, options: Options):
+        self.side = task.side
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by __exit__
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "experiments.benchmark.worker"),
+                json.dumps(dataclasses.asdict(task)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment(options.device, task.folder),
+        )
+
+        self.pid = self._process.pid
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        self._process.terminate()
+        self._process.communicate()
+        self._errors.close()
+
+    def ask(self, call: str, *arguments: Any) -> Any:
+        """What the side's method ``call`` returns.
+
+        Raises:
+          WorkerError: it raised, or the process died.
+        """
+        request = json.dumps({"call": call, "arguments": arguments})
+        pipes = self._process.stdin, self._process.stdout
+        if pipes[0] is None or pipes[1] is None:
+            raise WorkerError(f"the {self.side} process has no pipes")
+        try:
+            print(request, file=pipes[0], flush=True)
+            line = pipes[1].readline()
+        except BrokenPipeError:  # it ended before
+            line = ""
+        if not line:
+            raise WorkerError(self._death(call))
+        reply = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(f"{self.side}, {call} {arguments}: {reply['error']}")
+        return reply["result"]
+
+    def _death(self, call: str) -> str:
+        status = self._process.wait()
+        how = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return (
+            f"the {self.side} process ended during {call} ({how}): "
+            f"{_last_line(self._errors)}"
+        )
+
+
+def write_problem(task: Task, options: Options) -> dict[str, Any]:
+    """Has ``problem.main`` write what the workers read, and JAX's results.
+
+    Returns:
+      What the JAX side says of itself.
+
+    Raises:
+      WorkerError: it failed.
+    """
+    request = {"task": dataclasses.asdict(task), "batches": options.batches}
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmark.problem", json.dumps(request)],
+        env=environment(options.device, task.folder),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise WorkerError(f"weights and data could not be written: {lines[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def environment(device: str, folder: str) -> dict[str, str]:
+    """Variables of a worker: an empty compilation cache, devices as asked."""
+    variables = {
+        **os.environ,
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
+        "PYTHONPATH": os.pathsep.join(
+            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
+    }
+    variables.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a shared GPU
+    if device == "cpu":
+        variables |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    return variables
+
+
+def task(side: Side, folder: str, options: Options) -> Task:
+    """A worker's task."""
+    return Task(
+        side,
+        folder,
+        options.problem,
+        options.precision,
+        options.adam,
+        options.compile_mode,
+    )
+
+
+def _last_line(file: Any) -> str:
+    file.seek(0)
+    lines = file.read().strip().splitlines()
+    return lines[-1] if lines else "no message"
