@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-GRADIENT = "gradient/"
+KINDS = {"gradient": "gradients", "logits": "logits"}  # of names with a slash
 # errors relative to max(1, |value|); a whole gradient array also relative to its norm
 LIMITS = {
     "loss": 1e-5,
@@ -15,6 +15,7 @@ LIMITS = {
     "log_det": 1e-4,
     "inverse": 1e-4,
     "encode": 1e-4,
+    "logits": 1e-4,
 }
 
 
@@ -46,7 +47,7 @@ def errors(
         )
     found = dict.fromkeys(LIMITS, 0.0)
     for name, expected in ours.items():
-        kind = "gradients" if name.startswith(GRADIENT) else name
+        kind = KINDS.get(name.partition("/")[0], name)
         actual = np.asarray(theirs[name], np.float64)
         difference = np.abs(actual - np.asarray(expected, np.float64))
         scaled = difference / np.maximum(1.0, np.abs(expected))

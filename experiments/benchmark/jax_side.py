@@ -16,13 +16,19 @@ from experiments.benchmark.problem import (
     layout_of,
     read_variables,
 )
-from experiments.benchmark.settings import PROOF_BATCH, Case, Task
+from experiments.benchmark.settings import (
+    BACKBONES,
+    PROOF_BATCH,
+    PROOF_PHOTOS,
+    Case,
+    Task,
+)
 from experiments.benchmark.worker import Run, Side, best_rate, peak_rss
 from iin_jax.concepts import pair_table
 from iin_jax.convert.published_flow import flow_params
 from iin_jax.fit import SIMILARITY_RATE
 from iin_jax.losses import pair_term, unsupervised_term, weighted_sum
-from iin_jax.networks import AutoencoderNetwork
+from iin_jax.networks import ARCHITECTURES, AutoencoderNetwork, PretrainedNetwork
 from iin_jax.training.flow_step import (
     CachedLatents,
     LatentPairs,
@@ -109,8 +115,8 @@ class JaxSide(Side):
             "encode": self.network.encode(self.data["images"][:PROOF_BATCH]),
             **{f"gradient/{name}": x for name, x in gradient(trained).items()},
             **{
-                f"logits/{name}": self._logits(name)(
-                    self.data["photos"][:PROOF_PHOTOS],
+                f"logits/{name}": self._backbone(name).encode(
+                    self._photos(PROOF_PHOTOS)
                 )
                 for name in self.task.problem.backbones
             },
@@ -132,7 +138,9 @@ class JaxSide(Side):
                 encode, self.network.variables, self.data["images"][:batch]
             )
         if case in BACKBONES:
-            return _repeated(self._logits(case), self.data["photos"][:batch])
+            network = self._backbone(case)
+            run = jax.jit(network.encode_pure)
+            return _repeated(run, network.variables, self._photos(batch))
         draws: dict[str, tuple[Draw, Callable[[], Any]]] = {
             "pair_step": (_draw_given, lambda: self._posteriors(slice(batch))),
             "pair_step_drawn": (draw_cached, self._cached),
@@ -154,20 +162,21 @@ class JaxSide(Side):
             return peak_rss()
         return device.memory_stats()["peak_bytes_in_use"]
 
-    def _logits(self, name: str) -> Callable[[Images], Array]:
-        """A pretrained network from images in [-1, 1] to logits, as users run it."""
-        variables = jax.device_put(read_variables(self.task.folder, name))
+    def _backbone(self, name: str) -> PretrainedNetwork:
+        """A pretrained network; behind its last layer are its logits."""
         architecture = ARCHITECTURES[name]
         network = PretrainedNetwork(
             name,
             architecture.module,
-            variables,
+            jax.tree.map(jnp.asarray, read_variables(self.task.folder, name)),
             architecture.layer,
             architecture.releases[0].preprocessing,
             self.task.problem.photo_size,
         )
-        last = list(network.layers())[-1]
-        return lambda images: network.cut_at(last).encode_pure(variables, images)
+        return network.cut_at(list(network.layers())[-1])
+
+    def _photos(self, count: int) -> Images:
+        return self.data["photos"][:count]
 
     def _steps(self, draw: Draw, data: Any, batch: int, unsupervised: bool) -> Run:
         problem = self.task.problem

@@ -31,6 +31,7 @@ PAIR_STEPS: tuple[Case, ...] = ("pair_step", "pair_step_drawn", "pair_step_encod
 STEPS: tuple[Case, ...] = (*PAIR_STEPS, "unsupervised_step")
 SIDES: tuple[Side, ...] = get_args(Side)
 PROOF_BATCH = 25
+PROOF_PHOTOS = 2
 
 
 @dataclasses.dataclass(frozen=True)

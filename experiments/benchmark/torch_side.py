@@ -6,9 +6,11 @@ batch of pairs go through the flow at once, which is faster than one after the o
 
 import itertools
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmark.arrays import read_arrays
-from experiments.benchmark.settings import PROOF_BATCH, Case, Problem, Task, cores
+from experiments.benchmark.settings import (
+    BACKBONES,
+    PROOF_BATCH,
+    PROOF_PHOTOS,
+    Case,
+    Problem,
+    Task,
+    cores,
+)
 from experiments.benchmark.worker import Run, Side, best_rate, peak_rss
+from iin_jax.networks import ARCHITECTURES
+from iin_jax.networks.pretrained import IMAGENET
+from iin_jax.weights import load_tree
+from iin_jax.weights.renames import rename_back
 
 RATE = 1e-4  # learning rate; the time of a step does not depend on it
 LOG_2PI = math.log(2.0 * math.pi)
@@ -175,6 +189,13 @@ def pair_loss(flow: Flow, z: Tensor, rho: Tensor) -> Tensor:
     return (0.5 * squares + LOG_2PI).sum(1).mean() - 2.0 * log_det.mean()
 
 
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] through a network trained on ImageNet."""
+    mean = images.new_tensor(IMAGENET.mean).view(1, 3, 1, 1)
+    std = images.new_tensor(IMAGENET.std).view(1, 3, 1, 1)
+    return network(((images + 1.0) / 2.0 - mean) / std)
+
+
 def latent_loss(flow: Flow, z: Tensor) -> Tensor:
     """Mean over latents (2B, N)."""
     z_tilde, log_det = flow(z)
@@ -195,7 +216,8 @@ class TorchSide(Side):
         self.encoder = Encoder(task.problem).requires_grad_(False).to(self.device)
         self.encoder.load_state_dict(self._read("encoder"))
         self.data = self._read("data")
-        self.data["images"] = self.data["images"].permute(0, 3, 1, 2).contiguous()
+        for images in self.data.keys() & {"images", "photos"}:
+            self.data[images] = self.data[images].permute(0, 3, 1, 2).contiguous()
         sizes = torch.tensor(
             list(task.problem.factor_sizes.values()), device=self.device
         )
@@ -204,7 +226,7 @@ class TorchSide(Side):
         wrap = self._compiled if task.side == "torch_compile" else lambda f: f
         self.pair_loss, self.unsupervised_loss = map(wrap, (pair_loss, latent_loss))
         self.forward, self.inverse = map(wrap, (Flow.forward, Flow.inverse))
-        self.encode = wrap(Encoder.forward)
+        self.encode, self.logits = map(wrap, (Encoder.forward, logits))
         self._set_precision(task.precision)
 
     def describe(self) -> dict[str, Any]:
@@ -229,6 +251,9 @@ class TorchSide(Side):
             found["forward"], found["log_det"] = self.forward(self.flow, z)
             found["inverse"] = self.inverse(self.flow, data["z_tilde"])
             found["encode"] = self.encode(self.encoder, data["images"])[0]
+            for name in self.task.problem.backbones:
+                images = self.data["photos"][:PROOF_PHOTOS]
+                found[f"logits/{name}"] = self.logits(self._backbone(name), images)
         self._set_precision(self.task.precision)
         for name, parameter in self.flow.named_parameters():
             if parameter.grad is not None:
@@ -246,6 +271,9 @@ class TorchSide(Side):
         if case == "encode":
             images = self.data["images"][:batch]
             return self._calls(lambda: self.encode(self.encoder, images))
+        if case in BACKBONES:
+            network, photos = self._backbone(case), self.data["photos"][:batch]
+            return self._calls(lambda: self.logits(network, photos))
         if case == "update":
             for parameter in self.flow.parameters():
                 parameter.grad = torch.full_like(parameter, 1e-3)
@@ -328,6 +356,24 @@ class TorchSide(Side):
                 self._wait()
 
         return run
+
+    def _backbone(self, name: str) -> nn.Module:
+        """torchvision's network with our weights, brought back to its names."""
+        # without torchvision's compiled operators this registration fails on import
+        sys.modules.setdefault("torchvision._meta_registrations", ModuleType("none"))
+        from torchvision import models
+
+        model = models.get_model(name, weights=None).eval().requires_grad_(False)
+        table = ARCHITECTURES[name].releases[0].table
+        tree = load_tree(Path(self.task.folder) / f"{name}.safetensors")
+        arrays = rename_back(tree, table, model.state_dict())
+        state = {key: torch.from_numpy(array) for key, array in arrays.items()}
+        missing = model.load_state_dict(state, strict=False)
+        if missing.unexpected_keys or any(
+            not key.endswith("num_batches_tracked") for key in missing.missing_keys
+        ):
+            raise ValueError(f"our {name} does not fit torchvision's: {missing}")
+        return model.to(self.device)
 
     def _restore(self) -> None:
         self.flow.load_state_dict(self.state)

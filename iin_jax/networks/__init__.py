@@ -1,6 +1,6 @@
 """What gets interpreted: frozen networks, cut into E and G at a latent."""
 
-from iin_jax.networks.adapters import FunctionNetwork, from_functions
+from iin_jax.networks.adapters import FunctionNetwork, from_functions, from_torch
 from iin_jax.networks.autoencoder import Autoencoder, AutoencoderNetwork
 from iin_jax.networks.base import Network
 from iin_jax.networks.classifier import Classifier, ClassifierNetwork
@@ -27,6 +27,7 @@ __all__ = [
     "Preprocessing",
     "PretrainedNetwork",
     "from_functions",
+    "from_torch",
     "load",
     "load_network",
     "lpips",

@@ -1,13 +1,22 @@
 """Networks of other makers as a ``Network``."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from iin_jax.networks.base import Network
+from iin_jax.networks.pretrained import Preprocessing
+from iin_jax.networks.torch_module import FrozenModule, first_line, probe_module
+from iin_jax.networks.torch_network import TorchNetwork, prepared
 from iin_jax.types import Array, Images, Tree
+
+NEEDS_TORCH = (
+    "from_torch needs torch, which is not installed: pip install 'iin_jax[torch]'"
+)
+SIZES = (224, 32, 28, 64, 96, 128, 256, 299)  # of images, where nothing else is known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,3 +81,129 @@ def from_functions(
         tuple(z.shape[1:]),
         output,
     )
+
+
+def from_torch(
+    module: Any,
+    layer: str,
+    *,
+    image_shape: tuple[int, int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
+    output: str | None = None,
+) -> TorchNetwork:
+    """Any PyTorch module as a frozen network, cut behind one of its submodules.
+
+    The module is copied and used in evaluation mode, on the device of its parameters;
+    it is called with images (B, C, H, W) and returns logits (B, classes) or images.
+    E reads a layer's output with a forward hook. G is the forward pass of some other
+    image with that output replaced by z, so f can be cut only where nothing leads
+    around the layer; this is tried out on two images.
+
+    z is channels last: (H, W, C), (C,), or (tokens, C) for outputs with three axes.
+
+    Args:
+      module: ``torch.nn.Module``.
+      layer: name of a submodule, as in ``module.named_modules()``.
+      image_shape: (H, W, C) of the images that the module takes. None: the size of the
+        preprocessing, or else the first of 224, 32, 28, 64, 96, 128, 256 and 299 pixels
+        that goes through, with the channels of its first convolution.
+      preprocessing: from RGB in [-1, 1] to what the module takes; square images of any
+        size are then resized, and images that the module returns brought back by its
+        inverse. None: images go in as they are.
+      output: ``"images"`` or ``"logits"``; None: told from the module's output. Only
+        images of another size than the module takes need it.
+
+    Raises:
+      ImportError: torch is not installed.
+      ValueError: not a module; images that do not go through it; an output that is
+        neither; a layer that does not exist or at which f cannot be cut.
+    """
+    torch = _torch()
+    if not isinstance(module, torch.nn.Module):
+        raise ValueError(
+            f"from_torch takes a torch.nn.Module; got {type(module).__name__}"
+        )
+    if output not in (None, "images", "logits"):
+        raise ValueError(f"output is 'images', 'logits' or None; got {output!r}")
+    frozen = FrozenModule(torch, module)
+    shapes = [image_shape] if image_shape else _usual(module, preprocessing)
+    shape, y = _going_through(frozen, shapes, preprocessing)
+    kind = _kind(y, shape, output)
+    probe = probe_module(frozen, lambda x: prepared(preprocessing, x, shape), shape)
+    latent_shape = probe.shape_at(layer)
+    output_shape = tuple(np.shape(y)[1:])
+    return TorchNetwork(
+        probe, layer, latent_shape, shape, output_shape, kind, preprocessing
+    )
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(NEEDS_TORCH) from error
+    return torch
+
+
+def _usual(
+    module: Any, preprocessing: Preprocessing | None
+) -> list[tuple[int, int, int]]:
+    """Shapes that images of this module may well have."""
+    if preprocessing is not None:
+        return [(preprocessing.size, preprocessing.size, len(preprocessing.mean))]
+    found = (getattr(part, "in_channels", None) for part in module.modules())
+    channels = next((count for count in found if isinstance(count, int)), 3)
+    return [(size, size, channels) for size in SIZES]
+
+
+def _going_through(
+    module: FrozenModule,
+    shapes: Sequence[tuple[int, int, int]],
+    preprocessing: Preprocessing | None,
+) -> tuple[tuple[int, int, int], np.ndarray | str]:
+    """The first shape (H, W, C) that goes through, and f of two grey images of it."""
+    reason = ""
+    for shape in shapes:
+        if len(shape) != 3 or (preprocessing is not None and shape[0] != shape[1]):
+            raise ValueError(
+                "image_shape is (H, W, C), with H = W under a preprocessing; got "
+                f"{tuple(shape)}"
+            )
+        height, width, channels = shape
+        images = np.zeros((2, *shape), np.float32)
+        try:
+            y = module(prepared(preprocessing, images, shape))
+            return (height, width, channels), y
+        except Exception as error:  # a module fails with whatever it runs into
+            reason = reason or first_line(error)
+    tried = " or ".join(str(tuple(shape)) for shape in shapes)
+    raise ValueError(
+        f"images of shape {tried} do not go through the module: {reason}; give "
+        "image_shape=(H, W, C)"
+    )
+
+
+def _kind(y: np.ndarray | str, shape: tuple[int, int, int], output: str | None) -> str:
+    """``"images"`` or ``"logits"``, from f of two images of a shape."""
+    if isinstance(y, str):
+        raise ValueError(
+            f"the module returns a {y}: wrap it in a module that returns one float "
+            "tensor, images or logits"
+        )
+    kind = None
+    if y.ndim == 2:
+        kind = "logits"
+    elif y.shape[1:] == shape or (
+        output == "images" and y.ndim == 4 and y.shape[-1] == shape[-1]
+    ):
+        kind = "images"
+    if kind is None or len(y) != 2 or output not in (None, kind):
+        images, logits = f"images {(2, *shape)}", "logits (2, classes)"
+        expected = {"images": images, "logits": logits}.get(
+            output or "", f"{logits} or {images}"
+        )
+        raise ValueError(
+            f"for 2 images {(2, *shape)} the module's output has shape {y.shape}; "
+            f"expected {expected}"
+        )
+    return kind

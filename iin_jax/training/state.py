@@ -1,6 +1,7 @@
 """What training changes, and the constants that travel with it."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.struct
@@ -43,11 +44,43 @@ class TrainState:
         self, tx: optax.GradientTransformation, gradients: Tree
     ) -> "TrainState":
         """The state after one step of the optimiser."""
-        updates, opt_state = tx.update(gradients, self.opt_state, self.params)
-        params = optax.apply_updates(self.params, updates)
+        params, opt_state = jax.lax.platform_dependent(
+            self.params,
+            self.opt_state,
+            gradients,
+            cpu=functools.partial(_update_in_place, tx),
+            default=functools.partial(_update, tx),
+        )
         return dataclasses.replace(
             self, step=self.step + 1, params=params, opt_state=opt_state
         )
+
+
+def _update(
+    tx: optax.GradientTransformation, params: Tree, opt_state: Any, gradients: Tree
+) -> tuple[Tree, Any]:
+    updates, opt_state = tx.update(gradients, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def _update_in_place(
+    tx: optax.GradientTransformation, params: Tree, opt_state: Any, gradients: Tree
+) -> tuple[Tree, Any]:
+    """``_update`` in an order in which XLA on CPUs can overwrite the optimiser's state.
+
+    Left alone, it copies both moments first, because the parameters' update reads them
+    too. So the state is computed from gradients that seem to depend on the new
+    parameters: XLA cannot foresee that what is added is zero, unless a parameter is
+    infinite already. (Adam on 26.8 million parameters, two cores: 40 ms, not 84.)
+    """
+
+    def after(gradient: Array, new: Array) -> Array:
+        zero = jnp.where(jnp.isinf(new.ravel()[0]), jnp.inf, 0.0)
+        return gradient + zero.astype(gradient.dtype)
+
+    new_params, _ = _update(tx, params, opt_state, gradients)
+    late = jax.tree.map(after, gradients, new_params)
+    return new_params, _update(tx, params, opt_state, late)[1]
 
 
 def as_leaves(state: TrainState) -> dict[str, Any]:
