@@ -31,7 +31,8 @@ RANKS = {
 TORCH_FILES = {
     "iin_jax/weights/torch_files.py",
     "iin_jax/networks/adapters.py",
-    "experiments/benchmark/torch_side.py",  # the other side of a comparison
+    "experiments/benchmark/torch_model.py",  # the other side of a comparison
+    "experiments/benchmark/torch_side.py",
 }
 SOURCES = [
     *sorted((ROOT / "iin_jax").rglob("*.py")),

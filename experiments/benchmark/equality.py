@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 KINDS = {"gradient": "gradients", "logits": "logits"}  # of names with a slash
-# errors relative to max(1, |value|); a whole gradient array also relative to its norm
+# errors relative to max(1, |value|), of logits relative to the largest of them; a
+# whole gradient array also relative to its norm
 LIMITS = {
     "loss": 1e-5,
     "gradients": 1e-4,
@@ -50,7 +51,8 @@ def errors(
         kind = KINDS.get(name.partition("/")[0], name)
         actual = np.asarray(theirs[name], np.float64)
         difference = np.abs(actual - np.asarray(expected, np.float64))
-        scaled = difference / np.maximum(1.0, np.abs(expected))
+        least = np.abs(expected).max() if kind == "logits" else 1.0
+        scaled = difference / np.maximum(least, np.abs(expected))
         found[kind] = max(found[kind], _finite(scaled.max()))
         if kind == "gradients":
             norm = max(float(np.linalg.norm(expected)), np.finfo(np.float32).tiny)

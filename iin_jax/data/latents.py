@@ -77,12 +77,12 @@ def check_finite(latents: Latents, what: str) -> None:
 
 
 def save_latents(folder: str | os.PathLike, cache: LatentCache, network: Network):
-    """Writes the cache and the digest of the network that made it."""
+    """Writes the cache, with digest and cut of the network that made it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "mean.npy", cache.mean)
     np.save(folder / "log_var.npy", cache.log_var)
-    origin = {"network": tree_digest(network.variables), "entries": len(cache.mean)}
+    origin = {**_origin(network), "entries": len(cache.mean)}
     (folder / "origin.json").write_text(json.dumps(origin, indent=2))
 
 
@@ -99,11 +99,17 @@ def load_latents(folder: str | os.PathLike, network: Network) -> LatentCache:
         log_var = np.load(folder / "log_var.npy", mmap_mode="r")
     except (OSError, ValueError) as error:
         raise ValueError(f"no complete latent cache in {folder}: {error}") from error
-    if origin["network"] != tree_digest(network.variables):
-        raise ValueError(f"the latents in {folder} were made by another network")
+    if any(origin.get(name) != value for name, value in _origin(network).items()):
+        raise ValueError(
+            f"the latents in {folder} were made by another network or layer"
+        )
     if not len(mean) == len(log_var) == origin["entries"]:
         raise ValueError(f"the latent cache in {folder} is cut short")
     return LatentCache(mean, log_var)
+
+
+def _origin(network: Network) -> dict[str, str]:
+    return {"network": tree_digest(network.variables), "layer": network.cut}
 
 
 def _posterior(network: Network, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,11 @@ class Network(abc.ABC):
             "interpreter without it and attach it again with with_network"
         )
 
+    @property
+    def cut(self) -> str:
+        """The one of ``layers()`` behind which f is cut."""
+        return "latent"
+
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Layers at which f can be cut, with the shape of one latent there."""
         return {"latent": self.latent_shape}

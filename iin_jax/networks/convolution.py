@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from iin_jax.types import Array, Images
 
-SMALL = 14 * 14  # output positions up to which windows are gathered, on CPUs
+SMALL = 14 * 14  # output positions up to which windows are gathered, on CPUs,
+WINDOW = 9  # and entries of a window; more take long to compile
 
 Pads = Sequence[tuple[int, int]]
 
@@ -55,6 +56,6 @@ def convolve(
         joined = jnp.concatenate(windows, axis=-1)
         return jnp.matmul(joined, flat, precision=precision)
 
-    if rows * columns > SMALL:
+    if rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > WINDOW:
         return direct(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=gathered, default=direct)

@@ -173,6 +173,10 @@ class PretrainedNetwork(Network):
         """Every layer, in order: each depends on the one before it alone."""
         return self._shapes
 
+    @property
+    def cut(self) -> str:
+        return self.layer
+
     def cut_at(self, layer: str) -> "PretrainedNetwork":
         """The same network, cut elsewhere.
 

@@ -60,6 +60,10 @@ class TorchNetwork(Network):
         """
         return dict(self.probe.shapes)
 
+    @property
+    def cut(self) -> str:
+        return self.layer
+
     def cut_at(self, layer: str) -> "TorchNetwork":
         """The same network, cut elsewhere.
 

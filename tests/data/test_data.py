@@ -19,7 +19,7 @@ from iin_jax.data import (
     save_latents,
     split_indices,
 )
-from iin_jax.networks import AutoencoderNetwork
+from iin_jax.networks import AutoencoderNetwork, from_torch
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,19 @@ def test_colored_sets_are_values(digits):
     painted = colored_set(digits.images, np.arange(4), palette(6), copies=2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         painted.color = None
+
+
+def test_a_cache_of_another_layer_is_refused(tmp_path):
+    pytest.importorskip("torch")
+    from torch import nn
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 3))
+    first, second = (
+        from_torch(module, layer, image_shape=(2, 2, 3)) for layer in ("1", "2")
+    )
+    images = np.tanh(np.random.default_rng(0).normal(size=(3, 2, 2, 3)))
+    images = images.astype(np.float32)
+    save_latents(tmp_path, encode_all(first, lambda part: images[part], 3), first)
+    load_latents(tmp_path, first)
+    with pytest.raises(ValueError, match="another network or layer"):
+        load_latents(tmp_path, second)

@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch")
 
-from experiments.benchmark import problem, torch_side  # noqa: E402
+from experiments.benchmark import problem, torch_model, torch_side  # noqa: E402
 from experiments.benchmark.jax_side import JaxSide  # noqa: E402
 
 REFERENCE = Problem(dim=16, num_blocks=3, hidden_dim=32, concepts=(5, 4))
@@ -171,7 +171,7 @@ def published(shared):
     """The PyTorch flow with a published checkpoint's weights, and what it computes."""
     folder = shared / "reference_checkpoints" / "flow_small_factor"
     state = torch.load(folder / "model-120000.ckpt", weights_only=True)["model"]
-    flow = torch_side.Flow(REFERENCE)
+    flow = torch_model.Flow(REFERENCE)
     flow.load_state_dict(state)
     with np.load(folder / "data.npz") as arrays:
         data = {name: torch.from_numpy(x).squeeze() for name, x in arrays.items()}
@@ -197,12 +197,12 @@ def test_the_pytorch_loss_and_gradients_are_the_published_ones(published):
     sizes = torch.tensor(list(REFERENCE.factor_sizes.values()))
     rho = 0.975 * shared.repeat_interleave(sizes, dim=1)
     flow.zero_grad()
-    loss = torch_side.pair_loss(
+    loss = torch_model.pair_loss(
         flow, torch.cat([data["step0/x1"], data["step0/x2"]]), rho
     )
     loss.backward()
     # the published loss leaves out what does not depend on the parameters
-    constants = 0.5 * (1 - rho**2).log().sum(1).mean() + 16 * torch_side.LOG_2PI
+    constants = 0.5 * (1 - rho**2).log().sum(1).mean() + 16 * torch_model.LOG_2PI
     torch.testing.assert_close(
         loss - constants, data["step0/loss"], rtol=1e-5, atol=1e-5
     )
@@ -262,3 +262,22 @@ def test_without_pytorch_the_extra_is_named(monkeypatch, capsys):
         "error: the comparison needs PyTorch, which is not installed: "
         "pip install 'iin_jax[torch]'\n"
     )
+
+
+def test_pretrained_networks_compute_the_same_on_both_sides(tmp_path):
+    pytest.importorskip("tests.networks.torch_models").torchvision_models()
+    small = dataclasses.replace(SMALL, backbones=("squeezenet1_1",))
+    task = Task("jax", str(tmp_path), small, "highest", "fused", "default")
+    problem.write(task, (2,))
+    ours = JaxSide(task).results()
+    side = torch_side.TorchSide(dataclasses.replace(task, side="torch_eager"))
+    theirs = side.results()
+    assert np.ptp(ours["logits/squeezenet1_1"]) > 0
+    equality.check("torch", ours, theirs)
+    theirs["logits/squeezenet1_1"] = 1.01 * theirs["logits/squeezenet1_1"]
+    with pytest.raises(equality.UnequalError, match="logits"):
+        equality.check("torch", ours, theirs)
+    for sides in (JaxSide(task), side):
+        sides.prepare("squeezenet1_1", 2, 1)
+        assert sides.timed(1) > 0
+    assert flops("squeezenet1_1", 2, small) == round(4 * 349e6 * (64 / 224) ** 2)

@@ -10,29 +10,44 @@ import jax
 import numpy as np
 import pytest
 
-from iin_jax.networks.pretrained import PretrainedNetwork, from_arrays
-from iin_jax.networks.registry import ARCHITECTURES
-from tests.networks.torch_models import arrays_of, outputs_of, random_model
+from iin_jax.networks import registry
+from iin_jax.networks.pretrained import Architecture, PretrainedNetwork, from_arrays
+from iin_jax.networks.vit import VisionTransformer
+from tests.networks.torch_models import (
+    TINY_VIT,
+    arrays_of,
+    outputs_of,
+    random_model,
+)
 
 TOLERANCE = 1e-4  # relative to the largest value of the layer
 FAMILIES = {  # one of each, and one cut per stage
     "squeezenet1_1": ("features.2", "features.5", "features.9.squeeze", "classifier.1"),
     "resnet18": ("maxpool", "layer1", "layer2", "layer3", "layer4", "flatten"),
     "resnet50": ("layer3.2",),
-    "densenet121": ("features.pool0", "features.transition2"),
+    "densenet121": ("features.transition2",),
     "vgg11": ("features.5", "features.15", "avgpool"),
     "vgg11_bn": ("features.8",),
     "alexnet": ("features.2", "features.12", "flatten", "classifier.4"),
-    "inception_v3": ("maxpool2",),
-    "inception_v3_fid": ("Mixed_6a", "Mixed_7b"),
-    "vit_b_32": ("encoder.layers.encoder_layer_5", "class_token"),
+    "inception_v3_fid": ("Mixed_6a",),
+    "vit_tiny": ("encoder.layers.encoder_layer_0", "class_token"),
 }
 ALL = [
     name
-    for name in ARCHITECTURES
+    for name in registry.ARCHITECTURES
     if not name.startswith("densenet_bc")
     and name not in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 ]
+
+
+ARCHITECTURES = {
+    **registry.ARCHITECTURES,
+    "vit_tiny": Architecture(
+        VisionTransformer(**TINY_VIT),
+        "class_token",
+        registry.ARCHITECTURES["vit_b_32"].releases,
+    ),
+}
 
 
 def pixels(name, size):
