@@ -130,10 +130,10 @@ def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
     rng = np.random.default_rng([run.experiment.seed, 0x10DC])
     few = np.sort(rng.permutation(len(run.train_set))[:JUDGE_LATENTS])
     true = run.attributes(run.train_set, few)
-    return {
-        name: LatentJudge.train(train.mean[few], values)
-        for name, values in true.items()
-    }
+    judges: dict[str, Judge] = {}
+    for name, values in true.items():
+        judges[name] = LatentJudge.train(train.mean[few], values)
+    return judges
 
 
 def _layer_scores(run: Run) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Outside judges of edited images: they never see the flow, nor its training."""
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.kernel_ridge import KernelRidge
@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from iin_jax.types import Array, Images, Latents
 
+RIDGE: Any = {"alpha": 0.1}  # of judges that read real values from z
 BRIGHTEST_SHARE = 0.01  # of the pixels, over which a colour is measured
 
 
@@ -21,7 +22,8 @@ class Judge(Protocol):
       measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
     """
 
-    measure: str
+    @property
+    def measure(self) -> str: ...
 
     def score(self, outputs: Array, expected: np.ndarray) -> float:
         """The measure on images in [-1, 1], on logits, or on latents (B, N)."""
@@ -112,7 +114,7 @@ class LatentJudge:
     def train(cls, z: Latents, values: np.ndarray) -> "LatentJudge":
         """Trains on latents (n, N) with classes (n,), or real values (n,) or (n, d)."""
         classes = is_class(values)
-        model = SVC(C=10.0) if classes else KernelRidge(0.1, kernel="rbf")
+        model = SVC(C=10.0) if classes else KernelRidge(kernel="rbf", **RIDGE)
         fitted = make_pipeline(StandardScaler(), model).fit(np.asarray(z), values)
         return cls(fitted, "accuracy" if classes else "mean_abs_error")
 

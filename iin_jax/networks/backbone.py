@@ -7,6 +7,7 @@ its rename table is short and a layer is found where its author looks for it.
 import abc
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -110,7 +111,7 @@ def max_pool(size: int, stride: int, padding: int = 0, *, ceil: bool = False) ->
     """Maximum over windows; ``ceil``: a last window that is cut off counts too."""
 
     def pool(x: Images) -> Images:
-        pads = [
+        pads: Any = [  # flax's annotation knows names alone
             (padding, padding + (_overhang(n, size, stride, padding) if ceil else 0))
             for n in x.shape[1:3]
         ]
@@ -125,7 +126,7 @@ def avg_pool(
     """Mean over windows; zeros of the padding count unless ``count_padding`` is off."""
 
     def pool(x: Images) -> Images:
-        pads = [(padding, padding)] * 2
+        pads: Any = [(padding, padding)] * 2
         return nn.avg_pool(
             x, (size, size), (stride, stride), pads, count_include_pad=count_padding
         )

@@ -38,7 +38,7 @@ def convolve(
         )
     )
 
-    def direct(x: Images, kernel: Array) -> Images:
+    def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
 
     def gathered(x: Images, kernel: Array) -> Images:
@@ -57,5 +57,5 @@ def convolve(
         return jnp.matmul(joined, flat, precision=precision)
 
     if rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > WINDOW:
-        return direct(x, kernel)
+        return direct(jnp.asarray(x), jnp.asarray(kernel))
     return jax.lax.platform_dependent(x, kernel, cpu=gathered, default=direct)

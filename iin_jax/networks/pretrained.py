@@ -233,24 +233,22 @@ def build_pretrained(
     name: str, architecture: Architecture, settings: dict[str, Any], variables: Tree
 ) -> PretrainedNetwork:
     """The network that ``PretrainedNetwork.settings`` describes."""
-    preprocessing = Preprocessing(
-        **{
-            field: tuple(value) if isinstance(value, list) else value
-            for field, value in settings["preprocessing"].items()
-        }
-    )
-    fields = {
-        field: tuple(value) if isinstance(value, list) else value
-        for field, value in settings["module"].items()
-    }
     return PretrainedNetwork(
         name,
-        architecture.module.clone(**fields),
+        architecture.module.clone(**_tuples(settings["module"])),
         variables,
         settings["layer"],
-        preprocessing,
+        Preprocessing(**_tuples(settings["preprocessing"])),
         settings["size"],
     )
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that went through JSON, which makes lists of tuples."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in fields.items()
+    }
 
 
 def from_arrays(

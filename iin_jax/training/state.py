@@ -58,7 +58,7 @@ class TrainState:
 
 def _update(
     tx: optax.GradientTransformation, params: Tree, opt_state: Any, gradients: Tree
-) -> tuple[Tree, Any]:
+) -> tuple[Any, Any]:
     updates, opt_state = tx.update(gradients, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 

@@ -94,7 +94,7 @@ def rename(
       ValueError: arrays that no row knows (unused), that nothing expects (extra), that
         are missing, misshapen or no floating-point numbers: all in one message.
     """
-    expected = traverse_util.flatten_dict(dict(template), sep="/")
+    expected: dict[str, Any] = traverse_util.flatten_dict(dict(template), sep="/")
     found: dict[str, np.ndarray] = {}
     wrong: dict[str, list[str]] = {}
 
