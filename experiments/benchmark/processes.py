@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmark.settings import Options, Side, Task
+from experiments.run import HUGE_PAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +113,7 @@ def environment(device: str, folder: str) -> dict[str, str]:
     variables = {
         **os.environ,
         "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "GLIBC_TUNABLES": HUGE_PAGES,  # for all sides, as ``experiments.run`` has it
         "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

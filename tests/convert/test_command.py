@@ -94,7 +94,7 @@ def test_the_list_names_every_network(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 + len(iin_jax.networks.ARCHITECTURES)
     (line,) = [line for line in lines if line.startswith("resnet50 ")]
-    assert "resnet50-0676ba61.pth (97.781 MiB)" in line
+    assert "resnet50-0676ba61.pth (102,530,333 bytes)" in line
 
 
 @pytest.mark.parametrize(

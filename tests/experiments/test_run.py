@@ -355,3 +355,25 @@ def test_a_run_killed_at_three_random_moments_ends_the_same(finished, tmp_path):
     assert done.returncode == 0
     for name in ("network/network.safetensors", "interpreter/flow.safetensors"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_a_run_starts_over_once_with_huge_pages(tmp_path):
+    """In the same process, so that signals and locks stay where they are."""
+    code = (
+        "import os, runpy, sys\n"
+        "print(os.getpid(), os.environ.get('GLIBC_TUNABLES'), flush=True)\n"
+        "from experiments.run import with_huge_pages\n"
+        "with_huge_pages()\n"
+    )
+    settings = environment()
+    settings.pop("GLIBC_TUNABLES", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=settings,
+        capture_output=True,
+        text=True,
+    )
+    lines = done.stdout.split()
+    assert lines[1::2] == ["None", "glibc.malloc.hugetlb=1"], done.stderr
+    assert lines[0] == lines[2]
