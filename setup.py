@@ -27,7 +27,7 @@ setup(
             "nbmake>=1.5",
             "pyright[nodejs]>=1.1.390",
             "pytest>=8.0",
-            "pytest-xdist>=3.5",
+            "pytest-xdist>=3.7",
             "ruff>=0.9",
             "scikit-image>=0.22",
             "scipy>=1.11",
