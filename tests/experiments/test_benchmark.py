@@ -264,6 +264,7 @@ def test_without_pytorch_the_extra_is_named(monkeypatch, capsys):
     )
 
 
+@pytest.mark.slow
 def test_pretrained_networks_compute_the_same_on_both_sides(tmp_path):
     pytest.importorskip("tests.networks.torch_models").torchvision_models()
     small = dataclasses.replace(SMALL, backbones=("squeezenet1_1",))

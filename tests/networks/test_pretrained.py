@@ -140,7 +140,7 @@ def test_cifar_networks_see_a_cat(shared, name, file):
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [CIFAR[0], *(pytest.param(*entry, marks=pytest.mark.slow) for entry in CIFAR[1:])],
+    [pytest.param(*entry, marks=pytest.mark.slow) for entry in CIFAR],
 )
 def test_cifar_networks_are_the_same_at_every_cut(shared, name, file):
     pytest.importorskip("torch")
