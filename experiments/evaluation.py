@@ -21,6 +21,7 @@ from iin_jax.analysis import (
 from iin_jax.concepts import pairs_from_labels
 from iin_jax.data import ColoredSet, LatentCache, encode_all
 from iin_jax.losses import bits_per_dim, gaussian_reference
+from iin_jax.networks import AutoencoderNetwork, ClassifierNetwork
 from iin_jax.report import RunRecord, versions, write
 from iin_jax.training.log import MetricsLog
 
@@ -113,19 +114,18 @@ def _swap_figures(
         run.attributes(a),
         run.attributes(b),
         _judges(run, train),
-        latents=run.experiment.network.kind == "pretrained",
+        latents=_judged_in_z(run),
     )
 
 
 def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
     """Who reads digit and colour: from pictures if there are any, else from z."""
-    kind = run.experiment.network.kind
     part = run.splits["train"]
     digits = run.dataset.labels["digit"]
-    if kind == "autoencoder":
+    if run.network.output == "images":
         shape = ShapeJudge.train(run.dataset.images[part], digits[part])
         return {"digit": shape, "color": ColorJudge()}
-    if kind == "classifier":
+    if not _judged_in_z(run):
         return {"digit": LogitsJudge()}
     rng = np.random.default_rng([run.experiment.seed, 0x10DC])
     few = np.sort(rng.permutation(len(run.train_set))[:JUDGE_LATENTS])
@@ -134,6 +134,12 @@ def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
     for name, values in true.items():
         judges[name] = LatentJudge.train(train.mean[few], values)
     return judges
+
+
+def _judged_in_z(run: Run) -> bool:
+    """Whether neither pictures nor logits of digits come out of the network."""
+    shows_digits = isinstance(run.network, (AutoencoderNetwork, ClassifierNetwork))
+    return not shows_digits
 
 
 def _layer_scores(run: Run) -> dict[str, Any]:

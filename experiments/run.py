@@ -20,6 +20,7 @@ import tyro
 from experiments import configs
 from experiments.run_folder import RESULTS, Run, check_settings, locked
 from experiments.settings import Experiment, check, smoke
+from iin_jax.command_line import one_line
 from iin_jax.training.loop import StoppedError
 
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
@@ -87,14 +88,16 @@ def parse(config: ModuleType, name: str, flags: Sequence[str]) -> Options:
     experiment = config.BUDGETS.get(budget, config.EXPERIMENT)
     if "--smoke" in flags:
         experiment = smoke(experiment)
-    options, unknown = tyro.cli(
-        Options,
-        prog=f"python -m experiments.run {name}",
-        description=config.__doc__,
-        args=flags,
-        default=Options(tyro.MISSING, experiment),
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
+    options, unknown = one_line(
+        lambda: tyro.cli(
+            Options,
+            prog=f"python -m experiments.run {name}",
+            description=config.__doc__,
+            args=flags,
+            default=Options(tyro.MISSING, experiment),
+            return_unknown_args=True,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
     )
     if unknown:
         flag = unknown[0].split("=")[0]

@@ -259,6 +259,11 @@ def check(experiment: Experiment, devices: int = 1) -> None:
             least = 10 if name == "concept.score_pairs" else 1
             raise ValueError(f"{name} must be at least {least}")
     own = network.kind != "pretrained"
+    if own and (network.layer or network.weights or network.download):
+        raise ValueError(
+            "network.layer, network.weights and network.download are those of a "
+            "pretrained network; set --network.kind pretrained"
+        )
     if own and experiment.data.image_size % 2**network.num_down:
         raise ValueError(
             f"data.image_size {experiment.data.image_size} must be a multiple of 2 ** "

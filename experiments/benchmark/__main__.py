@@ -1,8 +1,6 @@
 """The command line: ``python -m experiments.benchmark [--batches 25 256 ...]``."""
 
-import contextlib
 import importlib.util
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from experiments.benchmark import measure, report
 from experiments.benchmark.equality import UnequalError
 from experiments.benchmark.processes import WorkerError
 from experiments.benchmark.settings import Options, check
+from iin_jax.command_line import one_line
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
@@ -48,24 +47,15 @@ def parse(flags: Sequence[str]) -> Options:
     Raises:
       ValueError: an unknown flag or a value that it cannot take.
     """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Options,
-                prog="python -m experiments.benchmark",
-                description=__doc__,
-                args=flags,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stopped:
-        if not stopped.code:
-            raise
-        words = said.getvalue().translate({ord(sign): " " for sign in "╭╮╰╯│─"})
-        line = " ".join(words.split())
-        for ending in ("Argument helptext", "For full helptext"):
-            line = line.partition(f" {ending}")[0]
-        raise ValueError(f"{line} (--help lists all)") from stopped
+    return one_line(
+        lambda: tyro.cli(
+            Options,
+            prog="python -m experiments.benchmark",
+            description=__doc__,
+            args=flags,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    )
 
 
 if __name__ == "__main__":

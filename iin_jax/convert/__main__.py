@@ -3,7 +3,7 @@
 ``python -m iin_jax.convert SOURCE OUT --network NAME``
 
 A pretrained network, or a published autoencoder or classifier, becomes a folder that
-``load_pretrained(NAME, weights=OUT)`` or ``networks.load_network(OUT)`` reads without
+``networks.load(NAME, weights=OUT)`` or ``networks.load_network(OUT)`` reads without
 PyTorch. A published flow becomes an interpreter's folder, which ``iin_jax.load`` reads;
 such a folder, or a finished run, as SOURCE becomes a published checkpoint again.
 """
@@ -16,6 +16,7 @@ from typing import Annotated
 
 import tyro
 
+from iin_jax.command_line import one_line
 from iin_jax.convert.published_flow import load_published_flow, save_published_flow
 from iin_jax.convert.published_networks import load_published_network
 from iin_jax.factors import RESIDUAL, FactorLayout
@@ -61,17 +62,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(known()))
         return 0
     try:
-        options = tyro.cli(
+        print(convert(parse(arguments)))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Command-line flags.
+
+    Raises:
+      ValueError: a missing or unknown one, or a value that it cannot take.
+    """
+    return one_line(
+        lambda: tyro.cli(
             Options,
             prog="python -m iin_jax.convert",
             description=__doc__,
             args=arguments,
         )
-        print(convert(options))
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    return 0
+    )
 
 
 def convert(options: Options) -> str:

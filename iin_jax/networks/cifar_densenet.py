@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from iin_jax.networks.backbone import (
     Backbone,
@@ -15,12 +14,11 @@ from iin_jax.networks.backbone import (
     global_mean,
     same,
 )
+from iin_jax.networks.densenet import dense_block
 from iin_jax.networks.pretrained import Architecture, Preprocessing, Release
-from iin_jax.types import Array
 from iin_jax.weights import WeightsFile, renames
 
 BLOCKS = 3
-BOTTLENECK = 4
 
 
 class CifarDenseNet(Backbone):
@@ -40,7 +38,8 @@ class CifarDenseNet(Backbone):
         width, layers = 2 * self.growth, (self.depth - 4) // (2 * BLOCKS)
         yield "conv1", conv("conv1", width, 3, 1, 1, bias=False)
         for block in range(1, BLOCKS + 1):
-            yield f"block{block}", self.dense_block(f"block{block}", layers)
+            names = [f"block{block}.layer.{index}" for index in range(layers)]
+            yield f"block{block}", dense_block(names, "bn", self.growth)
             width += layers * self.growth
             if block < BLOCKS:
                 width //= 2
@@ -55,21 +54,6 @@ class CifarDenseNet(Backbone):
         yield "avgpool", global_mean
         yield "flatten", flatten
         yield "fc", nn.Dense(self.num_classes, name="fc")
-
-    def dense_block(self, block: str, layers: int) -> Layer:
-        """``layers`` layers, each of which sees all channels so far."""
-
-        def layer(x: Array) -> Array:
-            for index in range(layers):
-                name = f"{block}.layer.{index}"
-                y = nn.relu(batch_norm(f"{name}.bn1")(x))
-                y = conv(f"{name}.conv1", BOTTLENECK * self.growth, 1, bias=False)(y)
-                y = nn.relu(batch_norm(f"{name}.bn2")(y))
-                y = conv(f"{name}.conv2", self.growth, 3, 1, 1, bias=False)(y)
-                x = jnp.concatenate([x, y], axis=-1)
-            return x
-
-        return layer
 
 
 IN_LAYER = r"block\d\.layer\.\d+\."

@@ -51,7 +51,8 @@ class DenseNet(Backbone):
         width = self.width
         for block, depth in enumerate(self.depths, start=1):
             name = f"features.denseblock{block}"
-            yield name, self.dense_block(name, depth)
+            layers = [f"{name}.denselayer{index}" for index in range(1, depth + 1)]
+            yield name, dense_block(layers, "norm", self.growth)
             width += depth * self.growth
             if block < len(self.depths):
                 width //= 2
@@ -63,21 +64,26 @@ class DenseNet(Backbone):
         yield "flatten", flatten
         yield "classifier", nn.Dense(self.num_classes, name="classifier")
 
-    def dense_block(self, block: str, depth: int) -> Layer:
-        """``depth`` layers, each of which sees all channels so far."""
 
-        def layer(x: Array) -> Array:
-            for index in range(1, depth + 1):
-                name = f"{block}.denselayer{index}"
-                y = nn.relu(batch_norm(f"{name}.norm1")(x))
-                inner = BOTTLENECK * self.growth
-                y = conv(f"{name}.conv1", inner, 1, bias=False)(y)
-                y = nn.relu(batch_norm(f"{name}.norm2")(y))
-                y = conv(f"{name}.conv2", self.growth, 3, 1, 1, bias=False)(y)
-                x = jnp.concatenate([x, y], axis=-1)
-            return x
+def dense_block(names: Iterable[str], norm: str, growth: int) -> Layer:
+    """Layers of 1x1 and 3x3 convolutions, each of which sees all channels so far.
 
-        return layer
+    Args:
+      names: of the layers.
+      norm: what they call their normalisations, less the number.
+      growth: channels that each layer adds.
+    """
+
+    def layer(x: Array) -> Array:
+        for name in names:
+            y = nn.relu(batch_norm(f"{name}.{norm}1")(x))
+            y = conv(f"{name}.conv1", BOTTLENECK * growth, 1, bias=False)(y)
+            y = nn.relu(batch_norm(f"{name}.{norm}2")(y))
+            y = conv(f"{name}.conv2", growth, 3, 1, 1, bias=False)(y)
+            x = jnp.concatenate([x, y], axis=-1)
+        return x
+
+    return layer
 
 
 def _transition(name: str, width: int) -> Iterable[tuple[str, Layer]]:

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -169,10 +168,9 @@ def lpips(
         )
         for number, index in enumerate(indices)
     }
-    path = Path(heads) if heads is not None else None
-    arrays = read_arrays(
-        path or locate(heads_file(variant, version), download=download)
-    )
+    if heads is None:
+        heads = locate(heads_file(variant, version), download=download)
+    arrays = read_arrays(heads)
     flat = {key: np.asarray(array).reshape(-1) for key, array in arrays.items()}
     what = f"the LPIPS {version} heads of {variant}"
     found = rename(flat, HEADS, template, what)

@@ -105,6 +105,9 @@ def test_the_list_names_every_network(capsys):
         (["nothing.npz", "TMP", "--network", "resnet50"], "exists already"),
         (["x", "OUT", "--network", "vgg11", "--sizes", "a=1"], "those of a flow"),
         (["TMP", "OUT", "--network", "flow"], "no interpreter in"),
+        (["TMP", "OUT"], "--network"),
+        (["TMP", "OUT", "--network", "flow", "--layr", "x"], "layr"),
+        (["x", "OUT", "--network", "vgg11", "--image-size", "big"], "image-size"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):

@@ -10,16 +10,21 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
 import iin_jax
 from experiments import configs
+from experiments.evaluation import _judges
 from experiments.run import main, parse
 from experiments.run_folder import Run
 from experiments.settings import Concept, Experiment, smoke
 from experiments.stages import network_stage
+from iin_jax.analysis import LogitsJudge
 from iin_jax.concepts import pair_table
+from iin_jax.data import LatentCache
+from iin_jax.networks import Classifier, ClassifierNetwork, save_network
 from tests.conftest import ROOT
 
 STAGES = ["network", "latents", "sizes", "flow", "evaluate", "report"]
@@ -180,11 +185,10 @@ def test_misspelt_names_offer_the_nearest(arguments, message, capsys, tmp_path):
 
 
 def test_a_wrong_value_is_an_error_without_traceback(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["digits", "--workdir", "x", "--train.steps", "many"])
-    assert stopped.value.code == 2
+    assert main(["digits", "--workdir", "x", "--train.steps", "many"]) == 2
     error = capsys.readouterr().err
     assert "train.steps" in error and "Traceback" not in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and "many" in error
 
 
 def test_without_arguments_the_experiments_are_listed(capsys):
@@ -377,3 +381,20 @@ def test_a_run_starts_over_once_with_huge_pages(tmp_path):
     lines = done.stdout.split()
     assert lines[1::2] == ["None", "glibc.malloc.hugetlb=1"], done.stderr
     assert lines[0] == lines[2]
+
+
+def test_flags_of_a_pretrained_network_are_not_ignored(tmp_path, capsys):
+    flags = ["--network.layer", "features.3"]
+    assert main(["digits", "--workdir", str(tmp_path), *flags]) == 2
+    assert "--network.kind pretrained" in capsys.readouterr().err
+
+
+def test_judges_follow_the_network_not_the_setting(tmp_path):
+    """A reused classifier under settings that say autoencoder."""
+    run = Run("digits", smoke(configs.find("digits").EXPERIMENT), tmp_path, "")
+    module = Classifier(10, 8, 16, 3, 2, 4)
+    variables = module.init(jax.random.key(0), np.zeros((2, 16, 16, 3), np.float32))
+    save_network(tmp_path / "network", ClassifierNetwork(module, variables))
+    cache = LatentCache(np.zeros((1, 8)), np.zeros((1, 8)))
+    (judge,) = _judges(run, cache).values()
+    assert isinstance(judge, LogitsJudge)

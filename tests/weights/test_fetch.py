@@ -257,7 +257,9 @@ def test_descriptions_that_make_no_sense_are_refused(server):
         {"sha256": "x" * 64},
         {"sha256": DIGEST + "0"},
     ):
-        refusal(server.file, **changes)
+        (changed,) = changes
+        words = {"name": "file name", "url": "http or https", "sha256": "SHA-256"}
+        assert words[changed] in refusal(server.file, **changes)
 
 
 # --- downloads that go well
