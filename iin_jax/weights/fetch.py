@@ -128,7 +128,7 @@ def locate(
     if not download:
         raise ValueError(
             f"{file.name} is in none of {', '.join(map(str, weights_folders()))}; "
-            f"{_by_hand(file)}, or give download=True to fetch it"
+            f"{_by_hand(file)}, or give download=True (--network.download) to fetch it"
         )
     target = cache_folder() / file.name
     partial = target.with_name(f".{target.name}.partial")
