@@ -18,6 +18,7 @@ setup(
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={
         "cuda": ["jax[cuda12]"],
+        "prepare": ["importlib_resources", "tensorflow"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.4"],
         "test": [

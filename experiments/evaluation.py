@@ -1,5 +1,8 @@
 """The stages after training: the scorecard on held-out images, and the report."""
 
+import math
+import resource
+import sys
 from typing import Any
 
 import jax
@@ -7,55 +10,71 @@ import numpy as np
 
 import iin_jax
 from experiments.run_folder import Run
-from experiments.settings import CONCEPTS
+from experiments.settings import COLOR
+from iin_jax import networks
 from iin_jax.analysis import (
     ColorJudge,
+    ConvolutionalJudge,
     Judge,
     LatentJudge,
+    LinearEdits,
     LogitsJudge,
-    ShapeJudge,
+    distances,
     evaluate_swaps,
+    image_features,
+    is_class,
     layer_scores,
-    linear_leakage,
+    leakage,
+    shape_judge,
 )
-from iin_jax.concepts import pairs_from_labels
-from iin_jax.data import ColoredSet, LatentCache, encode_all
+from iin_jax.data import ImageSet, LatentCache, encode_all
 from iin_jax.losses import bits_per_dim, gaussian_reference
 from iin_jax.networks import AutoencoderNetwork, ClassifierNetwork
 from iin_jax.report import RunRecord, versions, write
 from iin_jax.training.log import MetricsLog
+from iin_jax.types import Images
 
-JUDGE_LATENTS = 4096  # that judges of z are trained on
+JUDGE_IMAGES = 60_000  # that judges of pictures are trained on, at most,
+JUDGE_LATENTS = 4096  # and judges of z
 LAYER_PAIRS = 1000  # that every layer is scored on
+REPORT_IMAGES = 2048
+FEATURES = {"squeezenet1_1": "features.12", "inception_v3_fid": "flatten"}
 
 
 def evaluate_stage(run: Run) -> None:
     """Measures everything the scorecard says, on held-out images."""
     interpreter = iin_jax.load(run.folder)
-    evaluate = run.experiment.evaluate
     test = encode_all(run.network, run.test_set.images, len(run.test_set))
-    train_cache = run.latents("train")
-    few = np.random.default_rng(run.experiment.seed).permutation(len(run.train_set))
+    train_cache, train_set = run.latents("train"), run.cached_set("train")
+    few = np.random.default_rng(run.experiment.seed).permutation(len(train_set))
     few = np.sort(few[: 4 * len(run.test_set)])
-    certified = run.test_set.images(slice(0, evaluate.latents))
+    certified = run.test_set.images(slice(0, run.experiment.evaluate.latents))
     devices = jax.devices()
     card: dict[str, Any] = {
         **run.read_json("sizes.json"),
         "certificate": interpreter.certify(certified),
-        **_swap_figures(run, interpreter, train_cache),
-        "layer_scores": _layer_scores(run),
-        "leakage": linear_leakage(
+        "leakage": leakage(
             interpreter,
             train_cache.mean[few],
             test.mean,
-            run.attributes(run.train_set, few),
+            run.attributes(train_set, few),
             run.attributes(run.test_set),
+            seed=run.experiment.seed,
         ),
         "probe_train": len(few),
         "probe_test": len(run.test_set),
         "nll_bits_per_dim": _likelihoods(run, interpreter, train_cache, test),
+    }
+    if run.concepts:
+        card |= _swap_figures(run, interpreter, train_cache)
+        card["layer_scores"] = _layer_scores(run)
+    if run.experiment.evaluate.distance != "none":
+        card["distances"] = _distances(run, interpreter)
+    card |= {
         "test_indices": run.splits["test"].tolist(),
         "test_images": len(run.splits["test"]),
+        "latents": run.encoding_speed(),
+        "peak_memory_mb": _peak_memory_mb(),
         "seed": run.experiment.seed,
         "versions": versions(),
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
@@ -75,6 +94,7 @@ def report_stage(run: Run) -> None:
         if (lines := MetricsLog.read(run.folder, stage))
     }
     order = np.random.default_rng(run.experiment.seed).permutation(len(run.test_set))
+    order = order[:REPORT_IMAGES]
     title = f"{run.name}: {run.network.architecture} of {run.dataset.name}"
     record = RunRecord(title, run.command, card, curves)
     write(
@@ -90,23 +110,13 @@ def report_stage(run: Run) -> None:
 def _swap_figures(
     run: Run, interpreter: iin_jax.Interpreter, train: LatentCache
 ) -> dict[str, Any]:
-    """Swaps on pairs of test images of different digits, in fresh colours."""
-    count, seed = run.experiment.evaluate.pairs, run.experiment.seed
-    rng = np.random.default_rng([seed, 0x5A])
-    digits, test = run.dataset.labels["digit"], run.splits["test"]
-    drawn = rng.choice(test, (8 * count, 2))
-    drawn = drawn[digits[drawn[:, 0]] != digits[drawn[:, 1]]][:count]
-    sides = [
-        ColoredSet(
-            run.dataset.images,
-            run.colors(purpose, count),
-            drawn[:, side],
-            drawn[:, side],
-            np.arange(len(drawn)),
-        )
-        for side, purpose in enumerate(("swap a", "swap b"))
-    ]
-    a, b = sides
+    """Swaps on pairs of test images that differ, painted in fresh colours."""
+    a, b = _swap_sides(run)
+    truths = None
+    if run.colored and run.network.output == "images" and COLOR in run.concepts:
+        truths = {COLOR: run.image_set(a.item, b.rgb).images()}
+    true = run.attributes(run.cached_set("train"))
+    concepts = {name: true[name] for name in run.concepts}
     return evaluate_swaps(
         interpreter,
         a.images(),
@@ -115,25 +125,71 @@ def _swap_figures(
         run.attributes(b),
         _judges(run, train),
         latents=_judged_in_z(run),
+        linear=LinearEdits.fit(train.mean, concepts),
+        truths=truths,
     )
 
 
+def _swap_sides(run: Run) -> tuple[ImageSet, ImageSet]:
+    """Both halves of pairs: other values in one of the concepts that have classes.
+
+    Raises:
+      ValueError: the test images are all alike in these.
+    """
+    count, seed = run.experiment.evaluate.pairs, run.experiment.seed
+    rng, test = np.random.default_rng([seed, 0x5A]), run.splits["test"]
+    drawn = rng.choice(test, (8 * count, 2))
+    unlike = drawn[:, 0] != drawn[:, 1]
+    columns = [run.dataset.labels.get(name) for name in run.concepts]
+    classes = [column for column in columns if column is not None and is_class(column)]
+    if classes:
+        differ = [column[drawn[:, 0]] != column[drawn[:, 1]] for column in classes]
+        unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
+    drawn = drawn[unlike][:count]
+    if not len(drawn):
+        raise ValueError(
+            f"no two of {len(test)} test images differ in {list(run.concepts)}, so no "
+            "swap can be judged: set --data.test higher"
+        )
+    first, second = (
+        run.image_set(
+            drawn[:, side],
+            run.colors(purpose, count)[: len(drawn)] if run.colored else None,
+        )
+        for side, purpose in enumerate(("swap a", "swap b"))
+    )
+    return first, second
+
+
 def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
-    """Who reads digit and colour: from pictures if there are any, else from z."""
-    part = run.splits["train"]
-    digits = run.dataset.labels["digit"]
+    """Who reads each concept: from pictures if there are any, else from z."""
     if run.network.output == "images":
-        shape = ShapeJudge.train(run.dataset.images[part], digits[part])
-        return {"digit": shape, "color": ColorJudge()}
+        return {name: _picture_judge(run, name) for name in run.concepts}
     if not _judged_in_z(run):
-        return {"digit": LogitsJudge()}
+        return {run.classified: LogitsJudge()}
+    images = run.cached_set("train")
     rng = np.random.default_rng([run.experiment.seed, 0x10DC])
-    few = np.sort(rng.permutation(len(run.train_set))[:JUDGE_LATENTS])
-    true = run.attributes(run.train_set, few)
+    few = np.sort(rng.permutation(len(images))[:JUDGE_LATENTS])
     judges: dict[str, Judge] = {}
-    for name, values in true.items():
+    for name, values in run.attributes(images, few).items():
         judges[name] = LatentJudge.train(train.mean[few], values)
     return judges
+
+
+def _picture_judge(run: Run, name: str) -> Judge:
+    """Trained on pictures as they are: no autoencoder, flow or test image is in it."""
+    if name == COLOR and run.colored:
+        return ColorJudge()
+    rng = np.random.default_rng([run.experiment.seed, 0x7D6E])
+    part = np.sort(rng.permutation(run.splits["train"])[:JUDGE_IMAGES])
+    seen, values = run.dataset.images[part], run.dataset.labels[name][part]
+    held_out = run.splits["validation"]
+    test = run.dataset.images[held_out], run.dataset.labels[name][held_out]
+    if run.colored:
+        return shape_judge(seen, values, test=test, seed=run.experiment.seed)
+    return ConvolutionalJudge.train(
+        seen, values, test=test, seed=run.experiment.seed, view="color"
+    )
 
 
 def _judged_in_z(run: Run) -> bool:
@@ -145,15 +201,13 @@ def _judged_in_z(run: Run) -> bool:
 def _layer_scores(run: Run) -> dict[str, Any]:
     """The sizes' scores at every layer of the network, on validation pairs."""
     images, concept = run.validation_set, run.experiment.concept
-    pairs = pairs_from_labels(
-        run.labels(images), min(concept.score_pairs, LAYER_PAIRS), run.experiment.seed
-    )
+    pairs = run.validation_pairs(min(concept.score_pairs, LAYER_PAIRS))
     scored = layer_scores(
         run.network,
         images.images,
         len(images),
         pairs,
-        CONCEPTS,
+        run.concepts,
         concept.estimator,
         seed=run.experiment.seed,
     )
@@ -168,6 +222,46 @@ def _layer_scores(run: Run) -> dict[str, Any]:
         }
         for layer, entry in scored.items()
     }
+
+
+def _distances(run: Run, interpreter: iin_jax.Interpreter) -> dict[str, Any]:
+    """Samples through T, samples without T and reconstructions, from test images."""
+    evaluate = run.experiment.evaluate
+    judge = networks.load(evaluate.distance, download=run.experiment.network.download)
+    size = evaluate.distance_size or judge.image_size[0]
+    layer, real = FEATURES[evaluate.distance], run.test_set
+    count = min(evaluate.distance_images, len(real))
+    rng = np.random.default_rng([run.experiment.seed, 0xF1D])
+    draws = rng.standard_normal((count, interpreter.layout.dim)).astype(np.float32)
+
+    def through(part: slice) -> Images:
+        return interpreter.decode(interpreter.untranslate(draws[part]))
+
+    def without(part: slice) -> Images:
+        return interpreter.decode(draws[part])
+
+    def reconstructed(part: slice) -> Images:
+        return interpreter.decode(interpreter.encode(real.images(part)))
+
+    def features(images) -> np.ndarray:
+        return image_features(judge, layer, images, count, resize=size)
+
+    reference = features(real.images)
+    result = {}
+    for name, images in {
+        "samples": through,
+        "samples_without_flow": without,
+        "reconstructions": reconstructed,
+    }.items():
+        found = distances(judge, layer, features(images), reference, size)
+        result[name] = {kind: each.as_dict() for kind, each in found.items()}
+    return result
+
+
+def _peak_memory_mb() -> int:
+    """Of this process so far; a resumed run says what its last process needed."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return math.ceil(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def _likelihoods(

@@ -157,7 +157,10 @@ def _run_stages(run: Run) -> None:
 def _print_summary(run: Run) -> None:
     card = run.read_json("scorecard.json")
     print(f"sizes: {card['sizes']}")
-    for concept, result in card["swap"].items():
+    for name, found in card.get("distances", {}).items():
+        frechet = found["frechet"]
+        print(f"{name.replace('_', ' ')}: {frechet['name']} {frechet['value']:.3f}")
+    for concept, result in card.get("swap", {}).items():
         judged = {concept: result["transferred"], **result["others_kept"]}
         for attribute, figure in judged.items():
             if figure is None:

@@ -11,7 +11,8 @@ from iin_jax.losses import check_sigma
 from iin_jax.training.optim import PUBLISHED_RATE_PER_EXAMPLE, Schedule
 from iin_jax.training.parallel import check_batch
 
-CONCEPTS = ("digit", "color")
+COLOR = "color"  # the concept that coloured images have
+LEAST = {"concept.score_pairs": 10, "concept.bins": 2, "evaluate.distance_images": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +20,36 @@ class Data:
     """Images and their split.
 
     Attributes:
-      source: Where images come from: digits (embedded, real, no download).
+      source: Where images come from: digits (embedded, real, no download); mnist,
+        fashion_mnist, cifar10, celeb_a (TFDS); folder (your own, with a CSV).
+      root: Folder of the TFDS sets, or of your images; none: TFDS's own.
+      attributes: CSV of your images' attributes, one row per image.
+      image_column: Its column of image files, relative to the root.
+      max_unreadable: Share of your images that may be unreadable; they are named.
+      download: Let TFDS fetch and prepare a missing set.
       image_size: Height and width, in pixels.
+      coloring: Paint grey images: on black, or as the authors' code does, with the
+        colour's negative as background; none: take images as they are.
+      limit: Images of each split at most, drawn by the seed; 0: all.
       palette: Number of colours that training images are painted in; fewer where
         each would be on less than 8 images.
-      validation: Share of the images that settings are chosen on.
-      test: Share of the images that nothing is trained or chosen on.
+      validation: Share of the images that settings are chosen on; of the training
+        images, where the set has a test part of its own.
+      test: Share of the images that nothing is trained or chosen on, where the set
+        has no test part of its own.
     """
 
-    source: Literal["digits"] = "digits"
+    source: Literal[
+        "digits", "mnist", "fashion_mnist", "cifar10", "celeb_a", "folder"
+    ] = "digits"
+    root: str | None = None
+    attributes: str | None = None
+    image_column: str = "image"
+    max_unreadable: float = 0.01
+    download: bool = False
     image_size: int = 32
+    coloring: Literal["none", "black", "negative"] = "black"
+    limit: int = 0
     palette: int = 4096
     validation: float = 0.1
     test: float = 0.2
@@ -82,6 +103,14 @@ class NetworkSettings(Training):
       num_down: Number of halvings of the image.
       base: Channels after the first halving.
       kl_weight: Weight of the KL term of the autoencoder's loss.
+      squared: Share of the steps, at the start, with squared in place of absolute
+        errors: at high learning rates these stick at an empty image.
+      perceptual: Backbone of LPIPS in the autoencoder's loss; none: train without.
+      discriminator: Normalisation of the autoencoder's discriminator; none: train
+        without one.
+      discriminator_base: Channels after the discriminator's first layer.
+      discriminator_start: Share of the steps after which it takes part.
+      discriminator_weight: Factor on its adaptive weight.
     """
 
     kind: Literal["autoencoder", "classifier", "pretrained"] = "autoencoder"
@@ -94,18 +123,27 @@ class NetworkSettings(Training):
     num_down: int = 4
     base: int = 64
     kl_weight: float = 1.0
+    squared: float = 0.0
+    perceptual: Literal["none", "squeeze", "alex", "vgg"] = "vgg"
+    discriminator: Literal["none", "batch", "spectral"] = "batch"
+    discriminator_base: int = 64
+    discriminator_start: float = 25_001 / 120_000
+    discriminator_weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """Which images are encoded for the flow's training.
+    """Which images the flow is trained on, and when they are encoded.
 
     Attributes:
+      mode: cache: every entry is encoded once, before; stream: the network runs inside
+        the training step, for augmentation without end and sets beyond any cache.
       variants: Distorted versions of each training image.
       colors: Colours that each version is painted in.
       augment: Range of the distortions, for the network's training too.
     """
 
+    mode: Literal["cache", "stream"] = "cache"
     variants: int = 1
     colors: int = 8
     augment: Affine = dataclasses.field(default_factory=Affine)
@@ -116,13 +154,23 @@ class Concept:
     """Concepts, pairs and sizes.
 
     Attributes:
+      source: Where concepts come from: labels, or none (then T is trained without any).
+      names: Attributes that become concepts; empty: all there are, and the colour of
+        coloured images.
+      continuous: What makes a pair agree in a continuous attribute: quantile (the same
+        of ``bins`` quantiles), or sigma (any two, the nearer the more similar).
+      bins: Number of quantiles.
       estimator: Of the sizes: pooled (authors' code) or correlation (paper).
       score_pairs: Number of validation pairs that the sizes are estimated from.
-      sizes: Dimensions of digit and colour; empty: estimated.
+      sizes: Dimensions of the concepts, in order; empty: estimated.
       recolored: Also pair an image with itself in another colour; then all but the
         colour is shared, the residual too.
     """
 
+    source: Literal["labels", "none"] = "labels"
+    names: tuple[str, ...] = ()
+    continuous: Literal["quantile", "sigma"] = "quantile"
+    bins: int = 10
     estimator: Literal["pooled", "correlation"] = "pooled"
     score_pairs: int = 10_000
     sizes: tuple[int, ...] = ()
@@ -165,11 +213,18 @@ class Evaluate:
       pairs: Pairs of held-out images for swaps.
       latents: Held-out latents for the certificate.
       colors: Colours per held-out image for the probes.
+      distance: Network whose features judge samples (Frechet and kernel distance);
+        inception_v3_fid: as published; none: no distances.
+      distance_size: Pixels that images are resized to for it; 0: its own.
+      distance_images: Images on each side, at most.
     """
 
     pairs: int = 2000
     latents: int = 1000
     colors: int = 6
+    distance: Literal["none", "squeezenet1_1", "inception_v3_fid"] = "none"
+    distance_size: int = 0
+    distance_images: int = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,10 +258,12 @@ def smoke(experiment: Experiment) -> Experiment:
     data, network, train = experiment.data, experiment.network, experiment.train
     return shrink(
         experiment,
-        data=shrink(data, palette=min(data.palette, 64)),
+        data=shrink(data, palette=min(data.palette, 64), limit=data.limit or 1500),
         network=shrink(
             network,
             base=min(network.base, 8),
+            perceptual="none",
+            discriminator_base=min(network.discriminator_base, 8),
             steps=min(network.steps, 20),
             batch_size=min(network.batch_size, 16),
             checkpoint_every=10,
@@ -227,53 +284,102 @@ def smoke(experiment: Experiment) -> Experiment:
 
 def check(experiment: Experiment, devices: int = 1) -> None:
     """Raises ValueError for settings that could only fail later, after minutes."""
-    network, concept, train = experiment.network, experiment.concept, experiment.train
+    network, train = experiment.network, experiment.train
     check_even(network.latent_dim)
     if experiment.flow.sigma is not None:
         check_sigma(experiment.flow.sigma)
-    sizes = concept.sizes
-    if sizes and (len(sizes) != len(CONCEPTS) or sum(sizes) > network.latent_dim):
+    for name, count in _counts(experiment).items():
+        least = LEAST.get(name, 1)
+        if count < least:
+            raise ValueError(f"{name} must be at least {least}")
+    for name, share in _shares(experiment).items():
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"{name} is a share between 0 and 1; got {share}")
+    _check_data(experiment)
+    _check_concept(experiment)
+    own = network.kind != "pretrained"
+    if own and (network.layer or network.weights):
         raise ValueError(
-            f"concept.sizes gives {list(CONCEPTS)} their share of {network.latent_dim} "
-            f"dimensions; got {list(sizes)}, which sum to {sum(sizes)}"
+            "network.layer and network.weights are those of a pretrained network; set "
+            "--network.kind pretrained"
         )
-    counts = {
+    size = experiment.data.image_size
+    if own and size % 2**network.num_down:
+        raise ValueError(
+            f"data.image_size {size} must be a multiple of 2 ** network.num_down = "
+            f"{2**network.num_down}"
+        )
+    trained = {"network": network, "train": train} if own else {"train": train}
+    for name, part in trained.items():
+        check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
+
+
+def _counts(experiment: Experiment) -> dict[str, int]:
+    """Settings that must be at least 1, or as ``LEAST`` says."""
+    network, train, flow = experiment.network, experiment.train, experiment.flow
+    return {
         "latents.colors": experiment.latents.colors,
         "latents.variants": experiment.latents.variants,
         "evaluate.pairs": experiment.evaluate.pairs,
         "evaluate.latents": experiment.evaluate.latents,
         "evaluate.colors": experiment.evaluate.colors,
-        "concept.score_pairs": concept.score_pairs // 10,
+        "evaluate.distance_images": experiment.evaluate.distance_images,
+        "concept.score_pairs": experiment.concept.score_pairs,
+        "concept.bins": experiment.concept.bins,
         "data.palette": experiment.data.palette,
         "network.num_down": network.num_down,
         "network.base": network.base,
+        "network.discriminator_base": network.discriminator_base,
         "network.steps": network.steps,
         "network.checkpoint_every": network.checkpoint_every,
         "train.steps": train.steps,
         "train.checkpoint_every": train.checkpoint_every,
-        "flow.num_blocks": experiment.flow.num_blocks,
-        "flow.hidden_dim": experiment.flow.hidden_dim,
+        "flow.num_blocks": flow.num_blocks,
+        "flow.hidden_dim": flow.hidden_dim,
     }
-    for name, count in counts.items():
-        if count < 1:
-            least = 10 if name == "concept.score_pairs" else 1
-            raise ValueError(f"{name} must be at least {least}")
-    own = network.kind != "pretrained"
-    if own and (network.layer or network.weights or network.download):
+
+
+def _shares(experiment: Experiment) -> dict[str, float]:
+    network, data = experiment.network, experiment.data
+    return {
+        "data.validation": data.validation,
+        "data.test": data.test,
+        "data.max_unreadable": data.max_unreadable,
+        "network.squared": network.squared,
+        "network.discriminator_start": network.discriminator_start,
+    }
+
+
+def _check_data(experiment: Experiment) -> None:
+    data = experiment.data
+    if data.source == "folder" and (data.root is None or data.attributes is None):
         raise ValueError(
-            "network.layer, network.weights and network.download are those of a "
-            "pretrained network; set --network.kind pretrained"
+            "a folder needs --data.root (your images) and --data.attributes (a CSV "
+            f"with a column {data.image_column!r} and one column per attribute)"
         )
-    if own and experiment.data.image_size % 2**network.num_down:
+    if data.source != "folder" and data.attributes is not None:
         raise ValueError(
-            f"data.image_size {experiment.data.image_size} must be a multiple of 2 ** "
-            f"network.num_down = {2**network.num_down}"
+            f"data.attributes is a folder's CSV; the source is {data.source}: set "
+            "--data.source folder"
         )
-    if concept.recolored and experiment.latents.colors < 2:
+
+
+def _check_concept(experiment: Experiment) -> None:
+    concept, latents = experiment.concept, experiment.latents
+    if sum(concept.sizes) > experiment.network.latent_dim:
+        raise ValueError(
+            f"concept.sizes gives every concept its share of "
+            f"{experiment.network.latent_dim} dimensions; got {list(concept.sizes)}, "
+            f"which sum to {sum(concept.sizes)}"
+        )
+    if concept.source == "none" and (concept.sizes or concept.recolored):
+        raise ValueError(
+            "concept.sizes and concept.recolored need concepts from labels"
+        )
+    if concept.recolored and experiment.data.coloring == "none":
+        raise ValueError("concept.recolored needs coloured images (--data.coloring)")
+    if concept.recolored and latents.colors < 2:
         raise ValueError("concept.recolored needs latents.colors >= 2")
-    trained = {"network": network, "train": train} if own else {"train": train}
-    for name, part in trained.items():
-        check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
 
 
 def differences(first: Any, second: Any, prefix: str = "") -> list[str]:

@@ -46,6 +46,14 @@ class PairOutputs:
 
 
 @dataclasses.dataclass(frozen=True)
+class SampleOutputs:
+    """What a flow makes of single latents: z_tilde (B, N), log_det (B,)."""
+
+    z_tilde: Latents
+    log_det: PerExample
+
+
+@dataclasses.dataclass(frozen=True)
 class AutoencoderOutputs:
     """What an autoencoder makes of a batch of images.
 
@@ -53,6 +61,7 @@ class AutoencoderOutputs:
       images, reconstructions: (B, H, W, C) in [-1, 1].
       mean, log_var: (B, N), the posterior.
       log_scale: scalar, the learned logarithm gamma of the reconstruction's scale.
+      perceptual: (B,), LPIPS of images and reconstructions; zeros without it.
     """
 
     images: Images
@@ -60,6 +69,7 @@ class AutoencoderOutputs:
     mean: Latents
     log_var: Latents
     log_scale: Array
+    perceptual: PerExample
 
 
 def gaussian_nll(z_tilde: Latents, log_det: PerExample) -> PerExample:
@@ -154,6 +164,11 @@ def pair_term(layout: FactorLayout) -> Term:
     return term
 
 
+def gaussian_term(outputs: SampleOutputs) -> PerExample:
+    """``gaussian_nll`` as a term of ``SampleOutputs``."""
+    return gaussian_nll(outputs.z_tilde, outputs.log_det)
+
+
 def unsupervised_term(outputs: PairOutputs) -> PerExample:
     """Mean of ``gaussian_nll`` over the two halves, as a term of ``PairOutputs``."""
     a = gaussian_nll(outputs.z_tilde_a, outputs.log_det_a)
@@ -161,15 +176,31 @@ def unsupervised_term(outputs: PairOutputs) -> PerExample:
 
 
 def reconstruction_nll(outputs: AutoencoderOutputs) -> PerExample:
-    """L1 reconstruction with a learned scale: ``sum(|x - x'| / e^gamma + gamma)``.
+    """L1 and LPIPS under a learned scale: ``sum((|x - x'| + d) / e^gamma + gamma)``.
 
-    Summed over pixels and channels, in nats up to the Laplacian's constant log 2.
+    Summed over pixels and channels; the distance d of the two images counts at each of
+    them. Without it, in nats up to the Laplacian's constant log 2.
 
-    Source: Dai and Wipf, 2019, on learned scales; the published setting.
+    Source: the published setting; Dai and Wipf, 2019, on learned scales.
     """
     error = jnp.abs(outputs.images - outputs.reconstructions)
+    error += jnp.reshape(outputs.perceptual, (-1, 1, 1, 1))
     nll = error * jnp.exp(-outputs.log_scale) + outputs.log_scale
     return nll.sum(axis=(1, 2, 3))
+
+
+def squared_reconstruction(outputs: AutoencoderOutputs) -> PerExample:
+    """``reconstruction_nll`` for Gaussian errors in place of Laplacian ones.
+
+    ``sum((x - x')^2 / (2 e^(2 gamma)) + d / e^gamma + gamma)``, for the first steps at
+    high learning rates, where L1 may stay at an image that is background alone. In both
+    gamma is the logarithm of the error's size, so the other goes on from where it is.
+    Without the distance d, in nats up to log(2 pi) / 2 per number.
+    """
+    scale = jnp.exp(-outputs.log_scale)
+    error = 0.5 * jnp.square(scale * (outputs.images - outputs.reconstructions))
+    distance = scale * jnp.reshape(outputs.perceptual, (-1, 1, 1, 1))
+    return (error + distance + outputs.log_scale).sum(axis=(1, 2, 3))
 
 
 def kl_to_standard_normal(outputs: AutoencoderOutputs) -> PerExample:

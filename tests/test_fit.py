@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.linear_model import LinearRegression
 
 import iin_jax
@@ -106,13 +107,7 @@ def test_interpret_finds_the_concepts_of_a_network():
     images = 0.05 * rng.standard_normal((600, 2, 2, 1)).astype(np.float32)
     images[:, :, 0, 0] += 0.3 * (labels["left"][:, None] - 1.5) / 1.5
     images[:, :, 1, 0] += 0.3 * (labels["right"][:, None] - 1.5) / 1.5
-    mixing = np.linalg.qr(rng.standard_normal((4, 4)))[0].astype(np.float32)
-    network = from_functions(
-        lambda w, x: x.reshape(len(x), -1) @ w,
-        lambda w, z: (z @ w.T).reshape(len(z), 2, 2, 1),
-        jnp.asarray(mixing),
-        image_shape=(2, 2, 1),
-    )
+    network = linear_network(images)
     fitted = iin_jax.interpret(
         network, images, labels, flow=SMALL, steps=300, batch_size=128, progress=False
     )
@@ -122,6 +117,85 @@ def test_interpret_finds_the_concepts_of_a_network():
     target = images[300:, :, 0].mean(1) - edited[:, :, 0].mean(1)
     assert np.abs(target).mean() < 0.15
     assert moved[:, 1].mean() < 0.1 < moved[:, 0].mean()
+
+
+def linear_network(images, seed=0):
+    """A network that mixes all pixels, and its inverse."""
+    shape = images.shape[1:]
+    rng = np.random.default_rng(seed)
+    mixing = np.linalg.qr(rng.standard_normal((4, 4)))[0].astype(np.float32)
+    return from_functions(
+        lambda w, x: x.reshape(len(x), -1) @ w,
+        lambda w, z: (z @ w.T).reshape(len(z), *shape),
+        jnp.asarray(mixing),
+        image_shape=shape,
+    )
+
+
+def test_a_graded_concept_is_found_where_values_are_missing():
+    """A continuous value on one pixel, a label on another; a third of both unknown."""
+    rng = np.random.default_rng(0)
+    age = rng.gamma(2.0, 10.0, 3000)
+    kind = rng.integers(0, 2, 3000)
+    images = 0.25 * rng.standard_normal((3000, 2, 2, 1)).astype(np.float32)
+    images[:, 0, 0, 0] = 0.9 * np.tanh((age - 20) / 20)
+    images[:, 1, 1, 0] = (kind - 0.5) * 1.5 + 0.05 * rng.standard_normal(3000)
+    images = np.clip(images, -1, 1)
+    gaps = rng.random((2, 3000)) < 1 / 3
+    fitted = iin_jax.interpret(
+        linear_network(images),
+        images,
+        {"kind": np.ma.array(kind, mask=gaps[0])},
+        graded={"age": np.where(gaps[1], np.nan, age)},
+        layout=iin_jax.FactorLayout({"kind": 1, "age": 1, "residual": 2}),
+        flow=SMALL,
+        steps=500,
+        batch_size=256,
+        progress=False,
+    )
+    parts = fitted.to_factors(fitted.encode(images))
+    order = np.argsort(np.argsort(age))[:, None]
+    reads = {
+        name: [LinearRegression().fit(part, y).score(part, y) for y in (kind, order)]
+        for name, part in parts.items()
+    }
+    assert reads["kind"][0] > 0.8 and reads["age"][1] > 0.8
+    assert max(reads["kind"][1], reads["age"][0], *reads["residual"]) < 0.1
+
+
+def test_sizes_of_graded_concepts_are_estimated_from_quantile_classes():
+    rng = np.random.default_rng(0)
+    age, kind = rng.uniform(-1, 1, 400), rng.integers(0, 2, 400)
+    images = 0.1 * rng.standard_normal((400, 2, 2, 1)).astype(np.float32)
+    images[:, 0, :, 0] = 0.9 * age[:, None]
+    settings = {"flow": SMALL, "steps": 1, "batch_size": 8, "progress": False}
+    network = linear_network(images)
+    fitted = iin_jax.interpret(
+        network, images.clip(-1, 1), {"kind": kind}, graded={"age": age}, **settings
+    )
+    assert fitted.layout.names == ("kind", "age", "residual")
+    assert fitted.layout["age"] >= 1 and fitted.layout["kind"] == 0
+
+
+def test_without_concepts_the_flow_makes_latents_normal():
+    rng = np.random.default_rng(0)
+    images = np.zeros((3000, 2, 2, 1), np.float32)
+    images[:, 0, :, 0] = 0.2 * rng.standard_normal((3000, 2))
+    images[:, 1, :, 0] = 8 * images[:, 0, :, 0] ** 2 - 0.4
+    images += 0.03 * rng.standard_normal(images.shape).astype(np.float32)
+    images = images.clip(-1, 1)
+    settings = {"steps": 400, "batch_size": 256, "progress": False}
+    network = linear_network(images)
+    flow = iin_jax.InterpretationFlow(4, 4, 32, 1)
+    fitted = iin_jax.interpret(network, images, {}, flow=flow, **settings)
+    assert fitted.layout == iin_jax.FactorLayout({"residual": 4})
+    z = np.asarray(fitted.encode(images))
+    gaussian = stats.multivariate_normal(z.mean(0), np.cov(z.T)).logpdf(z)
+    assert np.asarray(fitted.log_prob(z)).mean() > gaussian.mean() + 1.0
+    with pytest.raises(ValueError, match="no similarity can be learned"):
+        iin_jax.interpret(network, images, {}, sigma=None, flow=flow, **settings)
+    with pytest.raises(ValueError, match="pairs need labels"):
+        iin_jax.interpret(network, images, {}, differ=["age"], flow=flow, **settings)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +242,8 @@ def test_interpret_refuses_bad_images_and_labels(autoencoder):
         iin_jax.interpret(autoencoder, images.astype(np.uint8), labels)
     with pytest.raises(ValueError, match="5 labels for 6 images"):
         iin_jax.interpret(autoencoder, images, {"digit": np.arange(5)})
+    with pytest.raises(ValueError, match="'age' has 5 labels for 6 images"):
+        iin_jax.interpret(autoencoder, images, {}, graded={"age": np.arange(5.0)})
     with pytest.raises(ValueError, match="can form no pair"):
         iin_jax.interpret(autoencoder, images, {"digit": np.arange(6)})
 

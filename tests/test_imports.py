@@ -16,6 +16,7 @@ RANKS = {
     "command_line": 0,
     "factors": 1,
     "losses": 2,
+    "adversarial": 2,
     "flows": 2,
     "weights": 2,
     "networks": 3,

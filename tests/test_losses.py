@@ -154,17 +154,36 @@ def test_gaussian_reference_is_scipys_density():
     assert losses.gaussian_reference(train, test) == pytest.approx(expected, rel=1e-4)
 
 
-def test_autoencoder_terms_are_their_formulas():
+def autoencoder_outputs(perceptual):
     rng = np.random.default_rng(0)
     x, y = np.tanh(rng.standard_normal((2, 3, 4, 4, 3)))
     mean, log_var = rng.standard_normal((2, 3, 5))
-    outputs = losses.AutoencoderOutputs(x, y, mean, log_var, jnp.asarray(0.7))
-    laplace = stats.laplace(y, np.exp(0.7))
-    expected = -laplace.logpdf(x).sum((1, 2, 3)) - np.log(2.0) * x[0].size
-    np.testing.assert_allclose(losses.reconstruction_nll(outputs), expected, rtol=1e-5)
+    return losses.AutoencoderOutputs(x, y, mean, log_var, jnp.asarray(0.7), perceptual)
+
+
+def test_autoencoder_terms_are_their_formulas():
+    outputs = autoencoder_outputs(np.zeros(3))
+    x, y, numbers = outputs.images, outputs.reconstructions, outputs.images[0].size
+    laplace = -stats.laplace(y, np.exp(0.7)).logpdf(x).sum((1, 2, 3))
+    found = losses.reconstruction_nll(outputs)
+    np.testing.assert_allclose(found, laplace - np.log(2.0) * numbers, rtol=1e-5)
+    gaussian = -stats.norm(y, np.exp(0.7)).logpdf(x).sum((1, 2, 3))
+    found = losses.squared_reconstruction(outputs)
+    constant = 0.5 * np.log(2.0 * np.pi) * numbers
+    np.testing.assert_allclose(found, gaussian - constant, rtol=1e-5)
+    mean, log_var = outputs.mean, outputs.log_var
     std = np.exp(0.5 * log_var)
-    draws = mean + std * rng.standard_normal((200_000, 3, 5))
+    draws = mean + std * np.random.default_rng(1).standard_normal((200_000, 3, 5))
     ratio = stats.norm.logpdf(draws, mean, std) - stats.norm.logpdf(draws)
     estimate = ratio.sum(-1).mean(0)
     kl = losses.kl_to_standard_normal(outputs)
     np.testing.assert_allclose(kl, estimate, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    "term", [losses.reconstruction_nll, losses.squared_reconstruction]
+)
+def test_a_perceptual_distance_counts_at_every_number_of_an_image(term):
+    distance = np.array([0.0, 0.5, 2.0])
+    more = term(autoencoder_outputs(distance)) - term(autoencoder_outputs(np.zeros(3)))
+    np.testing.assert_allclose(more, 48 * distance / np.exp(0.7), rtol=1e-4, atol=1e-4)

@@ -1,8 +1,10 @@
 """Outside judges of edited images: they never see the flow, nor its training."""
 
+import abc
 import dataclasses
-from typing import Any, Protocol
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -12,80 +14,114 @@ from sklearn.svm import SVC
 from iin_jax.types import Array, Images, Latents
 
 RIDGE: Any = {"alpha": 0.1}  # of judges that read real values from z
-BRIGHTEST_SHARE = 0.01  # of the pixels, over which a colour is measured
+BRIGHT = 0.85  # of an image's maximum, from which on a pixel's colour counts
 
 
-class Judge(Protocol):
-    """Reads one attribute from an edited image; scores it against true values.
+class Judge(abc.ABC):
+    """Reads one attribute from an edited image; scores it against what is expected.
 
     Attributes:
       measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
     """
 
-    @property
-    def measure(self) -> str: ...
+    measure: str
 
+    @abc.abstractmethod
     def score(self, outputs: Array, expected: np.ndarray) -> float:
         """The measure on images in [-1, 1], on logits, or on latents (B, N)."""
-        ...
+
+    def target(self, images: Images, values: np.ndarray) -> np.ndarray:
+        """What is expected of an edit that gives the attribute of these real images.
+
+        Args:
+          images: (B, H, W, C) in [-1, 1], unedited.
+          values: their true values, (B,) or (B, d).
+
+        Returns:
+          (B,) or (B, d): the values, unless the judge measures the images itself.
+        """
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
-class ShapeJudge:
+class ShapeJudge(Judge):
     """Tells classes by shape alone, for images in any colour.
 
-    A support vector machine (RBF kernel) on brightness: the maximum over channels,
-    divided by the image's own maximum.
+    A support vector machine (RBF kernel) on ``brightness``: for small sets, since its
+    training takes time with the square of the number of images.
 
     Attributes:
       model: trained classifier of (n, H * W) brightnesses.
+      test_accuracy: on the test images given to ``train``; None without.
     """
 
     model: SVC
+    test_accuracy: float | None = None
     measure = "accuracy"
+    kind = "support vector machine"
 
     @classmethod
-    def train(cls, grey: np.ndarray, classes: np.ndarray) -> "ShapeJudge":
-        """Trains on grey images (n, H, W, 1), 0..255, with classes (n,)."""
-        return cls(SVC(C=10.0).fit(_brightness(grey / 127.5 - 1.0), classes))
+    def train(
+        cls,
+        images: np.ndarray,
+        classes: np.ndarray,
+        *,
+        test: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> "ShapeJudge":
+        """Trains on images (n, H, W, C), 0..255, with classes (n,).
+
+        Rows whose class is missing are left out; ``test`` is images and classes again.
+        """
+        rows = known_rows(classes)
+        seen = _flat_brightness(images[rows] / 127.5 - 1.0)
+        judge = cls(SVC(C=10.0).fit(seen, plain(classes)[rows]))
+        if test is None:
+            return judge
+        rows = known_rows(test[1])
+        accuracy = judge.score(test[0][rows] / 127.5 - 1.0, plain(test[1])[rows])
+        return dataclasses.replace(judge, test_accuracy=accuracy)
+
+    @property
+    def classes(self) -> np.ndarray:
+        """What it tells apart, sorted, (k,)."""
+        return self.model.classes_
 
     def read(self, images: Images) -> np.ndarray:
         """Predicted classes (B,) of images (B, H, W, C) in [-1, 1]."""
-        return self.model.predict(_brightness(images))
+        return self.model.predict(_flat_brightness(images))
 
     def score(self, outputs: Images, expected: np.ndarray) -> float:
         return float((self.read(outputs) == expected).mean())
 
 
 @dataclasses.dataclass(frozen=True)
-class ColorJudge:
-    """Measures the colour of the brightest pixels."""
+class ColorJudge(Judge):
+    """Measures the colour of the bright pixels; expects what a real image shows."""
 
     measure = "mean_abs_error"
 
     def read(self, images: Images) -> np.ndarray:
         """Colours (B, 3) in [0, 1] of images (B, H, W, 3) in [-1, 1].
 
-        The mean over the brightest 1 % of the pixels, by their largest channel.
+        The mean over the pixels whose largest channel is at least 0.85 of the image's
+        own maximum, both in [0, 1].
         """
-        unit = (np.asarray(images) + 1.0) / 2.0
+        unit = (np.asarray(images, np.float32) + 1.0) / 2.0
         pixels = unit.reshape(len(unit), -1, unit.shape[-1])
-        count = max(1, round(BRIGHTEST_SHARE * pixels.shape[1]))
-        brightest = np.argsort(-pixels.max(axis=-1), axis=1)[:, :count]
-        return np.take_along_axis(pixels, brightest[..., None], axis=1).mean(axis=1)
+        peaks = pixels.max(axis=-1)
+        bright = peaks >= BRIGHT * peaks.max(axis=1, keepdims=True)
+        totals = np.einsum("bp,bpc->bc", bright.astype(np.float32), pixels)
+        return totals / bright.sum(axis=1, keepdims=True)
+
+    def target(self, images: Images, values: np.ndarray) -> np.ndarray:
+        return self.read(images)
 
     def score(self, outputs: Images, expected: np.ndarray) -> float:
         return float(np.abs(self.read(outputs) - expected).mean())
 
 
-def _brightness(images: Images) -> np.ndarray:
-    unit = (np.asarray(images, np.float32) + 1.0) / 2.0
-    brightness = unit.max(axis=-1).reshape(len(unit), -1)
-    return brightness / np.maximum(brightness.max(axis=1, keepdims=True), 1e-6)
-
-
 @dataclasses.dataclass(frozen=True)
-class LogitsJudge:
+class LogitsJudge(Judge):
     """Reads the class from a classifier's own logits."""
 
     measure = "accuracy"
@@ -96,7 +132,7 @@ class LogitsJudge:
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentJudge:
+class LatentJudge(Judge):
     """Reads an attribute from z, for networks whose output does not show it.
 
     A support vector machine for classes, kernel ridge regression for real values, both
@@ -112,10 +148,14 @@ class LatentJudge:
 
     @classmethod
     def train(cls, z: Latents, values: np.ndarray) -> "LatentJudge":
-        """Trains on latents (n, N) with classes (n,), or real values (n,) or (n, d)."""
-        classes = is_class(values)
+        """Trains on latents (n, N) with classes (n,), or real values (n,) or (n, d).
+
+        Rows whose value is missing are left out.
+        """
+        classes, rows = is_class(values), known_rows(values)
         model = SVC(C=10.0) if classes else KernelRidge(kernel="rbf", **RIDGE)
-        fitted = make_pipeline(StandardScaler(), model).fit(np.asarray(z), values)
+        fitted = make_pipeline(StandardScaler(), model)
+        fitted.fit(np.asarray(z)[rows], plain(values)[rows])
         return cls(fitted, "accuracy" if classes else "mean_abs_error")
 
     def score(self, outputs: Latents, expected: np.ndarray) -> float:
@@ -128,3 +168,32 @@ class LatentJudge:
 def is_class(values: np.ndarray) -> bool:
     """Whether an attribute's values are classes rather than real numbers."""
     return np.asarray(values).dtype.kind != "f"
+
+
+def known_rows(values: np.ndarray) -> np.ndarray:
+    """Where an attribute (n,) or (n, d) is known: neither masked nor NaN; bool (n,)."""
+    missing = np.ma.getmaskarray(values)
+    if not is_class(values):
+        missing = missing | np.isnan(plain(values))
+    return np.logical_not(missing.max(axis=tuple(range(1, missing.ndim))))
+
+
+def plain(values: np.ndarray) -> np.ndarray:
+    """The values without a mask; what stands at masked places means nothing."""
+    return np.ma.getdata(values)
+
+
+def brightness(images: Images) -> Array:
+    """Shape without colour: images (B, H, W, C), any range -> (B, H, W, 1) in [0, 1].
+
+    The maximum over channels, stretched from the image's least to its greatest, so that
+    a background that is not black (the colour's negative) counts as 0 too.
+    """
+    peaks = jnp.asarray(images, jnp.float32).max(axis=-1, keepdims=True)
+    low = peaks.min(axis=(1, 2, 3), keepdims=True)
+    high = peaks.max(axis=(1, 2, 3), keepdims=True)
+    return (peaks - low) / jnp.maximum(high - low, 1e-6)
+
+
+def _flat_brightness(images: Images) -> np.ndarray:
+    return np.asarray(brightness(images)).reshape(len(images), -1)

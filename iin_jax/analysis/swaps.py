@@ -1,42 +1,112 @@
 """Do swaps transfer what they should, and keep the rest?"""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from iin_jax.analysis.judges import Judge
+from iin_jax.analysis.judges import Judge, known_rows, plain
+from iin_jax.analysis.linear_edits import LinearEdits
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images
+
+Values = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Jury:
+    """Judges, what they expect of either side of n pairs, and where it is known."""
+
+    judges: Mapping[str, Judge]
+    targets_a: Values
+    targets_b: Values
+    known_a: Values
+    known_b: Values
+    count: int
+
+    def rows(self, concept: str) -> np.ndarray:
+        """Pairs of which a swap can be judged: both values are known, (n,)."""
+        if concept not in self.known_a:
+            return np.ones(self.count, bool)
+        return self.known_a[concept] & self.known_b[concept]
+
+    def verdict(self, concept: str, outputs: Array) -> tuple[dict, dict]:
+        """Figures of one swap, and the number of pairs that each stands on."""
+        rows, own = self.rows(concept), self.judges.get(concept)
+        transferred: tuple[float | None, int] = (None, 0)
+        if own is not None:
+            transferred = _score(own, outputs, self.targets_b[concept], rows)
+        kept = {}
+        for name, judge in self.judges.items():
+            if name != concept:
+                known = rows & self.known_a[name]
+                kept[name] = _score(judge, outputs, self.targets_a[name], known)
+        figures, counts = (
+            {"transferred": transferred[index], "others_kept": _column(kept, index)}
+            for index in (0, 1)
+        )
+        return figures, counts
+
+    def plain_figures(self, outputs: Array) -> dict[str, tuple[float | None, int]]:
+        """Figures of unedited images."""
+        return {
+            name: _score(judge, outputs, self.targets_a[name], self.known_a[name])
+            for name, judge in self.judges.items()
+        }
 
 
 def evaluate_swaps(
     interpreter: Interpreter,
     images_a: Images,
     images_b: Images,
-    values_a: Mapping[str, np.ndarray],
-    values_b: Mapping[str, np.ndarray],
+    values_a: Values,
+    values_b: Values,
     judges: Mapping[str, Judge],
     *,
     latents: bool = False,
+    linear: LinearEdits | None = None,
+    truths: Mapping[str, Images] | None = None,
 ) -> dict[str, Any]:
     """Swaps every concept alone, and lets the judges look.
+
+    A swap of a concept is judged on the pairs whose two values of it are known (all, if
+    it has no values); what it should keep, where a's value is known too. Expected is
+    what ``Judge.target`` says of the real image that the value comes from.
 
     Args:
       interpreter: with a network.
       images_a, images_b: (n, H, W, C) in [-1, 1]; a receives b's factor.
-      values_a, values_b: attribute -> true values, (n,) or (n, d).
+      values_a, values_b: attribute -> true values, (n,) or (n, d); masked or NaN where
+        they are missing.
       judges: attribute -> judge.
       latents: judges look at z instead of what the network decodes it to.
+      linear: makes the same edits on raw z, for comparison.
+      truths: concept -> what its swap should give, (n, H, W, C) in [-1, 1], where that
+        can be made: for networks that decode to images.
 
     Returns:
-      ``swap`` {concept: {``transferred`` (None if no judge reads the concept),
-      ``others_kept`` {attribute: figure}}},
+      ``swap`` {concept: {``transferred`` (None if no judge reads the concept, or no
+      pair is left), ``others_kept`` {attribute: figure}}},
+      ``swap_counts`` the same with the number of pairs of every figure,
       ``floor`` {attribute: figure} of the judges on plain reconstructions of a,
-      ``floor_inputs`` the same on the pictures themselves (for networks that decode
-      to images), ``measure`` {attribute:
-      name}, ``swap_pairs`` (n).
+      ``floor_counts`` the same with the number of images,
+      ``floor_inputs`` ``floor`` on the pictures themselves (for networks that decode to
+      images), ``measure`` {attribute: name}, ``swap_pairs`` (n); with ``linear``:
+      ``linear`` as ``swap``, of the concepts that it was fitted to; with ``truths``:
+      ``truth_l1`` {concept: {``edited``, ``linear``, ``unedited``, ``reconstructed``}},
+      mean absolute errors in [0, 1] against the true result: of the swap, of the linear
+      edit if there is one, of the reconstruction of a without any edit, and of the
+      reconstruction of the true result itself, which no edit is expected to beat.
+
+    Raises:
+      ValueError: truths of another shape, of no concept, or for a network that does not
+        decode to images.
     """
+    network, truths = interpreter.network, truths or {}
+    shows_images = network is not None and network.output == "images" and not latents
+    _check_truths(interpreter, truths, np.shape(images_a), shows_images)
+    jury = _jury(images_a, images_b, values_a, values_b, judges)
     z_a = interpreter.encode(images_a)
     z_tilde_a = interpreter.translate(z_a)
     z_tilde_b = interpreter.translate(interpreter.encode(images_b))
@@ -44,31 +114,106 @@ def evaluate_swaps(
     def shown(z: Array) -> Array:
         return z.reshape(len(z), -1) if latents else interpreter.decode(z)
 
-    swaps = {}
-    for concept in interpreter.layout.concepts:
-        edited = interpreter.layout.swap(z_tilde_a, z_tilde_b, [concept])
-        looked_at = shown(interpreter.untranslate(edited))
-        own = judges.get(concept)
-        swaps[concept] = {
-            "transferred": own and own.score(looked_at, values_b[concept]),
-            "others_kept": {
-                other: judge.score(looked_at, values_a[other])
-                for other, judge in judges.items()
-                if other != concept
-            },
-        }
-    plain = shown(z_a)
-    floor = {name: judge.score(plain, values_a[name]) for name, judge in judges.items()}
-    result = {
-        "swap": swaps,
-        "floor": floor,
+    plain_a = shown(z_a)
+    floor = jury.plain_figures(plain_a)
+    result: dict[str, Any] = {
+        "swap": {},
+        "swap_counts": {},
+        "floor": _column(floor, 0),
+        "floor_counts": _column(floor, 1),
         "measure": {name: judge.measure for name, judge in judges.items()},
         "swap_pairs": len(images_a),
+        **({} if linear is None else {"linear": {}}),
+        **({"truth_l1": {}} if truths else {}),
     }
-    network = interpreter.network
-    if network is not None and network.output == "images" and not latents:
-        result["floor_inputs"] = {
-            name: judge.score(images_a, values_a[name])
-            for name, judge in judges.items()
-        }
+    if shows_images:
+        result["floor_inputs"] = _column(jury.plain_figures(images_a), 0)
+    for concept in interpreter.layout.concepts:
+        swapped = interpreter.layout.swap(z_tilde_a, z_tilde_b, [concept])
+        seen = {"swap": shown(interpreter.untranslate(swapped))}
+        if linear is not None and concept in linear.moves:
+            rows = jury.rows(concept)
+            moved = _moved(linear, z_a, concept, values_a, values_b, rows)
+            seen["linear"] = shown(moved)
+        for name, outputs in seen.items():
+            result[name][concept], counts = jury.verdict(concept, outputs)
+            result["swap_counts"][concept] = counts  # of both the same
+        if concept in truths:
+            truth = truths[concept]
+            seen["unedited"] = plain_a
+            seen["reconstructed"] = interpreter.decode(interpreter.encode(truth))
+            errors = {name: _l1(outputs, truth) for name, outputs in seen.items()}
+            result["truth_l1"][concept] = {"edited": errors.pop("swap"), **errors}
     return result
+
+
+def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Jury:
+    return _Jury(
+        judges,
+        {name: judges[name].target(images_a, plain(values_a[name])) for name in judges},
+        {name: judges[name].target(images_b, plain(values_b[name])) for name in judges},
+        {name: known_rows(values) for name, values in values_a.items()},
+        {name: known_rows(values) for name, values in values_b.items()},
+        len(images_a),
+    )
+
+
+def _score(
+    judge: Judge, outputs: Array, expected: np.ndarray, rows: np.ndarray
+) -> tuple[float | None, int]:
+    """A figure on the chosen rows, None if there is none, and their number."""
+    count = int(rows.sum())
+    if count == 0:
+        return None, 0
+    if count < len(rows):
+        outputs, expected = np.asarray(outputs)[rows], expected[rows]
+    return judge.score(outputs, expected), count
+
+
+def _column(pairs: Mapping[str, tuple], index: int) -> dict[str, Any]:
+    return {name: pair[index] for name, pair in pairs.items()}
+
+
+def _moved(
+    linear: LinearEdits,
+    z_a: Array,
+    concept: str,
+    values_a: Values,
+    values_b: Values,
+    rows: np.ndarray,
+) -> Array:
+    """z after the linear edit; rows whose value is unknown stay as they are."""
+    z = np.array(z_a)
+    if rows.any():
+        value_a, value_b = (plain(values[concept]) for values in (values_a, values_b))
+        z[rows] = linear.edit(z[rows], concept, value_a[rows], value_b[rows])
+    return z
+
+
+def _l1(images: Array, truth: Images) -> float:
+    """Mean absolute difference of images in [-1, 1], in units of [0, 1]."""
+    return float(np.abs(np.asarray(images) - np.asarray(truth)).mean(dtype=float) / 2.0)
+
+
+def _check_truths(
+    interpreter: Interpreter,
+    truths: Mapping[str, Images],
+    shape: tuple[int, ...],
+    shows_images: bool,
+) -> None:
+    for concept, images in truths.items():
+        if concept not in interpreter.layout.concepts:
+            raise ValueError(
+                f"truths are given for {concept!r}, but the concepts are "
+                f"{list(interpreter.layout.concepts)}"
+            )
+        if not shows_images:
+            raise ValueError(
+                "truths are images that a swap should give; this network decodes to "
+                "none, or judges look at its latents"
+            )
+        if np.shape(images) != shape:
+            raise ValueError(
+                f"the truths of {concept!r} have shape {np.shape(images)}; expected "
+                f"{shape}, one for every pair"
+            )

@@ -1,9 +1,11 @@
 """Where pairs come from, and how many dimensions a concept gets."""
 
+from iin_jax.concepts.continuous import quantile_classes
 from iin_jax.concepts.labels import (
     Pairs,
     PairTable,
     draw_pairs,
+    pair_sigma,
     pair_table,
     pairs_from_labels,
 )
@@ -16,6 +18,8 @@ __all__ = [
     "draw_pairs",
     "factor_scores",
     "factor_sizes",
+    "pair_sigma",
     "pair_table",
     "pairs_from_labels",
+    "quantile_classes",
 ]

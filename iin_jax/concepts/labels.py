@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.concepts.columns import read_columns
+from iin_jax.concepts.continuous import graded_similarity
+from iin_jax.concepts.rules import agreeing, differing
 from iin_jax.types import Array, Indices, Key, Shared
 
 
@@ -23,9 +26,15 @@ class PairTable(NamedTuple):
       order: (R, n), entries in the rule's sorted order.
       group_start, group_size, run_start, run_size: (R, n), by entry, positions in
         ``order``.
-      codes: (n, K), labels as integers 0 .. number of values - 1.
+      eligible: (R, n), the entries that have a partner, then zeros.
+      eligible_count: (R,), how many these are.
+      alone: (R,), how many entries have the values that the rule needs and no partner.
+      codes: (n, K), values as integers 0 .. number of values - 1; -1 where missing.
       concept: (R,), the concept to agree in; -1 for a rule to differ.
       shares_residual: (R,), whether a and b show the same thing but for one concept.
+      graded: bool (K,), which concepts are graded.
+      scores: (n, K), normal scores in the columns of graded concepts, zeros elsewhere;
+        None if no concept is graded.
     """
 
     order: Array
@@ -33,9 +42,14 @@ class PairTable(NamedTuple):
     group_size: Array
     run_start: Array
     run_size: Array
+    eligible: Array
+    eligible_count: Array
+    alone: Array
     codes: Array
     concept: Array
     shares_residual: Array
+    graded: Array
+    scores: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +58,8 @@ class Pairs:
 
     Attributes:
       a, b: (count,), indices of the two halves, never equal.
-      shared: bool (count, K+1): concepts in the order of the labels, then the residual.
+      shared: bool (count, K+1): concepts in the order of the labels, then the graded
+        ones, then the residual.
       concept: (count,), index of the concept that the pair was drawn to agree in; -1
         where it was drawn to differ in one concept alone.
       names: the concepts, in order.
@@ -63,62 +78,72 @@ def pair_table(
     agree: Iterable[str] | None = None,
     differ: Iterable[str] = (),
     identity: np.ndarray | None = None,
+    graded: Mapping[str, np.ndarray] | None = None,
+    drop_alone: bool = False,
 ) -> PairTable:
     """Sorts the entries once, so that pairs can be drawn by index arithmetic.
 
     A pair that *agrees* in a concept has its value in common and differs in at least
-    one other concept ("same colour, different digit"). A pair that *differs* in a
+    one other label ("same colour, different digit"). A pair that *differs* in a
     concept has all other concepts in common and, where ``identity`` is given, the thing
     itself ("the same image in another colour"): then it shares the residual too.
 
+    *Graded* concepts are continuous: any two entries with a value can form a pair, how
+    similar they are is ``pair_sigma``, and no other concept's pairs have to differ in
+    them.
+
+    Missing labels are masked (``np.ma.MaskedArray``). An entry without a value for a
+    concept is in no pair drawn for it, and never shares it. In pairs drawn for other
+    concepts it is as any other entry: two entries that agree in a concept are kept
+    apart only if they are *known* to be alike in all others, because a partner drawn
+    without regard to an unknown value is independent of it, as a factor that is not
+    shared has to be. To differ in one concept alone takes all others' values, but where
+    ``identity`` is given: one thing has one value, known or not.
+
     Args:
-      labels: concept -> discrete values, (n,) each.
-      agree: concepts to agree in; None: all of them.
+      labels: concept -> discrete values, (n,) each; masked where missing.
+      agree: concepts to agree in; None: all of them, the graded ones too.
       differ: concepts to differ in.
       identity: (n,), equal for entries that show the same thing (one image in several
         colours, one person in several poses).
+      graded: concept -> numbers, (n,) each; NaN or masked where missing. Graded
+        concepts come after the labels.
+      drop_alone: leaves entries without a partner out of a rule's pairs, as if their
+        value was missing there; ``PairTable.alone`` counts them. Else they raise.
 
     Raises:
-      ValueError: no labels, no rule, unknown concepts, labels that are empty, missing
-        or of unlike length, or an entry without a possible partner.
+      ValueError: no labels, no rule, unknown concepts, labels that are empty, NaN
+        or of unlike length, a concept without pairs, or (without ``drop_alone``) an
+        entry without a possible partner.
     """
-    names, codes, values = _codes(labels)
-    entries = len(codes)
-    agree = names if agree is None else tuple(agree)
+    columns = read_columns(labels, graded or {})
+    agree = columns.names if agree is None else tuple(agree)
     differ = tuple(differ)
-    unknown = [name for name in (*agree, *differ) if name not in names]
+    unknown = [name for name in (*agree, *differ) if name not in columns.names]
     if unknown or not (agree or differ):
         raise ValueError(
-            f"pairs agree or differ in some of the concepts {list(names)}; got "
+            f"pairs agree or differ in some of the concepts {list(columns.names)}; got "
             f"agree={list(agree)}, differ={list(differ)}"
         )
-    if identity is not None and np.shape(identity) != (entries,):
+    if identity is not None and np.shape(identity) != (len(columns),):
         raise ValueError(
-            f"identity has shape {np.shape(identity)}, the labels {(entries,)}"
+            f"identity has shape {np.shape(identity)}, the labels {(len(columns),)}"
         )
-    rules = []
-    for name in agree:
-        k = names.index(name)
-        others = _combine([codes[:, j] for j in range(len(names)) if j != k])
-        unlike = np.arange(entries) if len(names) == 1 else others
-        rules.append(_rule(codes[:, k], unlike))
-        _check_partners(rules[-1], name, values[k][codes[:, k]], "agree")
-    for name in differ:
-        k = names.index(name)
-        alike = [codes[:, j] for j in range(len(names)) if j != k]
-        if identity is not None:
-            alike.append(np.unique(identity, return_inverse=True)[1])
-        group = _combine(alike) if alike else np.zeros(entries, int)
-        rules.append(_rule(group, codes[:, k]))
-        _check_partners(rules[-1], name, values[k][codes[:, k]], "differ")
+    if identity is not None and np.ma.is_masked(identity):
+        raise ValueError("identity is masked; give an entry that is alone its own")
+    rules = [agreeing(columns, name, drop_alone) for name in agree]
+    rules += [differing(columns, name, identity, drop_alone) for name in differ]
     shares_residual = [False] * len(agree) + [identity is not None] * len(differ)
-    concept = [names.index(name) for name in agree] + [-1] * len(differ)
-    columns = [np.stack(column).astype(np.int32) for column in zip(*rules, strict=True)]
+    concept = [columns.names.index(name) for name in agree] + [-1] * len(differ)
+    stacked = (np.stack(parts).astype(np.int32) for parts in zip(*rules, strict=True))
+    scores = columns.scores
     return PairTable(
-        *map(jnp.asarray, columns),
-        codes=jnp.asarray(codes, jnp.int32),
+        *map(jnp.asarray, stacked),
+        codes=jnp.asarray(columns.codes, jnp.int32),
         concept=jnp.asarray(concept, jnp.int32),
         shares_residual=jnp.asarray(shares_residual),
+        graded=jnp.asarray(columns.graded),
+        scores=None if scores is None else jnp.asarray(scores, jnp.float32),
     )
 
 
@@ -127,9 +152,10 @@ def draw_pairs(
 ) -> tuple[Indices, Indices, Shared]:
     """Draws pairs; pure and jittable.
 
-    A rule is drawn first, all alike, then a, then b uniformly among a's partners. A
-    factor counts as shared wherever the labels of a and b are equal, so a pair that
-    agrees in two of three concepts shares both.
+    A rule is drawn first, all alike, then a among the entries that have a partner, then
+    b uniformly among a's partners. A factor counts as shared wherever the labels of a
+    and b are known and equal, so a pair that agrees in two of three concepts shares
+    both; a graded one wherever both values are known (see ``pair_sigma``).
 
     Args:
       table: from ``pair_table``.
@@ -146,6 +172,33 @@ def draw_pairs(
     return index_a, index_b, shared
 
 
+def pair_sigma(
+    table: PairTable, index_a: Indices, index_b: Indices, sigma: float | Array
+) -> Array:
+    """How similar given pairs are in each factor; pure and jittable.
+
+    In a graded concept ``clip(1 - (g_a - g_b)^2 / 2, 1e-3, sigma)``, where g are the
+    values' normal scores: the correlation at which two standard normals differ by as
+    much in the mean square. In every other factor ``sigma``.
+
+    Args:
+      table: from ``pair_table``.
+      index_a, index_b: (B,), the pairs.
+      sigma: similarity of a pair that shares a factor: a number, or (1, K+1) or
+        (B, K+1), one per factor.
+
+    Returns:
+      (B, K+1), concepts in the table's order, then the residual. It counts only where
+      the pair shares the factor.
+    """
+    count, concepts = len(index_a), table.codes.shape[1]
+    sigma = jnp.broadcast_to(jnp.asarray(sigma, jnp.float32), (count, concepts + 1))
+    if table.scores is None:
+        return sigma
+    similarity = graded_similarity(table.scores[index_a], table.scores[index_b])
+    return jnp.minimum(sigma, jnp.pad(similarity, ((0, 0), (0, 1)), constant_values=1))
+
+
 def pairs_from_labels(
     labels: Mapping[str, np.ndarray],
     count: int,
@@ -154,11 +207,13 @@ def pairs_from_labels(
     agree: Iterable[str] | None = None,
     differ: Iterable[str] = (),
     identity: np.ndarray | None = None,
+    graded: Mapping[str, np.ndarray] | None = None,
+    drop_alone: bool = False,
 ) -> Pairs:
     """Draws ``count`` pairs from labels; a list for estimates, arrays and tests.
 
     Args:
-      labels, agree, differ, identity: as in ``pair_table``.
+      labels, agree, differ, identity, graded, drop_alone: as in ``pair_table``.
       count: number of pairs, >= 1.
       seed: of the draw.
 
@@ -167,86 +222,44 @@ def pairs_from_labels(
     """
     if count < 1:
         raise ValueError(f"count is a number of pairs >= 1; got {count}")
-    table = pair_table(labels, agree=agree, differ=differ, identity=identity)
+    table = pair_table(
+        labels,
+        agree=agree,
+        differ=differ,
+        identity=identity,
+        graded=graded,
+        drop_alone=drop_alone,
+    )
     drawn = _draw(table, jax.random.key(seed), jnp.arange(count))
     rule, a, b, shared = map(np.asarray, drawn)
-    return Pairs(a, b, shared, np.asarray(table.concept)[rule], tuple(labels))
+    names = (*labels, *(graded or {}))
+    return Pairs(a, b, shared, np.asarray(table.concept)[rule], names)
 
 
 @jax.jit
 def _draw(table: PairTable, key: Key, examples: Array):
-    rules, entries = table.order.shape
+    rules = table.order.shape[0]
 
     def one(example: Array):
         # the remainder of 32 bits favours no index by more than n / 2^32
         bits = jax.random.bits(jax.random.fold_in(key, example), (3,))
-        rule, a = bits[0] % rules, bits[1] % entries
+        rule = bits[0] % rules
+        a = table.eligible[rule, bits[1] % _unsigned(table.eligible_count[rule])]
         run_size = table.run_size[rule, a]
         partners = table.group_size[rule, a] - run_size
         position = table.group_start[rule, a]
-        position += (bits[2] % partners.astype(bits.dtype)).astype(position.dtype)
+        position += (bits[2] % _unsigned(partners)).astype(position.dtype)
         position += jnp.where(position >= table.run_start[rule, a], run_size, 0)
         return rule, a, table.order[rule, position]
 
     rule, a, b = jax.vmap(one)(examples)
-    equal = table.codes[a] == table.codes[b]
-    shared = jnp.concatenate([equal, table.shares_residual[rule][:, None]], axis=1)
+    code_a, code_b = table.codes[a], table.codes[b]
+    known = (code_a >= 0) & (code_b >= 0)
+    one_thing = table.shares_residual[rule][:, None]
+    equal = (code_a == code_b) & (known | one_thing)
+    shared = jnp.concatenate([equal | (table.graded & known), one_thing], axis=1)
     return rule, a, b, shared
 
 
-def _codes(labels: Mapping[str, np.ndarray]):
-    if not labels:
-        raise ValueError("pairs need labels: a dictionary concept -> values")
-    arrays = {name: np.asarray(column) for name, column in labels.items()}
-    shapes = {name: column.shape for name, column in arrays.items()}
-    if (
-        any(len(shape) != 1 for shape in shapes.values())
-        or len(set(shapes.values())) > 1
-    ):
-        raise ValueError(f"labels must be (n,) each, all of one length; got {shapes}")
-    for name, column in arrays.items():
-        if column.size == 0:
-            raise ValueError(f"concept {name!r} has no labels: the array is empty")
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            raise ValueError(f"concept {name!r} has missing or infinite labels")
-    unique = [np.unique(column, return_inverse=True) for column in arrays.values()]
-    codes = np.stack([inverse for _, inverse in unique], axis=1)
-    return tuple(arrays), codes, [values for values, _ in unique]
-
-
-def _combine(columns: list[np.ndarray]) -> np.ndarray:
-    if not columns:
-        return np.zeros(0, int)
-    stacked = np.stack(columns, axis=1)
-    return np.unique(stacked, axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _rule(group: np.ndarray, unlike: np.ndarray) -> tuple[np.ndarray, ...]:
-    """order, group_start, group_size, run_start, run_size; see ``PairTable``."""
-    order = np.lexsort((unlike, group))
-    position = np.empty(len(order), int)
-    position[order] = np.arange(len(order))
-    columns = [order]
-    for keys in ([group], [group, unlike]):
-        code = _combine(keys)[order]
-        starts = np.flatnonzero(np.r_[True, code[1:] != code[:-1]])
-        sizes = np.diff(np.r_[starts, len(order)])
-        block = np.repeat(np.arange(len(starts)), sizes)[position]
-        columns += [starts[block], sizes[block]]
-    return tuple(columns)
-
-
-def _check_partners(rule, name: str, values: np.ndarray, kind: str) -> None:
-    _, _, group_size, _, run_size = rule
-    alone = np.flatnonzero(group_size == run_size)
-    if alone.size:
-        value = values[alone[0]]
-        reason = (
-            "no other entry has it together with another value of the other concepts"
-            if kind == "agree"
-            else "no other entry is equal in all else and differs in it"
-        )
-        raise ValueError(
-            f"concept {name!r}, value {value!r} (entry {alone[0]}): {reason}, so it "
-            f"can form no pair ({alone.size} of {len(values)} entries are in this case)"
-        )
+def _unsigned(count: Array) -> Array:
+    return count.astype(jnp.uint32)

@@ -3,10 +3,14 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from iin_jax.networks.base import Network
@@ -14,6 +18,11 @@ from iin_jax.types import Images, Latents
 from iin_jax.weights import tree_digest
 
 NO_SPREAD = -80.0  # log-variance of a deterministic latent: a standard deviation of 0
+ARRAYS = ("mean", "log_var")
+
+
+class StaleLatentsError(ValueError):
+    """A cache of latents that cannot be used: of something else, or incomplete."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +45,7 @@ def encode_all(
     batch_size: int = 1024,
     progress: str | None = None,
 ) -> LatentCache:
-    """Encodes images in batches of one shape (the last is padded by repetition).
+    """Encodes images in memory; for many see ``encode_to``.
 
     Args:
       network: frozen.
@@ -48,22 +57,57 @@ def encode_all(
     Raises:
       ValueError: no images, or a latent that is not finite, with its entry.
     """
-    if count < 1:
-        raise ValueError("there are no images to encode")
-    batch_size = min(batch_size, count)
-    means, log_vars = [], []
-    starts = range(0, count, batch_size)
-    for start in tqdm(starts, desc=progress, disable=progress is None, leave=True):
-        batch = np.asarray(images(slice(start, min(start + batch_size, count))))
-        padding = batch_size - len(batch)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], padding, axis=0)])
-        mean, log_var = _posterior(network, padded)
-        means.append(mean[: len(batch)])
-        log_vars.append(log_var[: len(batch)])
-    cache = LatentCache(np.concatenate(means), np.concatenate(log_vars))
-    check_finite(cache.mean, "latent")
-    check_finite(cache.log_var, "log-variance")
-    return cache
+    parts = [part for _, part in _encoded(network, images, count, batch_size, progress)]
+    return LatentCache(
+        np.concatenate([part.mean for part in parts]),
+        np.concatenate([part.log_var for part in parts]),
+    )
+
+
+def encode_to(
+    folder: str | os.PathLike,
+    network: Network,
+    images: Callable[[slice], Images],
+    count: int,
+    *,
+    data: str = "",
+    batch_size: int = 1024,
+    progress: str | None = None,
+) -> LatentCache:
+    """Encodes images part by part into a cache on disk, whole or not at all.
+
+    ``origin.json`` tells the seconds it took, the network's compilation included, and
+    the images per second.
+
+    Args:
+      folder: of the cache; an older one is replaced at the end.
+      data: digest of what the images are made of.
+      network, images, count, batch_size, progress: as in ``encode_all``.
+
+    Returns:
+      The cache, memory-mapped.
+
+    Raises:
+      ValueError: no images, or a latent that is not finite, with its entry.
+    """
+    folder = Path(folder)
+    start = time.perf_counter()
+    unfinished = _new_folder(folder)
+    parts = _encoded(network, images, count, batch_size, progress)
+    try:
+        _write_parts(unfinished, parts, count)
+    except BaseException:
+        shutil.rmtree(unfinished)
+        raise
+    seconds = time.perf_counter() - start
+    origin = {
+        **_origin(network, data),
+        "entries": count,
+        "seconds": seconds,
+        "images_per_second": count / seconds,
+    }
+    _finish(folder, unfinished, origin)
+    return load_latents(folder, network, data)
 
 
 def check_finite(latents: Latents, what: str) -> None:
@@ -76,40 +120,130 @@ def check_finite(latents: Latents, what: str) -> None:
         )
 
 
-def save_latents(folder: str | os.PathLike, cache: LatentCache, network: Network):
-    """Writes the cache, with digest and cut of the network that made it."""
+def save_latents(
+    folder: str | os.PathLike, cache: LatentCache, network: Network, data: str = ""
+) -> None:
+    """Writes a cache, whole or not at all, with what it was made by and of.
+
+    Args:
+      folder: of the cache; an older one is replaced.
+      cache: what is written.
+      network: that made it.
+      data: digest of what it was made of.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "mean.npy", cache.mean)
-    np.save(folder / "log_var.npy", cache.log_var)
-    origin = {**_origin(network), "entries": len(cache.mean)}
-    (folder / "origin.json").write_text(json.dumps(origin, indent=2))
+    unfinished = _new_folder(folder)
+    for name in ARRAYS:
+        np.save(unfinished / f"{name}.npy", getattr(cache, name))
+    _finish(folder, unfinished, {**_origin(network, data), "entries": len(cache.mean)})
 
 
-def load_latents(folder: str | os.PathLike, network: Network) -> LatentCache:
-    """Memory-maps what ``save_latents`` wrote.
+def load_latents(
+    folder: str | os.PathLike, network: Network, data: str = ""
+) -> LatentCache:
+    """Memory-maps what ``save_latents`` or ``encode_to`` wrote.
+
+    Args:
+      folder: of the cache.
+      network: that must have made it.
+      data: digest of what it must have been made of.
 
     Raises:
-      ValueError: the cache is missing, cut short or was made by another network.
+      StaleLatentsError: the cache is missing, cut short, or was made by another
+        network or layer, or of other data.
     """
     folder = Path(folder)
     try:
         origin = json.loads((folder / "origin.json").read_text())
-        mean = np.load(folder / "mean.npy", mmap_mode="r")
-        log_var = np.load(folder / "log_var.npy", mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"no complete latent cache in {folder}: {error}") from error
-    if any(origin.get(name) != value for name, value in _origin(network).items()):
-        raise ValueError(
+        mean, log_var = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
+        )
+    except (OSError, EOFError, ValueError) as error:
+        raise StaleLatentsError(
+            f"no complete latent cache in {folder}: {error}"
+        ) from error
+    expected = _origin(network, data)
+    if not isinstance(origin, dict) or any(
+        origin.get(name) != expected[name] for name in ("network", "layer")
+    ):
+        raise StaleLatentsError(
             f"the latents in {folder} were made by another network or layer"
         )
-    if not len(mean) == len(log_var) == origin["entries"]:
-        raise ValueError(f"the latent cache in {folder} is cut short")
+    if origin.get("data", "") != data:
+        raise StaleLatentsError(f"the latents in {folder} were made of other data")
+    if not len(mean) == len(log_var) == origin.get("entries"):
+        raise StaleLatentsError(f"the latent cache in {folder} is cut short")
     return LatentCache(mean, log_var)
 
 
-def _origin(network: Network) -> dict[str, str]:
-    return {"network": tree_digest(network.variables), "layer": network.cut}
+def _origin(network: Network, data: str) -> dict[str, Any]:
+    return {
+        "network": tree_digest(network.variables),
+        "layer": network.cut,
+        "data": data,
+    }
+
+
+def _new_folder(folder: Path) -> Path:
+    """An empty folder beside the one to be written."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    return unfinished
+
+
+def _finish(folder: Path, unfinished: Path, origin: dict[str, Any]) -> None:
+    """Puts what was written in the place of what was there."""
+    (unfinished / "origin.json").write_text(json.dumps(origin, indent=2))
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    os.replace(unfinished, folder)
+
+
+def _write_parts(
+    folder: Path, parts: Iterator[tuple[slice, LatentCache]], count: int
+) -> None:
+    """Fills memory-mapped files, made when the width of a latent is known."""
+    files: dict[str, np.memmap] = {}
+    for entries, part in parts:
+        for name in ARRAYS:
+            values = getattr(part, name)
+            if name not in files:
+                files[name] = open_memmap(
+                    folder / f"{name}.npy", "w+", np.float32, (count, values.shape[1])
+                )
+            files[name][entries] = values
+    for file in files.values():
+        file.flush()
+
+
+def _encoded(
+    network: Network,
+    images: Callable[[slice], Images],
+    count: int,
+    batch_size: int,
+    progress: str | None,
+) -> Iterator[tuple[slice, LatentCache]]:
+    """Parts of a cache, in batches of one shape (the last padded by repetition)."""
+    if count < 1:
+        raise ValueError("there are no images to encode")
+    batch_size = min(batch_size, count)
+    starts = range(0, count, batch_size)
+    broken: list[int] = []
+    for start in tqdm(starts, desc=progress, disable=progress is None, leave=True):
+        entries = slice(start, min(start + batch_size, count))
+        batch = np.asarray(images(entries))
+        padding = batch_size - len(batch)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], padding, axis=0)])
+        mean, log_var = (x[: len(batch)] for x in _posterior(network, padded))
+        finite = np.isfinite(mean).all(axis=1) & np.isfinite(log_var).all(axis=1)
+        broken += (start + np.flatnonzero(~finite)).tolist()
+        yield entries, LatentCache(mean, log_var)
+    if broken:
+        raise ValueError(
+            f"{len(broken)} of {count} latents are not finite; the first is row "
+            f"{broken[0]}"
+        )
 
 
 def _posterior(network: Network, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,15 @@
 """Colours, and grey images painted in them on black."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.types import Array, Images
 
 MIN_BRIGHTNESS = 0.2  # of a colour's brightest channel; darker ones are not drawn
+
+Background = Literal["black", "negative"]
 
 
 def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
@@ -28,17 +32,22 @@ def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
     return colors[:count].astype(np.float32)
 
 
-def colorize(grey: Array, colors: Array) -> Images:
-    """Paints grey images: brightness times colour, the background stays black.
+def colorize(grey: Array, colors: Array, background: Background = "black") -> Images:
+    """Paints grey images: brightness times colour.
 
     Args:
       grey: (B, H, W, 1) in [0, 1].
       colors: (B, 3) in [0, 1].
+      background: ``"black"``, or ``"negative"`` as in the authors' code, which
+        multiplies images in [-1, 1]: the background becomes minus the colour.
 
     Returns:
       (B, H, W, 3) in [-1, 1].
     """
-    return 2.0 * grey * jnp.asarray(colors)[:, None, None, :] - 1.0
+    colors = jnp.asarray(colors)[:, None, None, :]
+    if background == "negative":
+        return (2.0 * grey - 1.0) * colors
+    return 2.0 * grey * colors - 1.0
 
 
 def to_unit(images: Array) -> Array:

@@ -1,31 +1,25 @@
-"""Images with labels, and how they are split."""
+"""Where images come from, by name, and how they are split."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from iin_jax.data.dataset import Dataset, SourceOptions, StoredImages
+from iin_jax.data.folder import folder
+from iin_jax.data.tfds_sets import SETS, tfds_source
+
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Dataset",
+    "SourceOptions",
+    "StoredImages",
+    "embedded_digits",
+    "split_dataset",
+    "split_indices",
+]
+
 SPLITS = ("train", "validation", "test")
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Images with labels, in memory.
-
-    Attributes:
-      name: of the source.
-      images: uint8 (n, H, W, C), 0..255.
-      labels: attribute -> (n,).
-      citation: where the images come from.
-    """
-
-    name: str
-    images: np.ndarray
-    labels: dict[str, np.ndarray]
-    citation: str
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def embedded_digits(image_size: int) -> Dataset:
@@ -52,12 +46,46 @@ def embedded_digits(image_size: int) -> Dataset:
     return Dataset(
         "digits",
         np.stack(resized)[..., None],
-        {"digit": digits.astype(np.int32)},
+        {"digit": np.asarray(digits, np.int32)},
+        {"digit": tuple("0123456789")},
         "Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, UCI, 1998",
     )
 
 
-SOURCES: dict[str, Callable[[int], Dataset]] = {"digits": embedded_digits}
+SOURCES: dict[str, Callable[[SourceOptions], Dataset]] = {
+    "digits": lambda options: embedded_digits(options.image_size),
+    **{name: tfds_source(name) for name in SETS},
+    "folder": folder,
+}
+
+
+def split_dataset(
+    dataset: Dataset, fractions: Mapping[str, float], seed: int
+) -> dict[str, np.ndarray]:
+    """Splits a data set as its publisher did, else by shares.
+
+    Args:
+      dataset: its ``parts``, if it has any, are taken as they are; a validation part
+        that is not among them is drawn from the training part.
+      fractions: ``"validation"`` and ``"test"`` -> share of all images, or, for
+        validation in a published training part, of those.
+      seed: of the shuffle.
+
+    Returns:
+      ``"train"``, ``"validation"``, ``"test"`` -> sorted indices; disjoint.
+
+    Raises:
+      ValueError: a split would be empty.
+    """
+    parts = dataset.parts
+    if parts is None or "test" not in parts:
+        return split_indices(len(dataset), dict(fractions), seed)
+    result = {name: np.sort(parts[name]) for name in SPLITS if name in parts}
+    if "validation" not in parts:
+        train = result["train"]
+        drawn = split_indices(len(train), {"validation": fractions["validation"]}, seed)
+        result |= {name: train[indices] for name, indices in drawn.items()}
+    return {name: result[name] for name in SPLITS}
 
 
 def split_indices(

@@ -4,6 +4,7 @@ from iin_jax.networks.adapters import FunctionNetwork, from_functions, from_torc
 from iin_jax.networks.autoencoder import Autoencoder, AutoencoderNetwork
 from iin_jax.networks.base import Network
 from iin_jax.networks.classifier import Classifier, ClassifierNetwork
+from iin_jax.networks.discriminator import Discriminator
 from iin_jax.networks.perceptual import Perceptual, lpips
 from iin_jax.networks.pretrained import Preprocessing, PretrainedNetwork
 from iin_jax.networks.registry import (
@@ -21,6 +22,7 @@ __all__ = [
     "AutoencoderNetwork",
     "Classifier",
     "ClassifierNetwork",
+    "Discriminator",
     "FunctionNetwork",
     "Network",
     "Perceptual",

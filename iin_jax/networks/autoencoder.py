@@ -1,5 +1,7 @@
 """The published variational autoencoder, at any size (paper, supplement)."""
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.linen.initializers import normal, zeros_init
@@ -7,9 +9,11 @@ from flax.linen.initializers import normal, zeros_init
 from iin_jax.flows import ActNorm
 from iin_jax.flows.base import apply
 from iin_jax.networks.base import ModuleNetwork
+from iin_jax.networks.convolution import Double, Expand, convolve, double
 from iin_jax.types import Array, Images, Latents, Tree
 
 LOG_VAR_RANGE = (-30.0, 10.0)
+LAST_INPUTS = "last_inputs"  # name under which the decoder's last layer shows its input
 
 
 def layer_widths(base: int, num_down: int) -> list[int]:
@@ -34,14 +38,14 @@ class Encoder(nn.Module):
     def __call__(self, images: Images) -> Array:
         x = images
         for width in layer_widths(self.base, self.num_down):
-            x = nn.Conv(width, (4, 4), 2, 1, use_bias=False, kernel_init=normal(0.02))(
-                x
-            )
+            x = _conv(width, (4, 4), 2, padding=1, use_bias=False)(x)
             x = nn.leaky_relu(ActNorm()(x)[0], 0.2)
-        full = nn.Conv(
-            self.out_dim, x.shape[1:3], padding="VALID", kernel_init=normal(0.02)
-        )
-        return full(x)[:, 0, 0]
+        return _conv(self.out_dim, x.shape[1:3], padding=0)(x)[:, 0, 0]
+
+
+_conv = functools.partial(
+    nn.Conv, kernel_init=normal(0.02), conv_general_dilated=convolve
+)
 
 
 class Decoder(nn.Module):
@@ -61,17 +65,17 @@ class Decoder(nn.Module):
     def __call__(self, z: Latents) -> Images:
         *widths, last = layer_widths(self.base, self.num_down)
         size = self.image_size // 2**self.num_down
-        x = nn.ConvTranspose(
-            last, (size, size), padding="VALID", kernel_init=normal(0.02)
-        )(z[:, None, None, :])
-        for width in reversed(widths):
-            x = nn.leaky_relu(ActNorm()(self._double(width)(x))[0], 0.2)
-        return jnp.tanh(self._double(self.channels)(x))
+        x = Expand(last, size, name="ConvTranspose_0")(z)
+        for number, width in enumerate(reversed(widths), start=1):
+            x = Double(width, name=f"ConvTranspose_{number}")(x)
+            x = nn.leaky_relu(ActNorm()(x)[0], 0.2)
+        self.sow("intermediates", LAST_INPUTS, x)  # kept only where asked for
+        return jnp.tanh(Double(self.channels, name=_last(self.num_down))(x))
 
-    def _double(self, width: int) -> nn.ConvTranspose:
-        return nn.ConvTranspose(
-            width, (4, 4), (2, 2), use_bias=False, kernel_init=normal(0.02)
-        )
+
+def _last(num_down: int) -> str:
+    """Name of the decoder's last layer among its parameters."""
+    return f"ConvTranspose_{num_down}"
 
 
 class Autoencoder(nn.Module):
@@ -116,6 +120,26 @@ class Autoencoder(nn.Module):
         mean, log_var = self.posterior(images)
         z = mean + jnp.exp(0.5 * log_var) * noise
         return self.decode(z), mean, log_var, self.log_scale
+
+
+def apply_with_last_inputs(
+    module: Autoencoder, params: Tree, images: Images, noise: Latents
+) -> tuple[tuple[Images, Latents, Latents, Array], Array]:
+    """``module``'s outputs, and what goes into the decoder's last layer."""
+    outputs, sown = apply(
+        module, {"params": params}, images, noise, mutable=["intermediates"]
+    )
+    return outputs, sown["intermediates"]["decoder"][LAST_INPUTS][0]
+
+
+def last_kernel(module: Autoencoder, params: Tree) -> Array:
+    """The only parameter of the decoder's last layer."""
+    return params["decoder"][_last(module.num_down)]["kernel"]
+
+
+def last_layer(module: Autoencoder, kernel: Array, inputs: Array) -> Images:
+    """The decoder's last layer alone: its kernel and its inputs -> images."""
+    return jnp.tanh(double(inputs, kernel))
 
 
 class AutoencoderNetwork(ModuleNetwork):

@@ -7,18 +7,16 @@ as a Perceptual Metric*, CVPR 2018 (arXiv 1801.03924).
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.flows.base import apply
-from iin_jax.losses import AutoencoderOutputs
 from iin_jax.networks.backbone import Backbone
 from iin_jax.networks.base import check_image_values
 from iin_jax.networks.registry import load
-from iin_jax.types import Images, PerExample, Tree
+from iin_jax.types import Array, Images, PerExample, Tree
 from iin_jax.weights import WeightsFile, locate, read_arrays
 from iin_jax.weights.hints import nearest
 from iin_jax.weights.renames import Rename, rename
@@ -103,34 +101,36 @@ class Perceptual:
         return self._jitted(self.variables, jnp.asarray(a), jnp.asarray(b))
 
     def distance(self, variables: Tree, a: Images, b: Images) -> PerExample:
-        """The same as a pure function of the weights; checks nothing."""
-        x = jnp.concatenate([a, b])
-        if self.version == "0.1":
-            x = (x - jnp.asarray(SHIFT)) / jnp.asarray(SCALE)
-        indices = LAYERS[self.variant][1]
-        last = f"features.{indices[-1]}"
-        outputs = apply(self.module, variables["backbone"], x, until=last)
-        total = jnp.zeros(len(a), x.dtype)
-        for number, index in enumerate(indices):
-            features = outputs[f"features.{index}"]
-            # a floor under the root: its gradient is finite where all features are 0
-            square = jnp.square(features).sum(-1, keepdims=True)
-            norm = jnp.sqrt(square + EPSILON**2)
-            unit_a, unit_b = jnp.split(features / (norm + EPSILON), 2)
+        """The same as a pure function of the weights; checks nothing.
+
+        Grey images (B, H, W, 1) count as RGB with three equal channels.
+        """
+        total = jnp.zeros(len(a), jnp.result_type(a))
+        # apart, so that no gradient is computed for the one that is given
+        pairs = zip(
+            self._features(variables, a), self._features(variables, b), strict=True
+        )
+        for number, (unit_a, unit_b) in enumerate(pairs):
             weights = variables["heads"][f"lin{number}"]
             total += (jnp.square(unit_a - unit_b) @ weights).mean(axis=(1, 2))
         return total
 
-    @property
-    def term(self) -> Callable[[AutoencoderOutputs], PerExample]:
-        """Distance of images and reconstructions, as a term for ``weighted_sum``."""
-
-        def term(outputs: AutoencoderOutputs) -> PerExample:
-            return self.distance(
-                self.variables, outputs.images, outputs.reconstructions
-            )
-
-        return term
+    def _features(self, variables: Tree, images: Images) -> list[Array]:
+        """Of every layer that is compared, with unit length at each position."""
+        x = images
+        if x.shape[-1] == 1:
+            x = jnp.repeat(x, 3, axis=-1)
+        if self.version == "0.1":
+            x = (x - jnp.asarray(SHIFT)) / jnp.asarray(SCALE)
+        names = [f"features.{index}" for index in LAYERS[self.variant][1]]
+        outputs = apply(self.module, variables["backbone"], x, until=names[-1])
+        # a floor under the root: its gradient is finite where all features are 0
+        squares = [jnp.square(outputs[n]).sum(-1, keepdims=True) for n in names]
+        norms = [jnp.sqrt(square + EPSILON**2) for square in squares]
+        return [
+            outputs[name] / (norm + EPSILON)
+            for name, norm in zip(names, norms, strict=True)
+        ]
 
     @functools.cached_property
     def _jitted(self):

@@ -63,6 +63,30 @@ def samples(
     return figure
 
 
+def reconstructions(interpreter: Interpreter, images: Images) -> Figure:
+    """Lines in turns: images, and what the network makes of them unedited."""
+    plain = np.asarray(interpreter.decode(interpreter.encode(images)))
+    per_line = 10
+    blank = np.full((-len(images) % per_line, *plain.shape[1:]), BLANK)
+    lines = [
+        np.concatenate([part, blank]).reshape(-1, per_line, *plain.shape[1:])
+        for part in (np.asarray(images), plain)
+    ]
+    figure = _mosaic(np.stack(lines, axis=1).reshape(-1, *lines[0].shape[1:]))
+    figure.suptitle("images, and below each its reconstruction", fontsize=9)
+    return figure
+
+
+def generated(z: Array, interpreter: Interpreter, title: str) -> Figure:
+    """What the network decodes from some latents (n, N), ten in a line."""
+    images = np.asarray(interpreter.decode(z))
+    figure = _mosaic(
+        images[: len(images) // 10 * 10].reshape(-1, 10, *images.shape[1:])
+    )
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
 def maps(
     interpreter: Interpreter, z: Array, labels: Mapping[str, np.ndarray]
 ) -> Figure:

@@ -133,6 +133,7 @@ def _all_figures(interpreter, images, labels, record) -> dict[str, Figure]:
     decodes = interpreter.network is not None
     if decodes and interpreter.network.output == "images":
         result |= _edit_figures(interpreter, images)
+        result |= _generated_figures(interpreter, images)
     points = slice(0, MAX_POINTS)
     part = {name: np.asarray(values)[points] for name, values in labels.items()}
     z = interpreter.encode(images[points])
@@ -156,6 +157,22 @@ def _edit_figures(interpreter, images) -> dict[str, Figure]:
             interpreter, columns[:few], name, jax.random.key(0)
         )
     return result
+
+
+def _generated_figures(interpreter, images) -> dict[str, Figure]:
+    draws = jax.random.normal(jax.random.key(1), (40, interpreter.layout.dim))
+    through, without = (
+        draw.generated(z, interpreter, title)
+        for z, title in (
+            (interpreter.untranslate(draws), "z through T from a standard normal"),
+            (draws, "z itself from a standard normal, without T"),
+        )
+    )
+    return {
+        "reconstructions": draw.reconstructions(interpreter, images[:20]),
+        "generated": through,
+        "generated_without": without,
+    }
 
 
 def _png(figure: Figure) -> bytes:

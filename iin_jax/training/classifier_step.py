@@ -1,41 +1,17 @@
 """One step of the classifier's training; pure, in global view."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from iin_jax.data.augment import Affine
 from iin_jax.flows.base import apply
 from iin_jax.networks.classifier import Classifier
-from iin_jax.training.autoencoder_step import ColoredGrey, draw_images
+from iin_jax.training.image_draws import LabelledBatch
 from iin_jax.training.parallel import Metrics, Step, mean_gradients
 from iin_jax.training.state import TrainState
-from iin_jax.types import Array, Images, Indices, Key, Tree
-
-
-class LabelledGrey(NamedTuple):
-    """Grey images to be coloured, with classes (n,) 0 .. classes - 1."""
-
-    images: ColoredGrey
-    classes: Array
-
-
-class LabelledBatch(NamedTuple):
-    """Images (B, H, W, C) in [-1, 1] and their classes (B,)."""
-
-    images: Images
-    classes: Indices
-
-
-def draw_labelled(
-    augment: Affine, data: LabelledGrey, key: Key, examples: Array
-) -> LabelledBatch:
-    """Draws image, distortion, colour and dequantisation of each example."""
-    index, images = draw_images(augment, data.images, key, examples)
-    return LabelledBatch(images, data.classes[index])
+from iin_jax.types import Array, Tree
 
 
 def classifier_step(module: Classifier, tx: optax.GradientTransformation) -> Step:
@@ -60,6 +36,7 @@ def _step(
     state: TrainState,
     batches: LabelledBatch,
     axis_name: str | None,
+    frozen: Tree,
 ) -> tuple[TrainState, Metrics]:
     objective = functools.partial(classifier_metrics, module)
     gradients, metrics = mean_gradients(objective, state.params, batches, axis_name)

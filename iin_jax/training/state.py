@@ -37,23 +37,30 @@ class TrainState:
         params: Tree,
         constants: Tree | None = None,
     ) -> "TrainState":
-        """A state at step 0."""
+        """A state at step 0, without batch statistics."""
         return cls(jnp.int32(0), params, constants or {}, {}, tx.init(params))
 
     def apply_gradients(
         self, tx: optax.GradientTransformation, gradients: Tree
     ) -> "TrainState":
         """The state after one step of the optimiser."""
-        params, opt_state = jax.lax.platform_dependent(
-            self.params,
-            self.opt_state,
-            gradients,
-            cpu=functools.partial(_update_in_place, tx),
-            default=functools.partial(_update, tx),
-        )
+        params, opt_state = update(tx, self.params, self.opt_state, gradients)
         return dataclasses.replace(
             self, step=self.step + 1, params=params, opt_state=opt_state
         )
+
+
+def update(
+    tx: optax.GradientTransformation, params: Tree, opt_state: Any, gradients: Tree
+) -> tuple[Any, Any]:
+    """Parameters and the optimiser's state after one step of it."""
+    return jax.lax.platform_dependent(
+        params,
+        opt_state,
+        gradients,
+        cpu=functools.partial(_update_in_place, tx),
+        default=functools.partial(_update, tx),
+    )
 
 
 def _update(

@@ -1,6 +1,7 @@
 """Real digits, colours, splits, distortions and cached latents."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -9,14 +10,20 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from iin_jax.data import (
+    SOURCES,
     Affine,
+    Dataset,
+    SourceOptions,
+    StaleLatentsError,
     colored_set,
     colorize,
     embedded_digits,
     encode_all,
+    encode_to,
     load_latents,
     palette,
     save_latents,
+    split_dataset,
     split_indices,
 )
 from iin_jax.networks import AutoencoderNetwork, from_torch
@@ -83,7 +90,7 @@ def test_a_colored_set_paints_every_colour_equally_often(digits):
     grey = digits.images[painted.item[:5]] / 255.0
     expected = 2 * grey * painted.rgb[:5][:, None, None] - 1
     np.testing.assert_allclose(images, expected, atol=1e-6)
-    with pytest.raises(ValueError, match="needs images, variants and 1 to 6 copies"):
+    with pytest.raises(ValueError, match="needs images and variants; got 0"):
         colored_set(digits.images, indices[:0], palette(6), copies=1)
 
 
@@ -121,6 +128,144 @@ def test_cached_latents_are_the_networks(autoencoder, tmp_path):
     loaded = load_latents(tmp_path, autoencoder)
     assert isinstance(loaded.mean, np.memmap)
     np.testing.assert_array_equal(loaded.mean, cache.mean)
+
+
+def test_a_cache_on_disk_is_the_one_in_memory(autoencoder, tmp_path):
+    images = np.tanh(np.random.default_rng(0).standard_normal((21, 8, 8, 3)))
+    images = images.astype(np.float32)
+    expected = encode_all(autoencoder, lambda part: images[part], 21, batch_size=8)
+    largest = []
+
+    def read(part):
+        largest.append(len(images[part]))
+        return images[part]
+
+    folder = tmp_path / "deep" / "latents"
+    cache = encode_to(folder, autoencoder, read, 21, data="digits", batch_size=8)
+    assert largest == [8, 8, 5]
+    np.testing.assert_array_equal(cache.mean, expected.mean)
+    np.testing.assert_array_equal(cache.log_var, expected.log_var)
+    assert isinstance(cache.mean, np.memmap) and cache.mean.dtype == np.float32
+    origin = json.loads((folder / "origin.json").read_text())
+    assert origin["data"] == "digits" and origin["entries"] == 21
+    rate = origin["entries"] / origin["seconds"]
+    assert origin["images_per_second"] == pytest.approx(rate)
+    assert [path.name for path in folder.parent.iterdir()] == ["latents"]
+
+
+def test_an_encoding_that_fails_leaves_the_older_cache(autoencoder, tmp_path):
+    images = np.zeros((9, 8, 8, 3), np.float32)
+    folder = tmp_path / "latents"
+    encode_to(folder, autoencoder, lambda part: images[part], 9, data="old")
+    (tmp_path / ".latents.unfinished").mkdir()  # as a kill would leave it
+
+    def read(part):
+        if part.start:
+            raise OSError("the disk is gone")
+        return images[part]
+
+    with pytest.raises(OSError, match="gone"):
+        encode_to(folder, autoencoder, read, 9, data="new", batch_size=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["latents"]
+    assert len(load_latents(folder, autoencoder, "old").mean) == 9
+    broken = AutoencoderNetwork(
+        autoencoder.module,
+        jax.tree.map(lambda x: x * np.float32("nan"), autoencoder.variables),
+    )
+    with pytest.raises(ValueError, match="9 of 9 latents are not finite"):
+        encode_to(folder, broken, lambda part: images[part], 9, batch_size=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["latents"]
+
+
+def test_a_cache_of_other_data_is_refused(autoencoder, tmp_path):
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    cache = encode_all(autoencoder, lambda part: images[part], 4)
+    save_latents(tmp_path / "latents", cache, autoencoder, "mnist")
+    load_latents(tmp_path / "latents", autoencoder, "mnist")
+    for data in ("", "fashion_mnist"):
+        with pytest.raises(StaleLatentsError, match="made of other data"):
+            load_latents(tmp_path / "latents", autoencoder, data)
+    with pytest.raises(StaleLatentsError, match="no complete latent cache"):
+        load_latents(tmp_path / "nowhere", autoencoder)
+
+
+@pytest.mark.parametrize("bytes_left", [0, 5, 100, -1])
+@pytest.mark.parametrize("name", ["mean.npy", "log_var.npy", "origin.json"])
+def test_a_truncated_cache_is_refused(autoencoder, tmp_path, name, bytes_left):
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    encode_to(tmp_path / "latents", autoencoder, lambda part: images[part], 4)
+    path = tmp_path / "latents" / name
+    path.write_bytes(path.read_bytes()[:bytes_left])
+    with pytest.raises(StaleLatentsError, match="no complete latent cache"):
+        load_latents(tmp_path / "latents", autoencoder)
+
+
+def test_published_parts_are_taken_whole():
+    images, labels = np.zeros((30, 2, 2, 1), np.uint8), np.zeros(30, np.int32)
+    parts = {"train": np.arange(20), "test": np.arange(20, 30)}
+    dataset = Dataset("x", images, {"a": labels}, {}, "", parts)
+    splits = split_dataset(dataset, {"validation": 0.25, "test": 0.9}, seed=1)
+    assert list(splits) == ["train", "validation", "test"]
+    assert [len(indices) for indices in splits.values()] == [15, 5, 10]
+    np.testing.assert_array_equal(splits["test"], np.arange(20, 30))
+    both = np.concatenate([splits["train"], splits["validation"]])
+    np.testing.assert_array_equal(np.sort(both), np.arange(20))
+    other = split_dataset(dataset, {"validation": 0.25, "test": 0.9}, seed=2)
+    assert other["validation"].tolist() != splits["validation"].tolist()
+    plain = dataclasses.replace(dataset, parts=None)
+    fractions = {"validation": 0.1, "test": 0.2}
+    expected = split_indices(30, fractions, seed=1)
+    for name, indices in split_dataset(plain, fractions, seed=1).items():
+        np.testing.assert_array_equal(indices, expected[name])
+    with pytest.raises(ValueError, match="leave nothing"):
+        split_dataset(dataset, {"validation": 0.0, "test": 0.2}, seed=1)
+
+
+def test_a_digest_tells_data_sets_apart():
+    def dataset(**changes):
+        values = {
+            "name": "x",
+            "images": np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1),
+            "labels": {"a": np.array([0, 1, 1, 0], np.int32)},
+            "classes": {"a": ("no", "yes")},
+            "citation": "",
+        }
+        return Dataset(**{**values, **changes})
+
+    missing = np.ma.MaskedArray(np.array([0, 1, 1, 0], np.int32), [0, 0, 0, 1])
+    others = [
+        dataset(name="y"),
+        dataset(images=np.zeros((4, 2, 2, 1), np.uint8)),
+        dataset(labels={"b": np.array([0, 1, 1, 0], np.int32)}),
+        dataset(labels={"a": np.array([0, 1, 1, 1], np.int32)}),
+        dataset(labels={"a": missing}),
+        dataset(classes={"a": ("no", "maybe")}),
+        dataset(parts={"train": np.arange(4)}),
+    ]
+    digests = {dataset().digest, *(other.digest for other in others)}
+    assert len(digests) == 1 + len(others)
+    assert dataset(citation="z", notes=("said",)).digest == dataset().digest
+    mapped = np.lib.stride_tricks.as_strided(dataset().images)
+    assert dataset(images=mapped).digest == dataset().digest
+
+
+def test_labels_of_the_wrong_length_or_type_are_refused():
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"'a' has labels of shape \(3,\) for 4 images"
+    ):
+        Dataset("x", images, {"a": np.zeros(3, np.int32)}, {}, "")
+    with pytest.raises(ValueError, match="'a' are int64; expected codes as int32"):
+        Dataset("x", images, {"a": np.zeros(4, np.int64)}, {}, "")
+    for bad in ({"image_size": 0}, {"max_memory": -1}, {"max_unreadable": 1.5}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            SourceOptions(**bad)
+
+
+def test_the_digits_are_a_source():
+    dataset = SOURCES["digits"](SourceOptions(image_size=8))
+    np.testing.assert_array_equal(dataset.images, embedded_digits(8).images)
+    assert dataset.classes["digit"][3] == "3" and dataset.parts is None
 
 
 def test_a_cache_of_another_network_or_cut_short_is_refused(autoencoder, tmp_path):

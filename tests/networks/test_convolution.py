@@ -1,9 +1,13 @@
 """Every way to convolve gives what the plain convolution does, gradients too."""
 
+import functools
+
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
+from iin_jax.networks import convolution
 from iin_jax.networks.convolution import SMALL, convolve
 from tests.conftest import normal
 
@@ -65,3 +69,62 @@ def test_both_ways_are_taken():
     small, large = int(SMALL**0.5), int(SMALL**0.5) + 1
     assert "stablehlo.convolution" not in program(small)
     assert "stablehlo.convolution" in program(large)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_folded_convolution_is_the_convolution(size):
+    """4x4, stride 2: value and both gradients, forced on any platform."""
+    x, kernel = normal((3, size, size, 5)), normal((4, 4, 5, 7), 1)
+    plain = functools.partial(
+        jax.lax.conv_general_dilated,
+        window_strides=(2, 2),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    weights = normal((3, size // 2, size // 2, 7), 2)
+    _same_with_gradients(convolution._folded, plain, x, kernel, weights)
+    assert convolution._folds(x, kernel, (2, 2), ((1, 1), (1, 1)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 3, 5), (3, 1, 1, 2), (1, 4, 2, 3)])
+def test_doubling_is_the_transposed_convolution(shape):
+    x, kernel = normal(shape), normal((4, 4, shape[-1], 6), 1)
+    module = nn.ConvTranspose(6, (4, 4), (2, 2), use_bias=False)
+
+    def plain(x, kernel):
+        return module.apply({"params": {"kernel": kernel}}, x)
+
+    weights = normal((shape[0], 2 * shape[1], 2 * shape[2], 6), 2)
+    _same_with_gradients(convolution._sorted, plain, x, kernel, weights)
+    _same_with_gradients(convolution._transposed, plain, x, kernel, weights)
+    own = convolution.Double(6).apply({"params": {"kernel": kernel}}, x)
+    np.testing.assert_allclose(own, plain(x, kernel), atol=1e-5)
+
+
+def test_expanding_is_the_transposed_convolution_of_one_pixel():
+    z, kernel = normal((4, 5)), normal((2, 2, 5, 3), 1)
+    bias = normal((3,), 2)
+    module = nn.ConvTranspose(3, (2, 2), padding="VALID", use_bias=False)
+
+    def plain(z, kernel):
+        return module.apply({"params": {"kernel": kernel}}, z[:, None, None, :])
+
+    weights = normal((4, 2, 2, 3), 3)
+    _same_with_gradients(convolution.expand, plain, z, kernel, weights)
+    own = convolution.Expand(3, 2).apply(
+        {"params": {"kernel": kernel, "bias": bias}}, z
+    )
+    np.testing.assert_allclose(own, plain(z, kernel) + bias, atol=1e-5)
+
+
+def _same_with_gradients(function, plain, x, kernel, weights):
+    def weighted(f):
+        return lambda x, kernel: (f(x, kernel) * weights).sum()
+
+    found = jax.value_and_grad(weighted(function), (0, 1))(x, kernel)
+    expected = jax.value_and_grad(weighted(plain), (0, 1))(x, kernel)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        found,
+        expected,
+    )

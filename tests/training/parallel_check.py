@@ -20,22 +20,27 @@ jax.config.update("jax_num_cpu_devices", 4)
 from iin_jax import FactorLayout, InterpretationFlow, losses
 from iin_jax.concepts import pair_table
 from iin_jax.data import Affine, palette
-from iin_jax.networks import Autoencoder, Classifier
-from iin_jax.training.autoencoder_step import (
-    ColoredGrey,
-    autoencoder_step,
-    draw_colored,
-)
-from iin_jax.training.classifier_step import (
-    LabelledGrey,
-    classifier_step,
-    draw_labelled,
-)
+from iin_jax.networks import Autoencoder, Classifier, Discriminator
+from iin_jax.training.adversarial_step import Adversarial, adversarial_state
+from iin_jax.training.autoencoder_step import autoencoder_step
+from iin_jax.training.classifier_step import classifier_step
 from iin_jax.training.flow_step import CachedLatents, draw_cached, flow_step
+from iin_jax.training.image_draws import (
+    Preparation,
+    TrainingImages,
+    draw_labelled,
+    draw_with_noise,
+)
 from iin_jax.training.parallel import Runner
 from iin_jax.training.state import TrainState
 
 BATCH, STEPS = 16, 3
+AUTOENCODER_LOSS = losses.weighted_sum(
+    {
+        "reconstruction": (1.0, losses.reconstruction_nll),
+        "kl": (1.0, losses.kl_to_standard_normal),
+    }
+)
 
 
 def flow_case():
@@ -57,29 +62,41 @@ def flow_case():
 def image_data():
     rng = np.random.default_rng(1)
     grey = rng.integers(0, 255, (30, 8, 8, 1)).astype(np.uint8)
-    return ColoredGrey(jnp.asarray(grey), jnp.asarray(palette(16)))
+    return TrainingImages(jnp.asarray(grey), jnp.asarray(palette(16)))
 
 
 def autoencoder_case():
     module, data = Autoencoder(8, 8, 3, 2, 4), image_data()
-    loss = losses.weighted_sum(
-        {
-            "reconstruction": (1.0, losses.reconstruction_nll),
-            "kl": (1.0, losses.kl_to_standard_normal),
-        }
+    draw = functools.partial(
+        draw_with_noise, Preparation(Affine(degrees=10.0, shift=0.1)), latent_dim=8
     )
-    draw = functools.partial(draw_colored, 8, Affine(degrees=10.0, shift=0.1))
     batch = draw(data, jax.random.key(3), jnp.arange(32))
     params = module.init(jax.random.key(0), *batch)["params"]
     tx = optax.sgd(1e-4)
     state = TrainState.create(tx, params)
-    return autoencoder_step(module, loss, tx), draw, data, state
+    return autoencoder_step(module, AUTOENCODER_LOSS, tx), draw, data, state
+
+
+def adversarial_case(norm):
+    module, data = Autoencoder(8, 8, 3, 1, 4), image_data()
+    draw = functools.partial(draw_with_noise, Preparation(), latent_dim=8)
+    key, rng = jax.random.key(0, impl="rbg"), np.random.default_rng(0)
+    batch = jax.eval_shape(draw, data, key, jnp.arange(32))
+    params = jax.tree.map(
+        lambda x: (0.1 + 0.2 * rng.standard_normal(x.shape)).astype(x.dtype),
+        jax.eval_shape(module.init, key, *batch)["params"],
+    )
+    tx = optax.sgd(1e-4)
+    adversarial = Adversarial(Discriminator(4, 1, norm), optax.sgd(1e-2))
+    state = adversarial_state(module, tx, params, adversarial, key)
+    step = autoencoder_step(module, AUTOENCODER_LOSS, tx, adversarial=adversarial)
+    return step, draw, data, state
 
 
 def classifier_case():
     module = Classifier(10, 8, 8, 3, 2, 4)
-    data = LabelledGrey(image_data(), jnp.arange(30) % 10)
-    draw = functools.partial(draw_labelled, Affine())
+    data = image_data()._replace(classes=jnp.arange(30) % 10)
+    draw = functools.partial(draw_labelled, Preparation())
     batch = draw(data, jax.random.key(3), jnp.arange(32))
     params = module.init(jax.random.key(0), batch.images)["params"]
     tx = optax.sgd(1e-1)
@@ -112,24 +129,37 @@ ALL = {
     "accumulated jit": {"devices": 2, "accumulate": 2},
     "accumulated pmap": {"devices": 2, "accumulate": 2, "mode": "pmap"},
 }
+# batch-norm and the adaptive weight are those of a micro-batch, so no "accumulated"
+WHOLE = ("jit", "pmap", "fused jit", "fused pmap")
 FEW = {
     "flow": ("jit", "pmap", "fused jit", "accumulated"),
-    "autoencoder": ("jit", "pmap"),
+    "batch-norm": ("jit", "pmap"),
+    "spectral norm": ("jit", "pmap"),
+}
+EVERY = {
+    **dict.fromkeys(("flow", "autoencoder", "classifier"), tuple(ALL)),
+    **dict.fromkeys(("batch-norm", "spectral norm"), WHOLE),
+}
+CASES = {
+    "flow": flow_case,
+    "autoencoder": autoencoder_case,
+    "classifier": classifier_case,
+    "batch-norm": functools.partial(adversarial_case, "batch"),
+    "spectral norm": functools.partial(adversarial_case, "spectral"),
 }
 
 
 def main():
-    everything = "all" in sys.argv
-    cases = {"flow": flow_case, "autoencoder": autoencoder_case}
-    if everything:
-        cases["classifier"] = classifier_case
     results = {}
-    for name, build in cases.items():
-        case = build()
+    for name, variants in (EVERY if "all" in sys.argv else FEW).items():
+        case = CASES[name]()
         start = jax.device_get(case[3].params)
         params, loss = final_params(case, 1)
-        results[name] = {"moved": largest_difference(start, params)}
-        for variant in ALL if everything else FEW[name]:
+        parts = [(start, params)]
+        if "discriminator" in start:
+            parts = [(start[part], params[part]) for part in start]
+        results[name] = {"moved": min(largest_difference(*part) for part in parts)}
+        for variant in variants:
             other, other_loss = final_params(case, **ALL[variant])
             results[name][variant] = {
                 "params": largest_difference(params, other),

@@ -5,13 +5,18 @@ import os
 import subprocess
 import sys
 
+import chex
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
-from iin_jax.training.parallel import Runner
+from iin_jax.training.checkpoints import Checkpoints
+from iin_jax.training.loop import NonFiniteLossError, train
+from iin_jax.training.parallel import Runner, mean_gradients
 from iin_jax.training.state import TrainState
-from tests.conftest import ROOT
+from tests.conftest import ROOT, normal
 
 
 def measure(*arguments):
@@ -29,7 +34,7 @@ def measure(*arguments):
 
 
 def check(results, variants):
-    assert {"flow", "autoencoder"} <= set(results)
+    assert {"flow", "batch-norm", "spectral norm"} <= set(results)
     for case, found in results.items():
         assert found.pop("moved") > 1e-4  # training did something
         for variant, difference in found.items():
@@ -39,12 +44,12 @@ def check(results, variants):
 
 
 def test_devices_pmap_and_accumulation_equal_one_device():
-    check(measure(), 6)
+    check(measure(), 8)
 
 
 @pytest.mark.slow
 def test_every_variant_equals_one_device():
-    check(measure("all"), 21)
+    check(measure("all"), 29)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +59,12 @@ def test_every_variant_equals_one_device():
         ({"batch_size": 3}, "does not divide into 1 micro-batches on 2 devices"),
         ({"accumulate": 3}, "does not divide into 3 micro-batches"),
         ({"batch_size": 0}, "does not divide"),
+        ({"stream": lambda step: np.zeros(8), "fused": True}, "cannot be fused"),
+        ({"stream": lambda step: np.zeros((4, 2))}, r"arrays of \[4\] rows; .* the 8"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):
-    def step(state, batches, axis_name):
+    def step(state, batches, axis_name, frozen):
         return state, {"loss": jnp.float32(0.0)}
 
     state = TrainState.create(optax.sgd(0.1), {"w": jnp.zeros(2)})
@@ -69,3 +76,88 @@ def test_impossible_settings_are_refused(settings, message):
             state,
             **({"batch_size": 8, "seed": 0} | settings),
         )
+
+
+TX = optax.sgd(0.1)
+POOL = np.asarray(normal((40, 3)))
+SEED, COUNT = 5, 8
+
+
+def chosen(key, example):
+    return jax.random.bits(jax.random.fold_in(key, example)) % len(POOL)
+
+
+def draw_resident(data, key, examples):
+    index = jax.vmap(lambda example: chosen(key, example))(examples)
+    return {"x": data["shift"] + data["pool"][index]}
+
+
+def draw_streamed(data, key, examples):
+    return {"x": data.resident["shift"] + data.batch[examples]}
+
+
+def stream(step):
+    """The rows that ``draw_resident`` takes, chosen on the host."""
+    key = jax.random.fold_in(jax.random.key(SEED), step)
+    return POOL[[int(chosen(key, example)) for example in range(COUNT)]]
+
+
+def frozen_step(state, batches, axis_name, frozen):
+    def loss(params, batch):
+        value = jnp.square(batch["x"] @ params["w"] - frozen["target"]).mean()
+        return value, {"loss": value}
+
+    gradients, metrics = mean_gradients(loss, state.params, batches, axis_name)
+    return state.apply_gradients(TX, gradients), metrics
+
+
+def feeds(mode, **settings):
+    """The same run with all data on the device, and streamed."""
+    state = TrainState.create(TX, {"w": jnp.ones(3)})
+    shift = {"shift": jnp.float32(0.25)}
+    shared = {"batch_size": COUNT, "seed": SEED, "mode": mode, **settings}
+    shared["frozen"] = {"target": jnp.float32(2.0)}
+    pool = {**shift, "pool": jnp.asarray(POOL)}
+    resident = Runner(frozen_step, draw_resident, pool, state, **shared)
+    streamed = Runner(frozen_step, draw_streamed, shift, state, stream=stream, **shared)
+    return resident, streamed, state
+
+
+@pytest.mark.parametrize(
+    ("mode", "accumulate"), [("jit", 1), ("jit", 2), ("pmap", 1), ("pmap", 2)]
+)
+def test_streamed_batches_train_as_resident_ones(mode, accumulate, tmp_path):
+    resident, streamed, state = feeds(mode, accumulate=accumulate)
+    results = [runner.run(runner.place(state), 6) for runner in (resident, streamed)]
+    (whole, loss, _), (other, other_loss, _) = results
+    chex.assert_trees_all_equal(*map(jax.device_get, (whole, other)))
+    assert loss == other_loss and loss["loss"] > 0.1
+    for step in (0, 4):
+        chex.assert_trees_all_equal(resident.batch(step), streamed.batch(step))
+    train(streamed, state, 4, checkpoints=Checkpoints(tmp_path))
+    resumed = train(streamed, state, 6, checkpoints=Checkpoints(tmp_path))
+    chex.assert_trees_all_equal(resumed, jax.device_get(streamed.fetch(other)))
+
+
+def test_the_loss_and_parameters_are_those_of_the_frozen_target():
+    _, streamed, state = feeds("jit")
+    placed, metrics, _ = streamed.run(streamed.place(state), 1)
+    x = 0.25 + stream(0)
+    residual = x @ np.ones(3) - 2.0
+    assert metrics["loss"] == pytest.approx(np.square(residual).mean(), rel=1e-5)
+    expected = 1.0 - 0.1 * 2.0 * (residual[:, None] * x).mean(0)
+    np.testing.assert_allclose(placed.params["w"], expected, rtol=1e-5)
+
+
+def test_nan_in_a_stream_is_blamed_on_its_examples():
+    def broken(step):
+        rows = stream(step)
+        rows[3] = np.nan if step == 2 else rows[3]
+        return rows
+
+    state = TrainState.create(TX, {"w": jnp.ones(3)})
+    shared = {"batch_size": COUNT, "seed": SEED, "frozen": {"target": jnp.zeros(())}}
+    shift = {"shift": jnp.float32(0.0)}
+    runner = Runner(frozen_step, draw_streamed, shift, state, stream=broken, **shared)
+    with pytest.raises(NonFiniteLossError, match=r"at step 2 .*examples \[3\]"):
+        train(runner, state, 4)

@@ -1,0 +1,54 @@
+"""Digit and colour on an autoencoder of ColorMNIST (paper, section 4.2).
+
+MNIST digits, painted on black in colours drawn uniformly from the RGB cube; concepts
+digit (same class, another colour) and colour (same colour, another digit). The authors'
+code paints the background in the colour's negative: ``--data.coloring negative``.
+
+Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
+``--data.download``) and the weights of LPIPS (``$IIN_JAX_WEIGHTS``,
+``--network.download``, or ``--network.perceptual none``).
+"""
+
+import dataclasses
+
+from experiments.settings import (
+    Data,
+    Evaluate,
+    Experiment,
+    FlowSettings,
+    Latents,
+    NetworkSettings,
+    Train,
+)
+
+EXPERIMENT = Experiment(
+    data=Data(source="mnist", coloring="black"),
+    network=NetworkSettings(),
+    evaluate=Evaluate(latents=10_000, colors=1),
+)
+
+BUDGETS = {
+    "cpu": dataclasses.replace(
+        EXPERIMENT,
+        network=NetworkSettings(
+            perceptual="squeeze",
+            base=32,
+            discriminator_base=32,
+            steps=4000,
+            batch_size=64,
+            rate_per_example=6e-4 / 64,
+            warmup=0.05,
+            decay_start=0.5,
+            squared=0.08,
+        ),
+        flow=FlowSettings(hidden_dim=128),
+        latents=Latents(colors=4),
+        train=Train(
+            steps=12_000,
+            batch_size=256,
+            rate_per_example=1e-3 / 256,
+            warmup=0.03,
+            decay_start=0.3,
+        ),
+    )
+}

@@ -1,0 +1,74 @@
+"""Where the flow's latents come from if the network runs inside the training step."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.run_folder import Run
+from iin_jax.concepts import PairTable
+from iin_jax.data import ImageSet, StepStream, StoredImages
+from iin_jax.training.encoded_draws import (
+    EncodedImages,
+    PairImages,
+    draw_encoded,
+    draw_streamed,
+    pair_indices,
+    sample_indices,
+)
+from iin_jax.training.image_draws import EntryImages, entry_images
+from iin_jax.training.parallel import Draw, Stream
+
+
+class EncodedFeed(NamedTuple):
+    """``Runner``'s draw, data and stream."""
+
+    draw: Draw
+    data: EncodedImages
+    stream: Stream | None
+
+
+def encoded_feed(run: Run, table: PairTable | None) -> EncodedFeed:
+    """The training entries, distorted anew at every use, encoded in the step.
+
+    Images in memory live on the device; stored ones are read for every step.
+    """
+    images, network = run.train_set, run.network
+    prepare = functools.partial(
+        entry_images, run.experiment.latents.augment, run.background
+    )
+    if not isinstance(images.variants, StoredImages):
+        data = EncodedImages(network.variables, _entries(images, slice(None)), table)
+        return EncodedFeed(
+            functools.partial(draw_encoded, network, prepare), data, None
+        )
+    data = EncodedImages(network.variables, None, table)
+    draw = functools.partial(draw_streamed, network, prepare)
+    numbers = (run.experiment.seed, run.experiment.train.batch_size)
+    if table is None:
+        single = sample_indices(len(images), *numbers)
+        return EncodedFeed(
+            draw, data, StepStream(lambda step: _read(images, single(step)))
+        )
+    paired = pair_indices(table, *numbers)
+
+    def read(step: int) -> PairImages:
+        index_a, index_b = paired(step)
+        return PairImages(_read(images, index_a), _read(images, index_b))
+
+    return EncodedFeed(draw, data, StepStream(read))
+
+
+def _entries(images: ImageSet, part: Any) -> EntryImages:
+    """All entries, for the device; the pictures of each variant once."""
+    pictures = jnp.asarray(images.variants[:])
+    rgb = None if images.colors is None else jnp.asarray(images.rgb[part])
+    return EntryImages(jnp.asarray(images.variant[part]), rgb, pictures)
+
+
+def _read(images: ImageSet, entries: np.ndarray) -> EntryImages:
+    """Some entries, read from where they are stored: row i is entry ``entries[i]``."""
+    rgb = None if images.colors is None else images.rgb[entries]
+    pictures = images.variants[images.variant[entries]]
+    return EntryImages(np.arange(len(entries)), rgb, pictures)

@@ -1,0 +1,254 @@
+"""The stage that trains what gets interpreted: an autoencoder or a classifier."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.run_folder import Run
+from experiments.settings import NetworkSettings
+from iin_jax.data import StepStream, StoredImages, epoch_indices
+from iin_jax.losses import (
+    WeightedSum,
+    kl_to_standard_normal,
+    reconstruction_nll,
+    squared_reconstruction,
+    weighted_sum,
+)
+from iin_jax.networks import (
+    Autoencoder,
+    AutoencoderNetwork,
+    Classifier,
+    ClassifierNetwork,
+    Discriminator,
+    Network,
+)
+from iin_jax.networks.perceptual import Perceptual, lpips
+from iin_jax.training.adversarial_step import Adversarial, adversarial_state
+from iin_jax.training.autoencoder_step import autoencoder_step
+from iin_jax.training.checkpoints import Checkpoints
+from iin_jax.training.classifier_step import classifier_step
+from iin_jax.training.image_draws import (
+    Preparation,
+    StreamedImages,
+    TrainingImages,
+    draw_labelled,
+    draw_with_noise,
+)
+from iin_jax.training.log import MetricsLog
+from iin_jax.training.loop import train
+from iin_jax.training.optim import adam
+from iin_jax.training.parallel import Draw, Runner, Step, Stream, Streamed
+from iin_jax.training.state import TrainState
+from iin_jax.types import Tree
+
+INIT_IMAGES = 1024  # that whiten the network's ActNorms
+LOG_SCALE_RATE = 30.0  # factor on the learning rate of the autoencoder's scale
+
+
+class Feed(NamedTuple):
+    """Where batches come from: ``Runner``'s draw, data and stream."""
+
+    draw: Draw
+    data: TrainingImages
+    stream: Stream | None
+
+
+class Phase(NamedTuple):
+    """A step, and the number of the first step that is no longer its."""
+
+    step: Step
+    end: int
+
+
+def load_perceptual(settings: NetworkSettings) -> Perceptual | None:
+    """LPIPS, where the settings want it.
+
+    Raises:
+      ValueError: its weights are missing; the line names the switch to do without.
+    """
+    if settings.perceptual == "none":
+        return None
+    try:
+        return lpips(settings.perceptual, download=settings.download)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (--network.perceptual none trains without LPIPS)"
+        ) from error
+
+
+def train_autoencoder(run: Run) -> Network:
+    """The autoencoder of a run; three phases of one training, see ``_phases``."""
+    settings, seed = run.experiment.network, run.experiment.seed
+    module = Autoencoder(
+        settings.latent_dim,
+        run.experiment.data.image_size,
+        run.channels,
+        settings.num_down,
+        settings.base,
+    )
+    perceptual = load_perceptual(settings)
+    feed = _feed(
+        run, functools.partial(draw_with_noise, latent_dim=settings.latent_dim)
+    )
+    batch = _first_batch(feed, seed)
+    params = jax.jit(module.init)(_init_key(seed), *batch)["params"]
+    tx = adam(
+        settings.schedule, settings.batch_size, fast={"log_scale": LOG_SCALE_RATE}
+    )
+    build = functools.partial(autoencoder_step, module, tx=tx, perceptual=perceptual)
+    state, phases = TrainState.create(tx, params), _phases(settings, build, None)
+    adversarial = _adversarial(settings)
+    if adversarial is not None:
+        key = jax.random.fold_in(_init_key(seed), 1)
+        state = adversarial_state(module, tx, params, adversarial, key)
+        phases = _phases(settings, build, adversarial)
+    frozen = {} if perceptual is None else {"perceptual": perceptual.variables}
+    params = _train(run, phases, feed, state, frozen).params
+    own = params["autoencoder"] if adversarial is not None else params
+    return AutoencoderNetwork(module, {"params": own})
+
+
+def train_classifier(run: Run) -> Network:
+    """The classifier of a run, of the first attribute that has classes."""
+    settings, seed = run.experiment.network, run.experiment.seed
+    classes = np.ma.getdata(run.dataset.labels[run.classified])
+    feed = _feed(run, draw_labelled, classes)
+    module = Classifier(
+        int(classes.max()) + 1,
+        settings.latent_dim,
+        run.experiment.data.image_size,
+        run.channels,
+        settings.num_down,
+        settings.base,
+    )
+    tx = adam(settings.schedule, settings.batch_size)
+    batch = _first_batch(feed, seed)
+    params = jax.jit(module.init)(_init_key(seed), batch.images)["params"]
+    phases = [Phase(classifier_step(module, tx), settings.steps)]
+    state = _train(run, phases, feed, TrainState.create(tx, params), {})
+    return ClassifierNetwork(module, {"params": state.params})
+
+
+def _phases(
+    settings: NetworkSettings,
+    build: Callable[..., Step],
+    adversarial: Adversarial | None,
+) -> list[Phase]:
+    """Squared errors, then the published loss, then the discriminator too."""
+    asleep = adversarial and dataclasses.replace(adversarial, active=False)
+    starts = round(settings.discriminator_start * settings.steps)
+    squared = round(settings.squared * settings.steps)
+    published = _loss(settings, reconstruction_nll)
+    first = _loss(settings, squared_reconstruction)
+    if adversarial is None:
+        starts = settings.steps
+    return [
+        Phase(build(loss=first, adversarial=asleep), min(squared, starts)),
+        Phase(build(loss=published, adversarial=asleep), starts),
+        Phase(build(loss=published, adversarial=adversarial), settings.steps),
+    ]
+
+
+def _loss(settings: NetworkSettings, reconstruction) -> WeightedSum:
+    return weighted_sum(
+        {
+            "reconstruction": (1.0, reconstruction),
+            "kl": (settings.kl_weight, kl_to_standard_normal),
+        }
+    )
+
+
+def _adversarial(settings: NetworkSettings) -> Adversarial | None:
+    if settings.discriminator == "none" or settings.discriminator_start >= 1.0:
+        return None
+    return Adversarial(
+        Discriminator(settings.discriminator_base, norm=settings.discriminator),
+        adam(settings.schedule, settings.batch_size),
+        settings.discriminator_weight,
+    )
+
+
+def _feed(
+    run: Run, draw: Callable[..., Any], classes: np.ndarray | None = None
+) -> Feed:
+    """Training images on the device, or streamed from where they are stored."""
+    part, images = run.splits["train"], run.dataset.images
+    preparation = Preparation(run.experiment.latents.augment, run.background)
+    data = TrainingImages(
+        None,
+        jnp.asarray(run.train_colors) if run.colored else None,
+        None if classes is None else jnp.asarray(classes[part], jnp.int32),
+    )
+    bound = functools.partial(draw, preparation)
+    if not isinstance(images, StoredImages):
+        return Feed(bound, data._replace(images=jnp.asarray(images[part])), None)
+    settings = run.experiment.network
+    chosen = epoch_indices(len(part), settings.batch_size, run.experiment.seed)
+
+    def read(step: int) -> StreamedImages:
+        index = chosen(step)
+        return StreamedImages(index.astype(np.int32), images[part[index]])
+
+    return Feed(bound, data, StepStream(read))
+
+
+def _first_batch(feed: Feed, seed: int) -> Any:
+    """The images that whiten the network."""
+    data: Any = feed.data
+    if feed.stream is not None:
+        steps, batch = [], 0
+        while batch < INIT_IMAGES:
+            steps.append(feed.stream(len(steps)))
+            batch += len(steps[-1].index)
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *steps)
+        data = Streamed(data, joined)
+    return jax.jit(feed.draw)(
+        data, key=jax.random.key(seed + 1), examples=jnp.arange(INIT_IMAGES)
+    )
+
+
+def _init_key(seed: int) -> jax.Array:
+    """A key whose draws compile fast: 2 s for the digits' autoencoder, not 8."""
+    return jax.random.key(seed, impl="rbg")
+
+
+def _train(
+    run: Run, phases: list[Phase], feed: Feed, state: TrainState, frozen: Tree
+) -> TrainState:
+    """One training in phases; a resumed one passes over those that are done."""
+    settings = run.experiment.network
+    checkpoints = Checkpoints(run.folder / "network" / "checkpoints")
+    log = MetricsLog(run.folder, "network")
+    state = checkpoints.restore(state) or state
+    for phase in phases:
+        if phase.end <= int(state.step):
+            continue
+        runner = Runner(
+            phase.step,
+            feed.draw,
+            feed.data,
+            state,
+            batch_size=settings.batch_size,
+            seed=run.experiment.seed,
+            accumulate=settings.accumulate,
+            mode=run.experiment.train.parallel,
+            frozen=frozen,
+            stream=feed.stream,
+        )
+        state = train(
+            runner,
+            state,
+            phase.end,
+            checkpoint_every=settings.checkpoint_every,
+            checkpoints=checkpoints,
+            log=log,
+            progress=settings.kind,
+        )
+    checkpoints.close()
+    log.close()
+    return state

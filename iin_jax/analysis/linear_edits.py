@@ -1,0 +1,145 @@
+"""The same edits without any T: straight moves of z that a linear method suggests."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from iin_jax.analysis.judges import is_class, known_rows, plain
+from iin_jax.types import Array, Latents
+from iin_jax.weights.hints import nearest
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassMeans:
+    """Moves of a class attribute.
+
+    Attributes:
+      classes: sorted, (k,).
+      means: of z over the training latents of each class, (k, N).
+    """
+
+    classes: np.ndarray
+    means: np.ndarray
+
+    def move(self, value_a: np.ndarray, value_b: np.ndarray) -> Latents:
+        """The difference of class means, (n, N)."""
+        return self.means[self._indices(value_b)] - self.means[self._indices(value_a)]
+
+    def _indices(self, values: np.ndarray) -> np.ndarray:
+        unknown = np.setdiff1d(values, self.classes)
+        if len(unknown):
+            raise ValueError(
+                f"no training latent has the class {unknown[0]}; known: "
+                f"{', '.join(map(str, self.classes[:20]))}"
+            )
+        return np.searchsorted(self.classes, values)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RidgeDirections:
+    """Moves of a real attribute.
+
+    Attributes:
+      weights: of the ridge regression on standardised z, (d, N).
+      step: the shortest move of standardised z that changes each of the d predictions
+        by one and no other, times the standard deviations of z, (d, N).
+    """
+
+    weights: np.ndarray
+    step: np.ndarray
+
+    def move(self, value_a: np.ndarray, value_b: np.ndarray) -> Latents:
+        """The move that changes the prediction by ``value_b - value_a``, (n, N)."""
+        change = np.asarray(value_b, np.float64) - np.asarray(value_a, np.float64)
+        return change.reshape(len(change), -1) @ self.step
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinearEdits:
+    """Edits of raw z: class-mean shifts and ridge directions, the usual baseline.
+
+    Attributes:
+      moves: attribute -> what moves it.
+      counts: attribute -> number of training latents whose value is known.
+    """
+
+    moves: Mapping[str, ClassMeans | RidgeDirections]
+    counts: Mapping[str, int]
+
+    @classmethod
+    def fit(
+        cls, z_train: Array, values_train: Mapping[str, np.ndarray]
+    ) -> "LinearEdits":
+        """Learns a move for every attribute.
+
+        Args:
+          z_train: (n, N), or of the network's own shape, which is flattened.
+          values_train: attribute -> classes (n,), or real values (n,) or (n, d); rows
+            that are masked or NaN are left out.
+
+        Raises:
+          ValueError: an attribute of another length, or without two known values.
+        """
+        z = np.asarray(z_train, np.float64).reshape(len(z_train), -1)
+        moves: dict[str, ClassMeans | RidgeDirections] = {}
+        counts = {}
+        for name, values in values_train.items():
+            if len(values) != len(z):
+                raise ValueError(
+                    f"{len(z)} latents need as many values of {name!r}; got "
+                    f"{len(values)}"
+                )
+            rows = known_rows(values)
+            counts[name] = int(rows.sum())
+            if counts[name] < 2:
+                raise ValueError(
+                    f"a linear edit of {name!r} needs two latents whose value is "
+                    f"known; got {counts[name]}"
+                )
+            fit = _class_means if is_class(values) else _ridge_directions
+            moves[name] = fit(z[rows], plain(values)[rows])
+        return cls(moves, counts)
+
+    def edit(
+        self, z_a: Array, name: str, value_a: np.ndarray, value_b: np.ndarray
+    ) -> Array:
+        """z moved as if an attribute went from ``value_a`` to ``value_b``.
+
+        Args:
+          z_a: (n, N), or of the network's own shape.
+          name: of the attribute.
+          value_a, value_b: known values, (n,) or (n, d).
+
+        Returns:
+          As ``z_a``.
+
+        Raises:
+          ValueError: an attribute or a class that was not trained on.
+        """
+        if name not in self.moves:
+            raise ValueError(
+                f"no linear edit of {name!r} was fitted{nearest(name, self.moves)}"
+            )
+        z_a = np.asarray(z_a)
+        move = self.moves[name].move(value_a, value_b)
+        return z_a + move.reshape(z_a.shape).astype(z_a.dtype)
+
+
+def _class_means(z: Latents, classes: np.ndarray) -> ClassMeans:
+    known, indices, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(known), z.shape[1]))
+    np.add.at(sums, indices, z)
+    return ClassMeans(known, sums / counts[:, None])
+
+
+def _ridge_directions(z: Latents, values: np.ndarray) -> RidgeDirections:
+    scaler = StandardScaler().fit(z)
+    targets = np.asarray(values, np.float64).reshape(len(values), -1)
+    weights = Ridge().fit(scaler.transform(z), targets).coef_
+    weights = np.asarray(weights).reshape(targets.shape[1], -1)
+    return RidgeDirections(
+        weights, np.linalg.pinv(weights).T * np.asarray(scaler.scale_)
+    )

@@ -1,0 +1,118 @@
+"""Rules of pairing: which entries may be the partner of which, as sorted ranges."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from iin_jax.concepts.columns import MISSING, Columns
+
+
+class Rule(NamedTuple):
+    """One rule's rows of a ``PairTable``, which says what they mean."""
+
+    order: np.ndarray
+    group_start: np.ndarray
+    group_size: np.ndarray
+    run_start: np.ndarray
+    run_size: np.ndarray
+    eligible: np.ndarray
+    eligible_count: int
+    alone: int
+
+
+def agreeing(columns: Columns, name: str, drop_alone: bool) -> Rule:
+    """Pairs that agree in a concept; arguments and errors as in ``pair_table``."""
+    k, entries = columns.names.index(name), len(columns)
+    known = columns.codes[:, k] != MISSING
+    if columns.graded[k]:
+        reason = "no other entry has a value"
+        group = np.where(known, 0, MISSING)
+        return _rule(columns, k, group, np.arange(entries), known, reason, drop_alone)
+    reason = "no other entry has it together with another value of the other concepts"
+    others = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]
+    unlike = _combine(list(others.T)) if others.size else np.arange(entries)
+    # entries whose other labels are not all known are never known to be alike
+    in_part = (others == MISSING).any(axis=1)
+    unlike[in_part] = entries + np.flatnonzero(in_part)
+    return _rule(columns, k, columns.codes[:, k], unlike, known, reason, drop_alone)
+
+
+def differing(
+    columns: Columns, name: str, identity: np.ndarray | None, drop_alone: bool
+) -> Rule:
+    """Pairs that differ in a concept alone; arguments and errors as above."""
+    k, entries = columns.names.index(name), len(columns)
+    known = columns.codes[:, k] != MISSING
+    alike = [columns.codes[:, j] for j in range(len(columns.names)) if j != k]
+    if identity is None:
+        known &= (columns.codes != MISSING).all(axis=1)
+    else:
+        alike.append(np.unique(identity, return_inverse=True)[1])
+    group = _combine(alike) if alike else np.zeros(entries, int)
+    group = np.where(known, group, MISSING)
+    reason = "no other entry is equal in all else and differs in it"
+    return _rule(columns, k, group, columns.codes[:, k], known, reason, drop_alone)
+
+
+def _rule(
+    columns: Columns,
+    k: int,
+    group: np.ndarray,
+    unlike: np.ndarray,
+    known: np.ndarray,
+    reason: str,
+    drop_alone: bool,
+) -> Rule:
+    """Sorts entries into groups, and looks who has a partner.
+
+    Args:
+      columns: all concepts.
+      k: the rule's concept.
+      group: (n,), equal for entries of one group.
+      unlike: (n,), equal for entries of a group that must not form a pair.
+      known: bool (n,), entries that the rule is about; all others are in groups
+        without any of these.
+      reason: why an entry has no partner.
+      drop_alone: whether such entries are left out.
+    """
+    order = np.lexsort((unlike, group))
+    group_start, group_size = _spans(order, group)
+    run_start, run_size = _spans(order, _combine([group, unlike]))
+    paired = known & (group_size > run_size)
+    alone = np.flatnonzero(known & ~paired)
+    if alone.size and not drop_alone:
+        value = columns.values[k][columns.codes[alone[0], k]]
+        raise ValueError(
+            f"concept {columns.names[k]!r}, value {value!r} (entry {alone[0]}): "
+            f"{reason}, so it can form no pair ({alone.size} of {len(columns)} entries "
+            "are in this case; drop_alone=True leaves them out)"
+        )
+    if not paired.any():
+        raise ValueError(
+            f"concept {columns.names[k]!r} has no pairs: of each of the {known.sum()} "
+            f"entries with the values that they take, {reason}"
+        )
+    eligible = np.zeros(len(columns), int)
+    eligible[: paired.sum()] = np.flatnonzero(paired)
+    spans = (group_start, group_size, run_start, run_size)
+    return Rule(order, *spans, eligible, int(paired.sum()), alone.size)
+
+
+def _combine(columns: list[np.ndarray]) -> np.ndarray:
+    """One integer per entry, equal where all columns are, in the columns' order."""
+    combined = np.zeros(len(columns[0]), np.int64)
+    for column in columns:  # each a code far below the square root of 2^63
+        code = column - column.min()
+        pairs = combined * (int(code.max()) + 1) + code
+        combined = np.unique(pairs, return_inverse=True)[1].reshape(-1)
+    return combined
+
+
+def _spans(order: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the block of every entry starts in a sorted order, and its size, (n,)."""
+    sorted_block = block[order]
+    first = np.flatnonzero(np.r_[True, sorted_block[1:] != sorted_block[:-1]])
+    size = np.diff(np.r_[first, len(order)])
+    start, count = np.empty_like(order), np.empty_like(order)
+    start[order], count[order] = np.repeat(first, size), np.repeat(size, size)
+    return start, count

@@ -1,0 +1,234 @@
+"""A CSV of attributes: its rows checked, its columns as codes or numbers."""
+
+import collections
+import dataclasses
+import io
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+MAX_INTEGER_CLASSES = 20  # distinct whole numbers that still count as classes
+NO_NUMBER = ("na", "n/a", "nan", "null", "none")  # a missing value among numbers
+NAMED = 3  # how many culprits a message names
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells of a CSV as text.
+
+    Attributes:
+      images: path of each row's image, with ``/``; none twice.
+      columns: attribute -> its cells, (n,) of text.
+    """
+
+    images: tuple[str, ...]
+    columns: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def without(self, images: Collection[str]) -> "Table":
+        """The rows of all other images."""
+        kept = np.array([image not in images for image in self.images], bool)
+        return Table(
+            tuple(image for image in self.images if image not in images),
+            {name: cells[kept] for name, cells in self.columns.items()},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Attributes:
+    """What the columns of a table say.
+
+    Attributes:
+      labels: attribute -> (n,): int32 codes 0.. if discrete, in a masked array where
+        values are missing; float64 with NaN for missing if continuous.
+      classes: discrete attribute -> the names behind its codes.
+      notes: what was left out or is missing, one line each.
+    """
+
+    labels: dict[str, np.ndarray]
+    classes: dict[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+def read_table(path: str | os.PathLike, image_column: str) -> tuple[Table, list[str]]:
+    """Reads a CSV, every image in one row.
+
+    Args:
+      path: of the CSV: UTF-8, commas, names of columns in the first line.
+      image_column: the one with each image's path, relative to the images' folder.
+
+    Returns:
+      The table, identical rows once; and notes.
+
+    Raises:
+      ValueError: no such file, not UTF-8, empty, no table, no such column, a column
+        twice, a row without an image, or rows that contradict each other.
+    """
+    cells = _parse(Path(path))
+    header, rows = list(cells[0]), cells[1:]
+    _check_header(header, image_column, path)
+    if not len(rows):
+        raise ValueError(f"{path} has names of columns, but no rows")
+    place = header.index(image_column)
+    nameless = np.flatnonzero(rows[:, place] == "")
+    if nameless.size:
+        raise ValueError(
+            f"{nameless.size} rows of {path} name no image; the first is row "
+            f"{nameless[0] + 1} below the header"
+        )
+    rows[:, place] = [_relative(name) for name in rows[:, place]]
+    notes = []
+    if "" in header:
+        notes.append("columns without a name were left out")
+        rows = rows[:, [name != "" for name in header]]
+        header = [name for name in header if name]
+    different = dict.fromkeys(map(tuple, rows))
+    if len(different) < len(rows):
+        notes.append(f"{len(rows) - len(different):,} rows of the CSV stood twice")
+    rows = np.array(list(different), object)
+    columns = dict(zip(header, rows.T, strict=True))
+    images = columns.pop(image_column)
+    _check_agreement(images, path)
+    return Table(tuple(images), columns), notes
+
+
+def encode_columns(table: Table) -> Attributes:
+    """Text -> codes of discrete attributes, numbers of continuous ones.
+
+    Text, truth values and whole numbers of up to 20 different values are discrete,
+    other numbers continuous; an empty cell is missing. Columns with one value only are
+    left out.
+
+    Raises:
+      ValueError: infinite numbers, or no column with two values.
+    """
+    labels: dict[str, np.ndarray] = {}
+    classes: dict[str, tuple[str, ...]] = {}
+    notes = []
+    for name, cells in table.columns.items():
+        values, names, missing = _encode(cells, name)
+        different = len(np.unique(values[~missing]))
+        if different < 2:
+            count = "one value" if different else "no value"
+            notes.append(f"the attribute {name!r} was left out: it has {count} only")
+            continue
+        if missing.any():
+            notes.append(f"{name!r} is missing for {missing.sum():,} images")
+        labels[name] = values
+        if names is not None:
+            classes[name] = names
+            labels[name] = (
+                np.ma.MaskedArray(values, missing) if missing.any() else values
+            )
+    if not labels:
+        reason = "; ".join(notes) or "the CSV has no column beside the images'"
+        raise ValueError(f"no attribute is left to look at: {reason}")
+    return Attributes(labels, classes, tuple(notes))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    more = ", ..." if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _parse(path: Path) -> np.ndarray:
+    """All cells as text (rows, columns), the header in the first row."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} in line "
+            f"{line}; save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"no CSV of attributes at {path}: {error.strerror}") from error
+    try:
+        table = pd.read_csv(
+            io.StringIO(text), header=None, dtype=str, keep_default_na=False
+        )
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is no CSV table: {reason}") from error
+    cells = table.fillna("").to_numpy(dtype=object)
+    return np.array([[cell.strip() for cell in row] for row in cells], object)
+
+
+def _relative(name: str) -> str:
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def _check_header(
+    header: Sequence[str], image_column: str, path: str | os.PathLike
+) -> None:
+    if image_column not in header:
+        known = ", ".join(name for name in header if name)
+        raise ValueError(
+            f"{path} has no column {image_column!r}; it has: {known}; name the one "
+            "with the images' paths by --data.image-column"
+        )
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path} has the column {twice[0]!r} twice")
+
+
+def _check_agreement(images: np.ndarray, path: str | os.PathLike) -> None:
+    """Rows of one image that are left after identical ones were joined contradict."""
+    counts = collections.Counter(images)
+    culprits = [image for image, count in counts.items() if count > 1]
+    if culprits:
+        raise ValueError(
+            f"{len(culprits)} images have rows in {path} that contradict each other: "
+            f"{some(culprits)}; keep one row per image"
+        )
+
+
+def _encode(
+    cells: np.ndarray, name: str
+) -> tuple[np.ndarray, tuple[str, ...] | None, np.ndarray]:
+    """Codes and their names, or numbers and None; and where values are missing."""
+    lower = np.array([cell.lower() for cell in cells], object)
+    absent = np.isin(lower, ("", *NO_NUMBER))
+    numbers = _numbers(cells, absent)
+    if numbers is None:
+        missing = cells == ""
+        truth = set(lower[~missing]) <= {"true", "false"}
+        return *_codes(lower if truth else cells, missing), missing
+    if np.isinf(numbers).any():
+        raise ValueError(
+            f"the attribute {name!r} has {np.isinf(numbers).sum()} infinite values; "
+            "leave such cells empty"
+        )
+    present = numbers[~absent]
+    whole = (present == np.round(present)).all()
+    if whole and len(np.unique(present)) <= MAX_INTEGER_CLASSES:
+        return *_codes(numbers, absent), absent
+    return numbers, None, absent
+
+
+def _numbers(cells: np.ndarray, absent: np.ndarray) -> np.ndarray | None:
+    """float64 with NaN where absent; None unless all others are numbers."""
+    numbers = np.full(len(cells), np.nan)
+    try:
+        numbers[~absent] = cells[~absent].astype(np.float64)
+    except ValueError:
+        return None
+    return numbers if not absent.all() else None
+
+
+def _codes(
+    values: np.ndarray, missing: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """int32 codes in the order of the values, 0 where missing, and their names."""
+    distinct, present = np.unique(values[~missing], return_inverse=True)
+    codes = np.zeros(len(values), np.int32)
+    codes[~missing] = present
+    if distinct.dtype != object:
+        distinct = distinct.astype(np.int64)
+    return codes, tuple(map(str, distinct))

@@ -1,0 +1,159 @@
+"""A set of labelled images, in memory or on disk, and what asks for one."""
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from iin_jax.weights import array_digest
+
+MISSING = -1  # code of a missing discrete label, under its mask
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+    """What a source of images is asked for.
+
+    Attributes:
+      image_size: H = W of the images, in pixels.
+      root: folder of the data; None: the source's own place.
+      attributes: CSV file of a folder's attributes.
+      download: whether a source may fetch what is not there.
+      image_column: column of the CSV that names the image, relative to ``root``.
+      max_unreadable: share of a folder's images that may be unreadable, in [0, 1].
+      max_memory: bytes up to which a set becomes one array; a larger one stays on
+        disk and is decoded at use.
+
+    Raises:
+      ValueError: a value outside its range.
+    """
+
+    image_size: int = 32
+    root: str | None = None
+    attributes: str | None = None
+    download: bool = False
+    image_column: str = "image"
+    max_unreadable: float = 0.01
+    max_memory: int = 2**30
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1 or self.max_memory < 0:
+            raise ValueError(
+                "image_size must be at least 1 and max_memory at least 0; got "
+                f"{self.image_size} and {self.max_memory}"
+            )
+        if not 0.0 <= self.max_unreadable <= 1.0:
+            raise ValueError(
+                f"max_unreadable is a share in [0, 1]; got {self.max_unreadable}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredImages:
+    """Images on disk that read like a uint8 array (n, H, W, C), decoded at use.
+
+    Attributes:
+      shape: (n, H, W, C).
+      read: index -> one image, uint8 (H, W, C); called in several threads.
+      stamp: tells these images from others without reading them all.
+    """
+
+    shape: tuple[int, int, int, int]
+    read: Callable[[int], np.ndarray]
+    stamp: str
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: int | slice | np.ndarray) -> np.ndarray:
+        """Images of an index, a slice, an array of indices or a mask, as NumPy's."""
+        chosen = np.arange(len(self))[indices]
+        if chosen.ndim == 0:
+            return self.read(int(chosen))
+        images = np.empty((*chosen.shape, *self.shape[1:]), np.uint8)
+        flat = images.reshape(-1, *self.shape[1:])
+        for place, image in enumerate(self._pool.map(self.read, chosen.ravel())):
+            flat[place] = image
+        return images
+
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(decoder_threads(), "decode")
+
+
+def decoder_threads() -> int:
+    """Threads that decode images: one per core, 8 at most."""
+    return min(8, os.cpu_count() or 1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with labels.
+
+    Attributes:
+      name: of the source.
+      images: uint8 (n, H, W, C), 0..255; an array, or pictures on disk that are
+        indexed like one.
+      labels: attribute -> (n,): int32 codes 0.. if discrete, in a masked array where
+        values are missing; float64 with NaN for missing if continuous.
+      classes: attribute -> the names behind the codes.
+      citation: where the images come from.
+      parts: the publisher's own split, part -> indices; None: there is none.
+      notes: what was converted, skipped or counted, one line each.
+
+    Raises:
+      ValueError: labels of another length than the images, or of another type.
+    """
+
+    name: str
+    images: np.ndarray | StoredImages
+    labels: dict[str, np.ndarray]
+    classes: dict[str, tuple[str, ...]]
+    citation: str
+    parts: dict[str, np.ndarray] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for attribute, values in self.labels.items():
+            if np.shape(values) != (len(self.images),):
+                raise ValueError(
+                    f"{attribute!r} has labels of shape {np.shape(values)} for "
+                    f"{len(self.images)} images; expected one per image"
+                )
+            if values.dtype not in (np.int32, np.float64):
+                raise ValueError(
+                    f"the labels of {attribute!r} are {values.dtype}; expected codes "
+                    "as int32 or numbers as float64"
+                )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all names, labels, images and parts."""
+        entries = [f"{self.name};{self.images.shape};"]
+        if isinstance(self.images, StoredImages):
+            entries.append(self.images.stamp)
+        else:
+            pixels = np.ascontiguousarray(self.images)
+            entries.append(hashlib.sha256(pixels.data).hexdigest())
+        for attribute, values in sorted(self.labels.items()):
+            codes = np.ma.filled(values, MISSING)
+            names = self.classes.get(attribute, ())
+            entries.append(f"{attribute}:{names}:{array_digest(codes)}")
+        for part, indices in sorted((self.parts or {}).items()):
+            entries.append(f"{part}:{array_digest(np.asarray(indices))}")
+        return text_digest(entries)
+
+
+def text_digest(entries: Iterable[str]) -> str:
+    """SHA-256 of some lines, in hexadecimal."""
+    return hashlib.sha256("\n".join(entries).encode()).hexdigest()

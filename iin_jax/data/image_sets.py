@@ -1,0 +1,160 @@
+"""Images as a network takes them: entries of a latent cache and of evaluations."""
+
+import dataclasses
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.data.augment import Affine
+from iin_jax.data.palette import Background, colorize, to_unit
+from iin_jax.types import Images
+
+
+class Pictures(Protocol):
+    """uint8 images, in memory or decoded at use: an array, or ``StoredImages``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, entries, /) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """Entries, each a variant of an image, in one colour of a palette if there is one.
+
+    Attributes:
+      variants: (m, H, W, C), images 0..255, distorted or not; grey ones to be coloured.
+      item: (n,), index of each entry's image in the data set.
+      variant: (n,), index of its variant; equal for one thing in several colours.
+      colors: (P, 3) in [0, 1]; None: images are shown as they are.
+      color: (n,), index of its colour; None without colours.
+      background: of coloured images: black, or the colour's negative.
+    """
+
+    variants: Pictures
+    item: np.ndarray
+    variant: np.ndarray
+    colors: np.ndarray | None = None
+    color: np.ndarray | None = None
+    background: Background = "black"
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """True colour of every entry, (n, 3) in [0, 1].
+
+        Raises:
+          ValueError: the images are shown as they are.
+        """
+        if self.colors is None or self.color is None:
+            raise ValueError("these images were not painted: they have no colour")
+        return self.colors[self.color]
+
+    def images(self, entries: np.ndarray | slice = slice(None)) -> Images:
+        """The images of some entries, (b, H, W, C) in [-1, 1]; C = 3 if coloured."""
+        unit = to_unit(self.variants[self.variant[entries]])
+        if self.colors is None:
+            return 2.0 * unit - 1.0
+        return colorize(unit, self.rgb[entries], self.background)
+
+    def subset(self, entries: np.ndarray) -> "ImageSet":
+        """The same images, some entries of them, in the given order."""
+        color = None if self.color is None else self.color[entries]
+        return dataclasses.replace(
+            self, item=self.item[entries], variant=self.variant[entries], color=color
+        )
+
+
+def plain_set(
+    images: Pictures,
+    indices: np.ndarray,
+    *,
+    variants: int = 1,
+    augment: Affine | None = None,
+    seed: int = 0,
+) -> ImageSet:
+    """Some images of a data set as they are, or distorted versions of them.
+
+    Args:
+      images: uint8 (n, H, W, C).
+      indices: which of them.
+      variants: versions of each image; the image itself if there is no ``augment``.
+      augment: the distortion; the distorted images are kept in memory.
+      seed: of the distortions.
+
+    Raises:
+      ValueError: no images or no variant.
+    """
+    if not len(indices) or variants < 1:
+        raise ValueError(
+            f"a set needs images and variants; got {len(indices)} and {variants}"
+        )
+    item = np.tile(np.asarray(indices), variants)
+    if augment is None or not augment.active:
+        return ImageSet(images, item, item)
+    return ImageSet(_distort(augment, images[item], seed), item, np.arange(len(item)))
+
+
+def colored_set(
+    images: Pictures,
+    indices: np.ndarray,
+    colors: np.ndarray,
+    *,
+    copies: int,
+    variants: int = 1,
+    augment: Affine | None = None,
+    seed: int = 0,
+    background: Background = "black",
+) -> ImageSet:
+    """Paints some images of a data set, every colour equally often if it divides.
+
+    Args:
+      images: uint8 (n, H, W, 1).
+      indices: which of them.
+      colors: palette, (P, 3) in [0, 1].
+      copies: colours per variant, all different.
+      variants, augment: as in ``plain_set``.
+      seed: of distortions and colours.
+      background: black, or the colour's negative.
+
+    Raises:
+      ValueError: no images, no copy or variant, more copies than colours, or images
+        that have colours already.
+    """
+    if images.shape[-1] != 1:
+        raise ValueError(
+            f"only grey images can be painted; these have {images.shape[-1]} channels"
+        )
+    if not 1 <= copies <= len(colors):
+        raise ValueError(
+            f"a coloured set needs 1 to {len(colors)} copies in different colours; got "
+            f"{copies}"
+        )
+    plain = plain_set(images, indices, variants=variants, augment=augment, seed=seed)
+    color = _distinct_colors(len(plain), copies, len(colors), seed).T.ravel()
+    item, variant = np.tile(plain.item, copies), np.tile(plain.variant, copies)
+    return ImageSet(plain.variants, item, variant, colors, color, background)
+
+
+def _distinct_colors(variants: int, copies: int, colors: int, seed: int) -> np.ndarray:
+    """Indices (variants, copies), no colour twice in a row, each as often as can be."""
+    rng = np.random.default_rng([seed, 0xC0])
+    rows = colors // copies  # that one permutation of the palette fills
+    rounds = [
+        rng.permutation(colors)[: rows * copies].reshape(rows, copies)
+        for _ in range(-(-variants // rows))
+    ]
+    return np.concatenate(rounds)[:variants]
+
+
+def _distort(augment: Affine, images: np.ndarray, seed: int) -> np.ndarray:
+    keys = jax.random.split(jax.random.key(seed), len(images))
+    distorted = jax.jit(jax.vmap(augment))(keys, jnp.asarray(images, jnp.float32))
+    return np.asarray(distorted)

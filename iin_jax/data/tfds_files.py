@@ -1,0 +1,215 @@
+"""Opening a prepared set of TensorFlow Datasets, and saying why it cannot be."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import ParseError
+
+Example = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Examples of several parts, one after the other.
+
+    Attributes:
+      name: of the set.
+      root: folder of prepared sets, for messages.
+      sources: TFDS's, one per part.
+      ends: number of examples up to the end of each part.
+    """
+
+    name: str
+    root: Path
+    sources: tuple[Any, ...]
+    ends: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return self.ends[-1]
+
+    def parts(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Part -> its indices."""
+        starts = (0, *self.ends)
+        return {
+            name: np.arange(start, end)
+            for name, start, end in zip(names, starts, self.ends, strict=False)
+        }
+
+    def read(self, indices: Sequence[int]) -> list[Example]:
+        """Examples of some indices; a ValueError if the files are damaged."""
+        places = np.searchsorted(self.ends, indices, side="right")
+        starts = (0, *self.ends)
+        result: list[Example] = [{}] * len(indices)
+        for part, source in enumerate(self.sources):
+            mine = np.flatnonzero(places == part).tolist()
+            keys = [int(indices[i]) - starts[part] for i in mine]
+            try:
+                examples = source.__getitems__(keys)
+            except (RuntimeError, OSError) as error:
+                raise ValueError(_damaged(self.name, self.root, error)) from error
+            for i, example in zip(mine, examples, strict=True):
+                result[i] = example
+        return result
+
+
+def tfds_root(root: str | None) -> Path:
+    """The folder of prepared sets: a given one, ``$TFDS_DATA_DIR`` or TFDS's own."""
+    place = root or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(place).expanduser()
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Silences the warnings of TFDS, which our own messages replace."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def open_builder(name: str, root: Path, download: bool) -> Any:
+    """TFDS's builder of a set, prepared first if that was asked for.
+
+    Raises:
+      ValueError: the set's files are damaged, TensorFlow is missing, or the download
+        fails.
+    """
+    tfds = _tfds()
+    try:
+        builder = tfds.builder(name, data_dir=os.fspath(root))
+    except (ParseError, ValueError, OSError) as error:  # files that are cut short
+        raise ValueError(_damaged(name, root, error)) from error
+    if download and not builder.is_prepared():
+        _download(builder, name)
+    return builder
+
+
+def _download(builder: Any, name: str) -> None:
+    missing = [
+        module
+        for module in ("tensorflow", "importlib_resources")
+        if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise ValueError(
+            f"preparing {name} needs {' and '.join(missing)}: pip install -e "
+            "'.[prepare]' (reading it afterwards does not)"
+        )
+    download = _tfds().core.download
+    failures = (
+        download.util.DownloadError,
+        download.download_manager.NonMatchingChecksumError,
+        download.extractor.ExtractError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    )
+    try:
+        builder.download_and_prepare(file_format="array_record")
+    except failures as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name} could not be prepared: {reason}") from error
+
+
+def open_parts(
+    builder: Any, parts: Sequence[str], root: Path, *, decode: bool = True
+) -> Records:
+    """Parts of a prepared set.
+
+    Args:
+      builder: TFDS's, of the set.
+      parts: their names.
+      root: folder of prepared sets, for messages.
+      decode: whether images become arrays; else they stay the bytes of their files.
+
+    Raises:
+      ValueError: the set is not prepared, by half, or damaged.
+    """
+    decoders = None if decode else {"image": _tfds().decode.SkipDecoding()}
+    sources = [_open(builder, part, root, decoders) for part in parts]
+    ends = np.cumsum([len(source) for source in sources])
+    return Records(builder.name, root, tuple(sources), tuple(map(int, ends)))
+
+
+def _open(
+    builder: Any, part: str, root: Path, decoders: Any = None
+) -> Sequence[Example]:
+    """One part of a prepared set, its first and last record looked at."""
+    name = builder.name
+    try:
+        source = builder.as_data_source(split=part, decoders=decoders)
+    except (NotImplementedError, ValueError, LookupError) as error:
+        raise ValueError(_unprepared(builder, root)) from error
+    lost = [path for path in _expected_files(builder, part) if not path.is_file()]
+    if lost:
+        raise ValueError(_damaged(name, root, f"{lost[0].name} is missing"))
+    try:
+        source.__getitems__([0, len(source) - 1])
+    except (RuntimeError, OSError) as error:
+        raise ValueError(_damaged(name, root, error)) from error
+    return source
+
+
+def _expected_files(builder: Any, part: str) -> list[Path]:
+    splits = builder.info.splits
+    return [Path(path) for path in splits[part].filepaths] if part in splits else []
+
+
+def record_files(builder: Any) -> list[str]:
+    """Names and sizes of all files with examples, and what TFDS says of them."""
+    folder = Path(builder.data_dir)
+    files = sorted(path for path in folder.glob("*-*-of-*") if path.is_file())
+    sizes = [f"{path.name};{path.stat().st_size}" for path in files]
+    return [*sizes, (folder / "dataset_info.json").read_text()] if files else []
+
+
+def _unprepared(builder: Any, root: Path) -> str:
+    """Why a set cannot be read, and what to do."""
+    name, folder = builder.name, Path(builder.data_dir)
+    others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
+    if not root.is_dir():
+        what = f"there is no folder {root}"
+    elif (root / "dataset_info.json").is_file() or root.name == name:
+        return f"{root} lies inside a set; give the folder above {name}"
+    elif (folder / "dataset_info.json").is_file():
+        what = f"{folder} does not hold all parts as array_record; delete it"
+    elif folder.is_dir() or any(other.startswith("incomplete") for other in others):
+        what = f"{name} in {root} is prepared by half"
+    elif others:
+        what = f"{root} has {name} {', '.join(others)}, not {builder.version}"
+    else:
+        what = f"{name} is not prepared in {root}"
+    return f"{what}; {_how(name, root)}"
+
+
+def _damaged(name: str, root: Path, error: object) -> str:
+    reason = str(error).partition("\n")[0]
+    return (
+        f"{name} in {root} is prepared by half or damaged ({reason}); delete "
+        f"{root / name}, then {_how(name, root)}"
+    )
+
+
+def _how(name: str, root: Path) -> str:
+    return (
+        f"prepare it: pip install -e '.[prepare]' && python -m iin_jax.data.prepare "
+        f"{name} --root {root}, or give --data.download"
+    )
+
+
+def _tfds() -> Any:
+    """TFDS, imported when it is needed: it takes half a second."""
+    import tensorflow_datasets
+
+    return tensorflow_datasets

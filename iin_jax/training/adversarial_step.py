@@ -1,0 +1,215 @@
+"""One step of an autoencoder and its discriminator; pure, in global view."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from iin_jax.adversarial import adaptive_weight, discriminator_loss, generator_loss
+from iin_jax.flows.base import apply
+from iin_jax.networks.autoencoder import (
+    Autoencoder,
+    apply_with_last_inputs,
+    last_kernel,
+    last_layer,
+)
+from iin_jax.networks.discriminator import Discriminator
+from iin_jax.training.autoencoder_objective import ImageBatch, Objective
+from iin_jax.training.parallel import (
+    Metrics,
+    Step,
+    global_mean,
+    global_mean_over,
+    mean_gradients,
+)
+from iin_jax.training.state import TrainState, update
+from iin_jax.types import Array, Images, Key, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Adversarial:
+    """A discriminator that takes part in an autoencoder's training.
+
+    Attributes:
+      module: the discriminator.
+      tx: its optimiser. Schedules in it follow the steps of the run, however late the
+        discriminator joins.
+      weight: factor on the adaptive weight of the generator's loss.
+      active: False before it joins: the same state, in which a step leaves everything
+        of the discriminator as it is, and computes nothing of it.
+    """
+
+    module: Discriminator
+    tx: optax.GradientTransformation
+    weight: float = 1.0
+    active: bool = True
+
+
+def adversarial_state(
+    module: Autoencoder,
+    tx: optax.GradientTransformation,
+    params: Tree,
+    adversarial: Adversarial,
+    key: Key,
+) -> TrainState:
+    """The state at step 0 of an autoencoder with a fresh discriminator.
+
+    Its parameters and the optimisers' states are ``{"autoencoder", "discriminator"}``;
+    ``stats`` are the discriminator's.
+
+    Args:
+      module, tx, params: of the autoencoder.
+      adversarial: the discriminator and its optimiser.
+      key: of the discriminator's parameters.
+    """
+    shape = (1, module.image_size, module.image_size, module.channels)
+    variables = jax.jit(adversarial.module.init)(key, jnp.zeros(shape))
+    both = {"autoencoder": params, "discriminator": variables["params"]}
+    opt_state = {
+        "autoencoder": tx.init(both["autoencoder"]),
+        "discriminator": adversarial.tx.init(both["discriminator"]),
+    }
+    return TrainState(jnp.int32(0), both, {}, variables["batch_stats"], opt_state)
+
+
+def adversarial_step(
+    objective: Objective, tx: optax.GradientTransformation, adversarial: Adversarial
+) -> Step:
+    """The step behind ``autoencoder_step`` where there is a discriminator."""
+    return functools.partial(_step, objective, tx, adversarial)
+
+
+def both_gradients(
+    objective: Objective,
+    adversarial: Adversarial,
+    frozen: Tree,
+    params: Tree,
+    axis_name: str | None,
+    stats: Tree,
+    batch: ImageBatch,
+) -> tuple[Tree, tuple[Tree, Metrics]]:
+    """Gradients of both networks on a batch, with one pass back through each decoder.
+
+    The likelihood and the generator's loss are differentiated down to the
+    reconstructions and weighted there; their sum goes back through the autoencoder.
+    Only its last layer, whose gradients make the weight, is passed once for each. The
+    real images are judged first.
+
+    Returns:
+      The discriminator's new statistics; gradients {"autoencoder", "discriminator"} and
+      metrics, means over this device's share.
+    """
+    module, images = objective.module, batch.images
+
+    def make(own):
+        return apply_with_last_inputs(module, own, *batch)
+
+    made, pull, inputs = jax.vjp(make, params["autoencoder"], has_aux=True)
+    likelihood = functools.partial(objective.of_made, frozen, images)
+    by_nll, metrics = jax.grad(likelihood, has_aux=True)(made)
+    by_gan, for_discriminator, stats, judged = _judge(
+        adversarial, params["discriminator"], stats, images, made[0], axis_name
+    )
+    kernel = last_kernel(module, params["autoencoder"])
+    _, pull_last = jax.vjp(lambda own: last_layer(module, own, inputs), kernel)
+    at_last = global_mean([pull_last(x)[0] for x in (by_nll[0], by_gan)], axis_name)
+    weight = adversarial.weight * adaptive_weight(*at_last)
+    (for_autoencoder,) = pull((by_nll[0] + weight * by_gan, *by_nll[1:]))
+    total = metrics["loss"] + weight * judged["generator"]
+    gradients = {"autoencoder": for_autoencoder, "discriminator": for_discriminator}
+    metrics = {**metrics, **judged, "loss": total, "generator_weight": weight}
+    return stats, (gradients, metrics)
+
+
+def _judge(
+    adversarial: Adversarial,
+    params: Tree,
+    stats: Tree,
+    real: Images,
+    fake: Images,
+    axis_name: str | None,
+) -> tuple[Images, Tree, Tree, Metrics]:
+    """What a discriminator makes of images and reconstructions.
+
+    Returns:
+      Gradient of the generator's loss with respect to the reconstructions, that of the
+      discriminator's with respect to ``params``, new statistics, and metrics.
+    """
+
+    def logits(own, images, stats):
+        variables = {"params": own, "batch_stats": stats}
+        settings = {"train": True, "axis_name": axis_name, "mutable": ["batch_stats"]}
+        found, new = apply(adversarial.module, variables, images, **settings)
+        return found, new["batch_stats"]
+
+    of_real, pull_real, stats = jax.vjp(
+        lambda own: logits(own, real, stats), params, has_aux=True
+    )
+    of_fake, pull_fake, stats = jax.vjp(
+        lambda own, made: logits(own, made, stats), params, fake, has_aux=True
+    )
+    generator, from_generator = jax.value_and_grad(_mean(generator_loss))(of_fake)
+    loss = jax.value_and_grad(_mean(discriminator_loss), argnums=(0, 1))
+    own_loss, (from_real, from_fake) = loss(of_real, of_fake)
+    gradient = jax.tree.map(jnp.add, pull_real(from_real)[0], pull_fake(from_fake)[0])
+    metrics = {
+        "generator": generator,
+        "discriminator": own_loss,
+        "logits_real": of_real.mean(),
+        "logits_fake": of_fake.mean(),
+    }
+    return pull_fake(from_generator)[1], gradient, stats, metrics
+
+
+def _mean(loss: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda *logits: loss(*logits).mean()
+
+
+def _step(
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    adversarial: Adversarial,
+    state: TrainState,
+    batches: ImageBatch,
+    axis_name: str | None,
+    frozen: Tree,
+) -> tuple[TrainState, Metrics]:
+    params, opt_state, stats = dict(state.params), dict(state.opt_state), state.stats
+    if adversarial.active:
+        gradients_of = functools.partial(
+            both_gradients, objective, adversarial, frozen, params, axis_name
+        )
+        stats, (gradients, metrics) = global_mean_over(
+            gradients_of, stats, batches, axis_name
+        )
+    else:
+        mean_loss = functools.partial(objective, frozen)
+        alone, metrics = mean_gradients(
+            mean_loss, params["autoencoder"], batches, axis_name
+        )
+        gradients = {"autoencoder": alone}
+    transforms = {"autoencoder": tx, "discriminator": adversarial.tx}
+    for name, gradient in gradients.items():
+        at_step = _at_step(opt_state[name], state.step)
+        params[name], opt_state[name] = update(
+            transforms[name], params[name], at_step, gradient
+        )
+    kept = {"params": params, "stats": stats, "opt_state": opt_state}
+    return dataclasses.replace(state, step=state.step + 1, **kept), metrics
+
+
+def _at_step(opt_state: Any, step: Array) -> Any:
+    """The optimiser's state with its schedules set to a step of the run."""
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda node: node._replace(count=step) if is_schedule(node) else node,
+        opt_state,
+        is_leaf=is_schedule,
+    )

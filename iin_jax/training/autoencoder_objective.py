@@ -1,0 +1,69 @@
+"""What an autoencoder minimises on a batch; pure."""
+
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax.numpy as jnp
+
+from iin_jax.flows.base import apply
+from iin_jax.losses import AutoencoderOutputs, WeightedSum
+from iin_jax.networks.autoencoder import Autoencoder
+from iin_jax.networks.perceptual import Perceptual
+from iin_jax.training.parallel import Metrics
+from iin_jax.types import Array, Images, Latents, PerExample, Tree
+
+Made = tuple[Images, Latents, Latents, Array]  # reconstructions, mean, log_var, gamma
+
+
+class ImageBatch(NamedTuple):
+    """Images (B, H, W, C) in [-1, 1] and the posterior's noise (B, N)."""
+
+    images: Images
+    noise: Latents
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What an autoencoder minimises, without the generator's loss.
+
+    Attributes:
+      module, loss, perceptual: as in ``autoencoder_step``.
+    """
+
+    module: Autoencoder
+    loss: WeightedSum
+    perceptual: Perceptual | None
+
+    def __call__(
+        self, frozen: Tree, params: Tree, batch: ImageBatch
+    ) -> tuple[Array, Metrics]:
+        """Mean loss over a batch; each term, the mean absolute error and gamma."""
+        made = apply(self.module, {"params": params}, batch.images, batch.noise)
+        return self.of_made(frozen, batch.images, made)
+
+    def of_made(
+        self, frozen: Tree, images: Images, made: Made
+    ) -> tuple[Array, Metrics]:
+        """The same from what the autoencoder makes of the images."""
+        reconstructions, mean, log_var, log_scale = made
+        chex.assert_equal_shape([images, reconstructions])
+        chex.assert_equal_shape([mean, log_var])
+        distance = self._distance(frozen, images, reconstructions)
+        outputs = AutoencoderOutputs(images, *made, distance)
+        total = self.loss(outputs).mean()
+        terms = {name: x.mean() for name, x in self.loss.terms(outputs).items()}
+        if self.perceptual is not None:
+            terms["perceptual"] = distance.mean()
+        error = jnp.abs(images - reconstructions).mean()
+        return total, {**terms, "loss": total, "l1": error, "log_scale": log_scale}
+
+    def _distance(self, frozen: Tree, a: Images, b: Images) -> PerExample:
+        if self.perceptual is None:
+            return jnp.zeros(len(a))
+        if "perceptual" not in frozen:
+            raise ValueError(
+                "this step needs the weights of LPIPS: give its Runner "
+                "frozen={'perceptual': perceptual.variables}"
+            )
+        return self.perceptual.distance(frozen["perceptual"], a, b)

@@ -1,0 +1,380 @@
+"""A folder of pictures and a CSV: what becomes of every kind of both."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iin_jax.data import SOURCES, SourceOptions
+from iin_jax.data.pictures import UnreadablePictureError, fit_square, read_picture
+
+SIZE = 16
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("IIN_JAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "data"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twelve square pictures of one colour each in two folders."""
+    root = tmp_path / "pictures"
+    for index in range(12):
+        path = root / "ab"[index % 2] / f"{index:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIZE, SIZE), (20 * index, 255 - index, 7)).save(path)
+    return root
+
+
+NAMES = [f"{'ab'[index % 2]}/{index:02d}.png" for index in range(12)]
+
+
+def load(root: Path, csv: str | bytes, **options):
+    path = root.parent / "table.csv"
+    path.write_bytes(csv if isinstance(csv, bytes) else csv.encode())
+    return SOURCES["folder"](
+        SourceOptions(image_size=SIZE, root=str(root), attributes=str(path), **options)
+    )
+
+
+def table(header: str, rows) -> str:
+    return "\n".join([header, *(f"{name},{row}" for name, row in rows)]) + "\n"
+
+
+def test_columns_of_every_kind(pictures):
+    shapes = ["round", "square", ""] * 4
+    wide = np.linspace(-1.5, 4.0, 12)
+    rows = [
+        (
+            name,
+            f"{shapes[i]},{i % 2 == 0},{i // 4 - 1},{wide[i]},{100 + i * 7},"
+            f"{'' if i == 3 else i % 3},{'NA' if i == 5 else i / 7},one",
+        )
+        for i, name in enumerate(NAMES)
+    ]
+    header = "image,shape,big,level,width,id,count,weight,same"
+    dataset = load(pictures, table(header, rows))
+    labels, classes = dataset.labels, dataset.classes
+    assert dataset.images.shape == (12, SIZE, SIZE, 3)
+    for index in range(12):
+        assert (dataset.images[index] == (20 * index, 255 - index, 7)).all()
+    assert classes["shape"] == ("round", "square")
+    assert labels["shape"].mask.tolist() == [False, False, True] * 4
+    assert labels["shape"].compressed().tolist() == [0, 1] * 4
+    assert classes["big"] == ("false", "true") and labels["big"].tolist() == [1, 0] * 6
+    assert classes["level"] == ("-1", "0", "1")
+    assert labels["level"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    np.testing.assert_allclose(labels["width"], wide)
+    assert classes["count"] == ("0", "1", "2")
+    assert labels["count"].mask.tolist() == [i == 3 for i in range(12)]
+    assert labels["weight"].dtype == np.float64 and "weight" not in classes
+    assert np.isnan(labels["weight"]).tolist() == [i == 5 for i in range(12)]
+    assert len(classes["id"]) == 12 and "same" not in labels
+    discrete = [labels[name].dtype for name in classes]
+    assert set(discrete) == {np.dtype(np.int32)}
+    assert "the attribute 'same' was left out: it has one value only" in dataset.notes
+    assert "'shape' is missing for 4 images" in dataset.notes
+    assert "'weight' is missing for 1 images" in dataset.notes
+
+
+def test_more_than_twenty_whole_numbers_are_continuous(tmp_path):
+    root = tmp_path / "many"
+    root.mkdir()
+    names = [f"{index:02d}.bmp" for index in range(22)]
+    for name in names:
+        Image.new("L", (4, 4)).save(root / name)
+    rows = [(name, f"{i},{min(i, 19)}") for i, name in enumerate(names)]
+    dataset = load(root, table("image,age,grade", rows))
+    assert dataset.labels["age"].dtype == np.float64
+    assert dataset.labels["grade"].dtype == np.int32
+    assert dataset.classes["grade"] == tuple(map(str, range(20)))
+
+
+def test_files_without_a_row_are_counted_and_rows_are_in_their_order(pictures):
+    (pictures / ".hidden.png").write_bytes(b"")
+    (pictures / "notes.txt").write_text("no picture")
+    rows = [(f".\\{name}".replace("/", "\\"), i % 2) for i, name in enumerate(NAMES)]
+    dataset = load(pictures, table("image,odd", rows[8:2:-1]))
+    assert "6 images without a row in table.csv were left out" in dataset.notes
+    assert dataset.images[:, 0, 0, 0].tolist() == [160, 140, 120, 100, 80, 60]
+    assert dataset.labels["odd"].tolist() == [0, 1, 0, 1, 0, 1]
+
+
+BAD_TABLES = {
+    "no such column": (
+        "file,odd\nx,1\n",
+        r"has no column 'image'; it has: file, odd; .*--data\.image-column",
+    ),
+    "missing images": (
+        table("image,odd", [(NAMES[0], 1), ("c/1.png", 2), ("d.png", 3)]),
+        r"2 of 3 rows name images that are not in .*: c/1\.png, d\.png",
+    ),
+    "an image outside": (
+        table("image,odd", [(NAMES[0], 1), ("../a.png", 2)]),
+        r"1 of 2 rows name images that are not in",
+    ),
+    "one value only": (
+        table("image,odd", [(name, 1) for name in NAMES]),
+        "no attribute is left to look at: .*'odd'.*one value only",
+    ),
+    "no attribute": ("image\n" + "\n".join(NAMES), "no attribute is left"),
+    "contradicting rows": (
+        table("image,odd", [(NAMES[0], 1), (NAMES[1], 0), (NAMES[0], 0)]),
+        r"1 images have rows in .* that contradict each other: a/00\.png",
+    ),
+    "latin-1": (
+        table("image,colour", [(NAMES[0], "grün"), (NAMES[1], "blau")]).encode(
+            "latin1"
+        ),
+        "is not UTF-8: byte 0xfc in line 2; save it as UTF-8",
+    ),
+    "empty": ("", "is no CSV table: No columns to parse"),
+    "blank": ("\n\n", "is no CSV table"),
+    "header only": ("image,odd\n", "names of columns, but no rows"),
+    "ragged": ("image,odd\na,1\nb,1,2\n", "is no CSV table: .*Expected 2 .*line 3"),
+    "a column twice": ("image,odd,odd\na,1,2\n", "has the column 'odd' twice"),
+    "a nameless row": (
+        "image,odd\na/00.png,1\n ,2\n",
+        "1 rows of .*; the first is row 2",
+    ),
+    "infinite": (
+        table(
+            "image,w", [(n, "inf" if i == 2 else i / 3) for i, n in enumerate(NAMES)]
+        ),
+        "'w' has 1 infinite values",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_one_line(pictures, case):
+    csv, message = BAD_TABLES[case]
+    with pytest.raises(ValueError, match=message) as caught:
+        load(pictures, csv)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_folder_is_one_line(pictures, tmp_path):
+    (tmp_path / "empty").mkdir()
+    cases = [
+        ({"root": str(tmp_path / "nowhere")}, "there is no folder .*nowhere"),
+        ({"root": str(tmp_path / "empty")}, r"empty holds no images \(\.png"),
+        ({"root": None}, r"give --data\.root FOLDER --data\.attributes FILE\.csv"),
+        ({"attributes": None}, r"--data\.attributes FILE\.csv"),
+        (
+            {"attributes": str(tmp_path / "no.csv")},
+            r"no CSV of attributes at .*no\.csv",
+        ),
+    ]
+    for change, message in cases:
+        values = {"root": str(pictures), "attributes": str(tmp_path / "no.csv")}
+        with pytest.raises(ValueError, match=message) as caught:
+            SOURCES["folder"](SourceOptions(**{**values, **change}))
+        assert "\n" not in str(caught.value)
+
+
+def test_identical_rows_bom_quotes_and_an_index_column(pictures):
+    rows = [f'{i},{name},"a, {i % 2}"' for i, name in enumerate(NAMES)]
+    csv = "\ufeff" + "\r\n".join([",image,kind", *rows]) + "\r\n"
+    dataset = load(pictures, csv)
+    assert dataset.classes == {"kind": ("a, 0", "a, 1")}
+    assert "columns without a name were left out" in dataset.notes
+    doubled = [*zip(NAMES, [0, 1] * 6, strict=True), (NAMES[3], 1), (NAMES[3], 1)]
+    dataset = load(pictures, table("image,odd", doubled))
+    assert len(dataset) == 12
+    assert "2 rows of the CSV stood twice" in dataset.notes
+
+
+def gradient(width=20, height=20):
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 200 // width, y * 200 // height, 0 * x + 50], -1).astype(
+        np.uint8
+    )
+
+
+def save(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def close(path: Path, expected: np.ndarray, tolerance: float, *conversions: str):
+    picture = read_picture(path, SIZE)
+    assert picture.pixels.shape == (SIZE, SIZE, 3)
+    assert picture.pixels.dtype == np.uint8
+    assert np.abs(picture.pixels - expected.astype(int)).mean() <= tolerance
+    assert set(picture.conversions) == set(conversions)
+
+
+def test_modes_become_rgb(tmp_path):
+    rgb = gradient(SIZE, SIZE)
+    image = Image.fromarray(rgb)
+    close(save(tmp_path / "a.webp", image, lossless=True), rgb, 0)
+    close(save(tmp_path / "a.jpeg", image, quality=100), rgb, 2)
+    cmyk = save(tmp_path / "c.jpg", image.convert("CMYK"), quality=100)
+    close(cmyk, rgb, 2, "CMYK")
+    grey = np.asarray(image.convert("L"))
+    expected = np.repeat(grey[..., None], 3, -1)
+    close(save(tmp_path / "l.png", image.convert("L")), expected, 0, "grey")
+    wide = Image.fromarray(grey.astype(np.uint16) * 257)
+    close(save(tmp_path / "w.png", wide), expected, 0, "16-bit grey")
+    close(save(tmp_path / "w.tif", wide), expected, 0, "16-bit grey")
+    palette = image.quantize(256)
+    close(save(tmp_path / "p.png", palette), rgb, 6, "palette")
+    bits = image.convert("1")
+    expected = np.repeat(np.asarray(bits)[..., None] * 255, 3, -1)
+    close(save(tmp_path / "b.tiff", bits), expected, 0, "black and white")
+
+
+def test_transparency_shows_white_not_what_hides_below(tmp_path):
+    rgba = np.dstack([gradient(SIZE, SIZE), np.zeros((SIZE, SIZE), np.uint8)])
+    rgba[:8, :, 3] = 255
+    expected = np.where(rgba[..., 3:] > 0, rgba[..., :3], 255)
+    path = save(tmp_path / "t.png", Image.fromarray(rgba))
+    close(path, expected, 0, "transparent, laid on white")
+
+
+def test_animations_give_their_first_frame(tmp_path):
+    frames = [Image.new("RGB", (SIZE, SIZE), color) for color in ("red", "blue")]
+    save(tmp_path / "f.gif", frames[0], save_all=True, append_images=frames[1:])
+    pixels = read_picture(tmp_path / "f.gif", SIZE).pixels
+    assert (pixels == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_pictures_upright(tmp_path, orientation):
+    upright = gradient(SIZE, SIZE)
+    undo = {  # what a camera stores, by the EXIF standard
+        1: lambda x: x,
+        2: lambda x: x[:, ::-1],
+        3: lambda x: x[::-1, ::-1],
+        4: lambda x: x[::-1],
+        5: lambda x: x.swapaxes(0, 1),
+        6: lambda x: np.rot90(x),
+        7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+        8: lambda x: np.rot90(x, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo[orientation](upright)))
+    path = save(tmp_path / "e.png", stored, exif=exif)
+    said = ["rotated as its EXIF says"] if orientation > 1 else []
+    close(path, upright, 0, *said)
+
+
+def test_the_central_square_is_kept(tmp_path):
+    wide = np.zeros((40, 100, 3), np.uint8)
+    wide[:, 30:70] = 200  # just the central square
+    path = save(tmp_path / "w.png", Image.fromarray(wide))
+    picture = read_picture(path, SIZE)
+    assert (picture.pixels == 200).all()
+    assert picture.conversions == ("cropped to its central square",)
+    tall = Image.fromarray(wide.swapaxes(0, 1))
+    assert (np.asarray(fit_square(tall, 8)) == 200).all()
+    assert (np.asarray(fit_square(Image.fromarray(wide), 8, crop=20)) == 200).all()
+
+
+def test_large_jpegs_are_decoded_small_and_look_the_same(tmp_path):
+    image = Image.fromarray(gradient(640, 640))
+    path = save(tmp_path / "large.jpg", image, quality=95)
+    exact = np.asarray(fit_square(image, SIZE)).astype(int)
+    assert np.abs(read_picture(path, SIZE).pixels - exact).max() <= 3
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG whose header promises many pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [9_500, 40_000])  # Pillow warns of one, refuses one
+def test_bombs_and_damaged_files_are_refused(tmp_path, recwarn, side):
+    path = tmp_path / "x.png"
+    path.write_bytes(bomb(side, side))
+    with pytest.raises(UnreadablePictureError, match="pixels"):
+        read_picture(path, SIZE)
+    whole = io.BytesIO()
+    Image.fromarray(gradient()).save(whole, "PNG")
+    for content in (b"", b"text", whole.getvalue()[:-40]):
+        path.write_bytes(content)
+        with pytest.raises(UnreadablePictureError):
+            read_picture(path, SIZE)
+
+
+@pytest.mark.filterwarnings("error")
+def test_unreadable_images_are_counted_named_and_left_out(pictures):
+    (pictures / NAMES[2]).write_bytes(bomb(9_500, 9_500))
+    (pictures / NAMES[5]).write_bytes((pictures / NAMES[4]).read_bytes()[:-30])
+    csv = table("image,third", [(name, i % 3) for i, name in enumerate(NAMES)])
+    with pytest.raises(ValueError, match=r"2 of 12 .* share of 0\.01 .*02\.png"):
+        load(pictures, csv)
+    dataset = load(pictures, csv, max_unreadable=0.2)
+    kept = [i for i in range(12) if i not in (2, 5)]
+    assert dataset.images[:, 0, 0, 0].tolist() == [20 * i for i in kept]
+    assert dataset.labels["third"].tolist() == [i % 3 for i in kept]
+    (note,) = (note for note in dataset.notes if "cannot be read" in note)
+    assert note.startswith(
+        "2 images that cannot be read were left out: a/02.png (9500x"
+    )
+    assert "b/05.png (" in note
+    for name in NAMES:
+        (pictures / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"none of the 12 images in .* can be read"):
+        load(pictures, csv, max_unreadable=1.0)
+
+
+def test_mixed_images_are_converted_and_said(pictures):
+    Image.new("L", (40, 30), 99).save(pictures / NAMES[0])
+    Image.new("RGBA", (7, 7), (1, 2, 3, 255)).save(pictures / NAMES[1])
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    dataset = load(pictures, csv)
+    assert dataset.images.shape == (12, SIZE, SIZE, 3)
+    assert (dataset.images[0] == 99).all() and (dataset.images[1] == (1, 2, 3)).all()
+    assert [note for note in dataset.notes if "converted" in note] == [
+        "1 images were converted: cropped to its central square",
+        "1 images were converted: grey",
+        "1 images were converted: transparent, laid on white",
+    ]
+
+
+def test_a_large_folder_stays_on_disk(pictures):
+    (pictures / NAMES[7]).write_bytes(b"broken")
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    options = {"max_unreadable": 0.1}
+    memory = load(pictures, csv, **options)
+    stored = load(pictures, csv, max_memory=12 * SIZE * SIZE * 3 - 1, **options)
+    assert isinstance(memory.images, np.ndarray)
+    assert not isinstance(stored.images, np.ndarray)
+    assert stored.images.shape == memory.images.shape == (11, SIZE, SIZE, 3)
+    chosen = np.array([[10, 7], [0, 7]])
+    np.testing.assert_array_equal(stored.images[chosen], memory.images[chosen])
+    np.testing.assert_array_equal(stored.images[2:5], memory.images[2:5])
+    os.remove(pictures / NAMES[0])
+    with pytest.raises(ValueError, match=r"a/00\.png can no longer be read"):
+        stored.images[np.array([0])]
+
+
+@pytest.mark.parametrize("max_memory", [2**30, 0])
+def test_the_digest_follows_images_labels_and_size(pictures, max_memory):
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    load_again = {"max_memory": max_memory}
+    first = load(pictures, csv, **load_again).digest
+    assert load(pictures, csv, **load_again).digest == first
+    relabelled = csv.replace(f"{NAMES[0]},0", f"{NAMES[0]},1")
+    assert load(pictures, relabelled, **load_again).digest != first
+    Image.new("RGB", (SIZE, SIZE), (1, 1, 1)).save(pictures / NAMES[0])
+    changed = load(pictures, csv, **load_again)
+    assert changed.digest != first
+    assert (changed.images[0] == 1).all(), "a kept image of the older file"
