@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments import configs
+from experiments.checks import check
 from experiments.run_folder import RESULTS, Run, check_settings, locked
-from experiments.settings import Experiment, check, smoke
+from experiments.settings import Experiment, smoke
 from iin_jax.command_line import one_line
 from iin_jax.training.loop import StoppedError
 
@@ -71,6 +72,8 @@ def _run(arguments: list[str]) -> int:
     check(options.experiment)
     command = shlex.join(["python", "-m", "experiments.run", *arguments])
     run = Run(name, options.experiment, Path(options.workdir), command)
+    if options.smoke:
+        print("smoke: schedules of seconds, few images, no LPIPS; figures mean nothing")
     with locked(run.folder):
         if not (run.folder / "config.json").is_file():
             _check_new(run)
@@ -111,12 +114,20 @@ def _check_new(run: Run) -> None:
     """What can fail at once must do so before the settings are recorded."""
     import jax
 
+    from experiments.network_training import load_perceptual
+    from iin_jax import networks
+
     check(run.experiment, len(jax.devices()))
-    reused = run.experiment.network.from_run
-    if reused is not None:
-        run.reused_network(Path(reused))
-    elif run.experiment.network.kind == "pretrained":
+    settings, distance = run.experiment.network, run.experiment.evaluate.distance
+    if settings.from_run is not None:
+        run.reused_network(Path(settings.from_run))
+    elif settings.kind == "pretrained":
         run.pretrained_network()
+    elif settings.kind == "autoencoder":
+        load_perceptual(settings)
+    if distance != "none":
+        networks.load(distance, download=settings.download)
+    run.check_images()
 
 
 def _all_stages(run: Run) -> int:

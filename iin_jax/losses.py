@@ -178,8 +178,8 @@ def unsupervised_term(outputs: PairOutputs) -> PerExample:
 def reconstruction_nll(outputs: AutoencoderOutputs) -> PerExample:
     """L1 and LPIPS under a learned scale: ``sum((|x - x'| + d) / e^gamma + gamma)``.
 
-    Summed over pixels and channels; the distance d of the two images counts at each of
-    them. Without it, in nats up to the Laplacian's constant log 2.
+    Summed over pixels and channels; d, the distance of the images, counts at each.
+    Without it, in nats up to the Laplacian's constant log 2.
 
     Source: the published setting; Dai and Wipf, 2019, on learned scales.
     """
@@ -193,9 +193,8 @@ def squared_reconstruction(outputs: AutoencoderOutputs) -> PerExample:
     """``reconstruction_nll`` for Gaussian errors in place of Laplacian ones.
 
     ``sum((x - x')^2 / (2 e^(2 gamma)) + d / e^gamma + gamma)``, for the first steps at
-    high learning rates, where L1 may stay at an image that is background alone. In both
-    gamma is the logarithm of the error's size, so the other goes on from where it is.
-    Without the distance d, in nats up to log(2 pi) / 2 per number.
+    high learning rates, where L1 may stay at an image that is background alone. gamma
+    means the same in both. Without d, in nats up to log(2 pi) / 2 per number.
     """
     scale = jnp.exp(-outputs.log_scale)
     error = 0.5 * jnp.square(scale * (outputs.images - outputs.reconstructions))

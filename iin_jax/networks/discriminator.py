@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import normal
 
-from iin_jax.networks.convolution import convolve
 from iin_jax.types import Array, Images
 
 NORMS = ("batch", "spectral")
@@ -74,13 +73,7 @@ class Discriminator(nn.Module):
         self, x: Array, width: int, stride: int, bias: bool, train: bool
     ) -> Array:
         conv = nn.Conv(
-            width,
-            (4, 4),
-            stride,
-            1,
-            use_bias=bias,
-            kernel_init=normal(0.02),
-            conv_general_dilated=convolve,
+            width, (4, 4), stride, 1, use_bias=bias, kernel_init=normal(0.02)
         )
         if self.norm == "spectral":
             return nn.SpectralNorm(conv)(x, update_stats=train)

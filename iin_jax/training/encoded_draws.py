@@ -27,8 +27,8 @@ from iin_jax.types import Array, Images, Indices, Key, Latents, Tree
 
 IMAGE_STREAM = 2**31  # of a batch's key: no other use of it counts that far
 
-# (tree of arrays, indices (b,) into their first axis, keys (b,), one for every image
-# drawn) -> images (b, H, W, C) in [-1, 1]
+# (tree of arrays, indices (b,) of entries, keys (b,), one for every image drawn)
+# -> images (b, H, W, C) in [-1, 1]
 ImagesOf = Callable[[Any, Array, Key], Images]
 
 
@@ -37,8 +37,8 @@ class EncodedImages(NamedTuple):
 
     Attributes:
       variables: of the network.
-      images: arrays with the set's entries on their first axis, such as uint8 images;
-        None where a stream brings the batch's.
+      images: uint8 images, or a tree whose first array has the set's entries on its
+        first axis; None where a stream brings the batch's.
       table: who can form a pair with whom; None where there are no concepts.
     """
 

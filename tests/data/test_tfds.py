@@ -6,17 +6,16 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
-from tensorflow_datasets.core.file_adapters import ArrayRecordFileAdapter
 
 from iin_jax.data import SOURCES, SourceOptions, split_dataset
 from iin_jax.data.prepare import main as prepare
+from tests.data.prepared_sets import write_set
 
 ROUNDING = 1.01  # levels: Pillow rounds after each of two passes
 COUNTS = {"train": 5, "validation": 2, "test": 3}
@@ -46,37 +45,6 @@ def mocked():
         num_examples=6, mock_array_record_data_source=BatchedMock()
     ):
         yield
-
-
-def write_set(root: Path, name: str, examples: dict[str, list]) -> Path:
-    """A prepared set of own examples, in two files per part, as TFDS writes it."""
-    builder = tfds.builder(name, data_dir=root, file_format="array_record")
-    folder, features = Path(builder.data_dir), builder.info.features
-    folder.mkdir(parents=True)
-    splits = []
-    for part, items in examples.items():
-        records = [
-            features.serialize_example(features.encode_example(x)) for x in items
-        ]
-        template = tfds.core.ShardedFileTemplate(
-            dataset_name=name,
-            data_dir=folder,
-            split=part,
-            filetype_suffix="array_record",
-        )
-        shards = [records[:1], records[1:]]
-        split = tfds.core.SplitInfo(
-            name=part,
-            shard_lengths=[len(shard) for shard in shards],
-            num_bytes=sum(map(len, records)),
-            filename_template=template,
-        )
-        for path, shard in zip(split.filepaths, shards, strict=True):
-            ArrayRecordFileAdapter.write_examples(path, list(enumerate(shard)))
-        splits.append(split)
-    builder.info.set_splits(tfds.core.splits.SplitDict(splits))
-    builder.info.write_to_directory(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

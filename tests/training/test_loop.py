@@ -28,7 +28,7 @@ def draw(data, key, examples):
 
 
 def make_step(poison_at=None):
-    def step(state, batches, axis_name):
+    def step(state, batches, axis_name, frozen):
         def loss(params, batch):
             value = jnp.square(batch["x"] @ params["w"] - 1.0).mean()
             if poison_at is not None:
@@ -85,7 +85,7 @@ def test_nan_stops_with_step_and_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_saves_nothing(tmp_path):
-    def step(state, batches, axis_name):
+    def step(state, batches, axis_name, frozen):
         bad = jnp.where(state.step == 29, jnp.nan, 1.0)
         gradients = {"w": bad * jnp.ones(3)}
         return state.apply_gradients(TX, gradients), {"loss": jnp.float32(1.0)}

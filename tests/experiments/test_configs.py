@@ -1,0 +1,207 @@
+"""Every config in smoke size, through all stages, on data of its kind."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+import iin_jax
+from experiments import configs
+from experiments.run import main
+from tests.conftest import ROOT
+from tests.data.prepared_sets import write_set
+
+REAL = ROOT.parent / "shared" / "data" / "tfds"
+WEIGHTS = ROOT.parent / "shared" / "weights"
+ELSEWHERE = {"digits", "squeezenet_color"}  # tests of their own
+SMALL = ("--smoke", "--data.limit", "200", "--evaluate.pairs", "40")
+COUNTS = {"train": 120, "validation": 40, "test": 40}
+NAMES = ("Eyeglasses", "Male", "No_Beard", "Smiling")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder of sets: real ones linked, CIFAR-10 and CelebA written for the test."""
+    if not REAL.is_dir():
+        pytest.skip("no ../shared folder with real data")
+    folder = tmp_path_factory.mktemp("sets")
+    for name in ("mnist", "fashion_mnist"):
+        (folder / name).symlink_to(REAL / name)
+    rng = np.random.default_rng(0)
+    write_set(
+        folder,
+        "cifar10",
+        {
+            part: [
+                {"id": f"{part}_{i}", "image": blob(rng, 32, 32), "label": i % 10}
+                for i in range(COUNTS[part])
+            ]
+            for part in ("train", "test")
+        },
+    )
+    attributes = tfds.builder("celeb_a", data_dir=folder).info.features
+    write_set(
+        folder,
+        "celeb_a",
+        {
+            part: [face(rng, attributes, i) for i in range(n)]
+            for part, n in COUNTS.items()
+        },
+    )
+    return folder
+
+
+def blob(rng, height, width):
+    """A picture of one colour with a brighter square in it."""
+    image = np.full((height, width, 3), rng.integers(0, 200, 3), np.uint8)
+    row, column = rng.integers(0, height - 8), rng.integers(0, width - 8)
+    image[row : row + 8, column : column + 8] += 50
+    return image
+
+
+def face(rng, features, index):
+    values = {name: bool(rng.integers(2)) for name in features["attributes"]}
+    marks = dict.fromkeys(features["landmarks"], 1)
+    image = blob(rng, 218, 178)
+    return {"image": image, "attributes": values, "landmarks": marks}
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    """name -> folder of a finished smoke run; each is run once."""
+    runs = {}
+
+    def run(name, *flags):
+        if name not in runs:
+            runs[name] = tmp_path_factory.mktemp(name) / "run"
+            where = ("--data.root", str(root), "--workdir", str(runs[name]))
+            assert main([name, *SMALL, *where, *flags]) == 0
+        return runs[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IIN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("IIN_JAX_WEIGHTS", str(WEIGHTS))
+        yield run
+
+
+def card_of(folder):
+    return json.loads((folder / "scorecard.json").read_text())
+
+
+def test_no_config_is_forgotten():
+    tested = {"mnist", "fashionmnist", "cifar10", "celeba", "folder"}
+    tested |= {"colormnist", "colormnist_classifier", "celeba_attributes"}
+    assert set(configs.names()) == tested | ELSEWHERE
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashionmnist", "cifar10", "celeba"])
+def test_without_concepts(finished, name):
+    distance = (
+        "--evaluate.distance",
+        "squeezenet1_1",
+        "--evaluate.distance-size",
+        "32",
+    )
+    folder = finished(name, *(distance if name == "mnist" else ()))
+    card = card_of(folder)
+    assert card["sizes"] == {"residual": 64} and "swap" not in card
+    assert card["certificate"]["round_trip_max_abs"] < 1e-3
+    assert card["peak_memory_mb"] > 100
+    assert card["latents"]["images_per_second"] > 0
+    interpreter = iin_jax.load(folder)
+    assert interpreter.network.channels == (1 if "mnist" in name else 3)
+    assert (folder / "figures" / "generated.png").is_file()
+    if name == "mnist":
+        rows = {"samples", "samples_without_flow", "reconstructions"}
+        assert set(card["distances"]) == rows
+        protocol = card["distances"]["samples"]["frechet"]["protocol"]
+        assert protocol["network"] == "squeezenet1_1" and protocol["resize"] == 32
+        assert protocol["images"] == protocol["reference_images"] == 200
+        assert "without T" in (folder / "report.html").read_text()
+
+
+def test_colormnist(finished):
+    card = card_of(finished("colormnist"))
+    assert list(card["sizes"]) == ["digit", "color", "residual"]
+    assert set(card["linear"]["color"]["others_kept"]) == {"digit"}
+    errors = card["truth_l1"]["color"]
+    assert errors["reconstructed"] > 0 and 0 < errors["unedited"] < 0.5
+    assert {"figure", "mlp", "nearest"} <= set(card["leakage"]["residual"]["digit"])
+    assert card["test_images"] == 200
+
+
+def test_colormnist_classifier(finished):
+    card = card_of(finished("colormnist_classifier"))
+    assert card["swap"]["color"]["transferred"] is None
+    assert 0 <= card["swap"]["digit"]["transferred"] <= 1
+
+
+def test_celeba_attributes_are_read_by_judges_of_pictures(finished):
+    card = card_of(finished("celeba_attributes"))
+    assert tuple(card["sizes"]) == (*NAMES, "residual")
+    for name in NAMES:
+        assert set(card["swap"][name]["others_kept"]) == set(NAMES) - {name}
+        assert card["measure"][name] == "accuracy"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Sixty squares of two shapes, with attributes of every kind, some missing."""
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(1)
+    lines = ["image,kind,size,shade"]
+    for index in range(80):
+        kind, size = index % 2, int(rng.integers(8, 24))
+        shade = float(rng.uniform(0.4, 1.0))
+        image = np.zeros((40, 40, 3), np.uint8)
+        start = 20 - size // 2
+        width = size if kind else size // 2
+        image[start : start + size, start : start + width] = int(255 * shade)
+        Image.fromarray(image).save(folder / f"{index}.png")
+        shown = "" if index % 10 == 0 else f"{shade:.4f}"
+        lines.append(f"{index}.png,{('wide', 'tall')[kind]},{size / 40:.3f},{shown}")
+    (folder / "attributes.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("continuous", ["quantile", "sigma"])
+def test_your_own_folder(pictures, tmp_path, continuous):
+    flags = ["--data.root", str(pictures), "--workdir", str(tmp_path / "run")]
+    flags += ["--data.attributes", str(pictures / "attributes.csv")]
+    flags += ["--data.image-size", "32", "--network.discriminator", "none"]
+    flags += ["--concept.continuous", continuous, "--concept.bins", "3"]
+    if continuous == "sigma":
+        flags += ["--latents.mode", "stream", "--latents.augment.shift", "0.05"]
+    assert main(["folder", "--smoke", *flags]) == 0
+    card = card_of(tmp_path / "run")
+    assert set(card["sizes"]) == {"kind", "size", "shade", "residual"}
+    assert card["measure"] == {
+        "kind": "accuracy",
+        "size": "mean_abs_error",
+        "shade": "mean_abs_error",
+    }
+    assert 0 < card["swap_counts"]["shade"]["transferred"] < card["swap_pairs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mnist", "--data.root", "nowhere"], "iin_jax.data.prepare mnist"),
+        (["folder"], "--data.root (your images) and --data.attributes"),
+        (["mnist", "--data.attributes", "x.csv"], "set --data.source folder"),
+        (["mnist", "--concept.sizes", "3"], "need concepts from labels"),
+        (["mnist", "--network.squared", "2"], "network.squared is a share"),
+        (["digits", "--concept.names", "digits"], "did you mean digit"),
+        (["digits", "--network.perceptual", "squeeze"], "--network.perceptual none"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_written(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.setenv("IIN_JAX_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("IIN_JAX_CACHE", str(tmp_path / "cache"))
+    assert main([*arguments, "--workdir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "run" / "config.json").exists()
