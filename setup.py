@@ -31,7 +31,6 @@ setup(
             "pytest-xdist>=3.7",
             "ruff>=0.9",
             "scikit-image>=0.22",
-            "scipy>=1.11",
         ],
     },
 )

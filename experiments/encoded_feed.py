@@ -19,6 +19,7 @@ from iin_jax.training.encoded_draws import (
 )
 from iin_jax.training.image_draws import EntryImages, entry_images
 from iin_jax.training.parallel import Draw, Stream
+from iin_jax.types import Indices
 
 
 class EncodedFeed(NamedTuple):
@@ -67,8 +68,9 @@ def _entries(images: ImageSet, part: Any) -> EntryImages:
     return EntryImages(jnp.asarray(images.variant[part]), rgb, pictures)
 
 
-def _read(images: ImageSet, entries: np.ndarray) -> EntryImages:
+def _read(images: ImageSet, entries: Indices) -> EntryImages:
     """Some entries, read from where they are stored: row i is entry ``entries[i]``."""
+    entries = np.asarray(entries)
     rgb = None if images.colors is None else images.rgb[entries]
     pictures = images.variants[images.variant[entries]]
     return EntryImages(np.arange(len(entries)), rgb, pictures)

@@ -188,7 +188,12 @@ def _picture_judge(run: Run, name: str) -> Judge:
     if run.colored:
         return shape_judge(seen, values, test=test, seed=run.experiment.seed)
     return ConvolutionalJudge.train(
-        seen, values, test=test, seed=run.experiment.seed, view="color"
+        seen,
+        values,
+        test=test,
+        seed=run.experiment.seed,
+        view="color",
+        epochs=run.experiment.evaluate.judge_epochs or None,
     )
 
 

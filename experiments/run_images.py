@@ -31,7 +31,6 @@ from iin_jax.data import (
     plain_set,
     split_dataset,
 )
-from iin_jax.types import Latents
 from iin_jax.weights.hints import nearest
 
 VALIDATION_COLORS = 64
@@ -317,7 +316,9 @@ class RunImages:
         wanted = self.experiment.concept.continuous == "sigma"
         return wanted and values is not None and not is_class(values)
 
-    def validation_scores(self, z: Latents, count: int) -> tuple[Pairs, FactorScores]:
+    def validation_scores(
+        self, z: np.ndarray, count: int
+    ) -> tuple[Pairs, FactorScores]:
         """Pairs of validation entries, and how similar their latents (n, N) are."""
         pairs, settings = self.validation_pairs(count), self.experiment
         scores = factor_scores(

@@ -209,6 +209,8 @@ class Evaluate:
       pairs: Pairs of held-out images for swaps.
       latents: Held-out latents for the certificate.
       colors: Colours per held-out image for the probes.
+      judge_epochs: Passes over the images in a convolutional judge's training; 0: as
+        many as suit their number.
       distance: Network whose features judge samples (Frechet and kernel distance);
         inception_v3_fid: as published; none: no distances.
       distance_size: Pixels that images are resized to for it; 0: its own.
@@ -218,6 +220,7 @@ class Evaluate:
     pairs: int = 2000
     latents: int = 1000
     colors: int = 6
+    judge_epochs: int = 0
     distance: Literal["none", "squeezenet1_1", "inception_v3_fid"] = "none"
     distance_size: int = 0
     distance_images: int = 10_000
@@ -274,5 +277,5 @@ def smoke(experiment: Experiment) -> Experiment:
         train=shrink(
             train, steps=min(train.steps, 20), batch_size=16, checkpoint_every=10
         ),
-        evaluate=Evaluate(pairs=100, latents=50, colors=1),
+        evaluate=Evaluate(pairs=100, latents=50, colors=1, judge_epochs=1),
     )

@@ -26,7 +26,6 @@ from experiments.benchmark.settings import (
 from experiments.benchmark.worker import Run, Side, best_rate, peak_rss
 from iin_jax.concepts import pair_table
 from iin_jax.convert.published_flow import flow_params
-from iin_jax.fit import SIMILARITY_RATE
 from iin_jax.losses import pair_term, unsupervised_term, weighted_sum
 from iin_jax.networks import ARCHITECTURES, AutoencoderNetwork, PretrainedNetwork
 from iin_jax.training.flow_step import (
@@ -36,6 +35,7 @@ from iin_jax.training.flow_step import (
     flow_metrics,
     flow_step,
 )
+from iin_jax.training.flow_training import SIMILARITY_RATE
 from iin_jax.training.optim import Schedule, adam
 from iin_jax.training.parallel import Draw, Runner
 from iin_jax.training.state import TrainState

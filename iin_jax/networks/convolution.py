@@ -182,7 +182,11 @@ def _sorted(x: Images, kernel: Array) -> Images:
 def _transposed(x: Images, kernel: Array) -> Images:
     dimensions = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_transpose(
-        x, kernel, (2, 2), "SAME", dimension_numbers=dimensions
+        jnp.asarray(x),
+        jnp.asarray(kernel),
+        (2, 2),
+        "SAME",
+        dimension_numbers=dimensions,
     )
 
 

@@ -1,5 +1,6 @@
 """Every config in smoke size, through all stages, on data of its kind."""
 
+import io
 import json
 
 import numpy as np
@@ -35,7 +36,7 @@ def root(tmp_path_factory):
         "cifar10",
         {
             part: [
-                {"id": f"{part}_{i}", "image": blob(rng, 32, 32), "label": i % 10}
+                {"id": f"{part}_{i}", "image": png(blob(rng, 32, 32)), "label": i % 10}
                 for i in range(COUNTS[part])
             ]
             for part in ("train", "test")
@@ -61,11 +62,23 @@ def blob(rng, height, width):
     return image
 
 
+def png(image):
+    """As a file in memory: TFDS encodes arrays with TensorFlow only."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG")
+    file.seek(0)
+    return file
+
+
 def face(rng, features, index):
     values = {name: bool(rng.integers(2)) for name in features["attributes"]}
     marks = dict.fromkeys(features["landmarks"], 1)
-    image = blob(rng, 218, 178)
-    return {"image": image, "attributes": values, "landmarks": marks}
+    return {
+        "image": png(blob(rng, 218, 178)),
+        "attributes": values,
+        "identity": {"Identity_No": index},
+        "landmarks": marks,
+    }
 
 
 @pytest.fixture(scope="module")

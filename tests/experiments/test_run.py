@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,7 +96,11 @@ def test_the_scorecard_says_all_it_should(finished):
         assert np.isfinite([swap["transferred"], swap["others_kept"][other]]).all()
     assert set(card["floor"]) == set(card["floor_inputs"]) == {"digit", "color"}
     assert set(card["leakage"]) == {"digit", "color", "residual", "z", "pca"}
-    assert {"figure", "chance", "measure"} == set(card["leakage"]["z"]["digit"])
+    probed = card["leakage"]["z"]["digit"]
+    assert {"figure", "mlp", "nearest", "chance", "measure"} <= set(probed)
+    assert set(card["linear"]) == {"digit", "color"}
+    assert card["truth_l1"]["color"]["reconstructed"] > 0
+    assert card["latents"]["images_per_second"] > 0 and card["peak_memory_mb"] > 100
     bits = card["nll_bits_per_dim"]
     assert {"train", "test", "gaussian_train", "gaussian_test"} <= set(bits)
     assert set(card["seconds"]) == {*STAGES[:-1]}
@@ -245,6 +250,25 @@ def test_a_network_that_may_have_seen_the_test_images_is_refused(finished, tmp_p
         else:
             with pytest.raises(ValueError, match=message):
                 run.reused_network(folder)
+
+
+def test_a_damaged_or_foreign_cache_is_made_again(finished, tmp_path, capsys):
+    folder, _ = finished
+    for name in ("network", "latents"):
+        shutil.copytree(folder / name, tmp_path / name)
+    settings = smoke(configs.find("digits").EXPERIMENT)
+    run = Run("digits", settings, tmp_path, "")
+    whole = np.array(run.latents("validation").mean)
+    assert "again" not in capsys.readouterr().out
+    path = tmp_path / "latents" / "validation" / "mean.npy"
+    path.write_bytes(path.read_bytes()[:-1000])
+    np.testing.assert_allclose(run.latents("validation").mean, whole, atol=1e-5)
+    assert "encoding again" in capsys.readouterr().out
+    other = Run("digits", dataclasses.replace(settings, seed=3), tmp_path, "")
+    other.latents("validation")
+    said = capsys.readouterr().out
+    assert "other data" in said
+    assert "encoding again" in said
 
 
 def test_a_result_that_is_gone_is_made_again(finished):
