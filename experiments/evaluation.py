@@ -19,6 +19,7 @@ from iin_jax.analysis import (
     LatentJudge,
     LinearEdits,
     LogitsJudge,
+    ShapeJudge,
     distances,
     evaluate_swaps,
     image_features,
@@ -117,17 +118,24 @@ def _swap_figures(
         truths = {COLOR: run.image_set(a.item, b.rgb).images()}
     true = run.attributes(run.cached_set("train"))
     concepts = {name: true[name] for name in run.concepts}
-    return evaluate_swaps(
+    judges = _judges(run, train)
+    found = evaluate_swaps(
         interpreter,
         a.images(),
         b.images(),
         run.attributes(a),
         run.attributes(b),
-        _judges(run, train),
+        judges,
         latents=_judged_in_z(run),
         linear=LinearEdits.fit(train.mean, concepts),
         truths=truths,
     )
+    tested = {
+        name: {"kind": judge.kind, "held_out_accuracy": judge.test_accuracy}
+        for name, judge in judges.items()
+        if isinstance(judge, (ShapeJudge, ConvolutionalJudge))
+    }
+    return {**found, "judges": tested}
 
 
 def _swap_sides(run: Run) -> tuple[ImageSet, ImageSet]:

@@ -5,8 +5,12 @@ digit (same class, another colour) and colour (same colour, another digit). The 
 code paints the background in the colour's negative: ``--data.coloring negative``.
 
 Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
-``--data.download``) and the weights of LPIPS (``$IIN_JAX_WEIGHTS``,
-``--network.download``, or ``--network.perceptual none``).
+``--data.download``) and, but for ``--budget cpu``, the weights of LPIPS
+(``$IIN_JAX_WEIGHTS``, ``--network.download``, or ``--network.perceptual none``).
+
+The short budget trains its autoencoder, of 48 channels, on absolute errors and KL
+alone: in 3,000 steps with LPIPS and discriminator the colours of plain reconstructions
+were off by 0.026, and the adaptive weight stood near its limit for half of the time.
 """
 
 import dataclasses
@@ -16,7 +20,6 @@ from experiments.settings import (
     Evaluate,
     Experiment,
     FlowSettings,
-    Latents,
     NetworkSettings,
     Train,
 )
@@ -31,20 +34,19 @@ BUDGETS = {
     "cpu": dataclasses.replace(
         EXPERIMENT,
         network=NetworkSettings(
-            perceptual="squeeze",
-            base=32,
-            discriminator_base=32,
+            perceptual="none",
+            discriminator="none",
+            base=48,
             steps=4000,
             batch_size=64,
             rate_per_example=6e-4 / 64,
             warmup=0.05,
-            decay_start=0.5,
-            squared=0.08,
+            decay_start=0.4,
+            squared=0.06,
         ),
         flow=FlowSettings(hidden_dim=128),
-        latents=Latents(colors=4),
         train=Train(
-            steps=12_000,
+            steps=8000,
             batch_size=256,
             rate_per_example=1e-3 / 256,
             warmup=0.03,

@@ -32,7 +32,7 @@ BUDGETS = {
             perceptual="squeeze",
             base=32,
             discriminator_base=32,
-            steps=3000,
+            steps=2000,
             batch_size=64,
             rate_per_example=6e-4 / 64,
             warmup=0.05,
@@ -41,7 +41,7 @@ BUDGETS = {
         ),
         flow=FlowSettings(hidden_dim=128),
         train=Train(
-            steps=6000,
+            steps=4000,
             batch_size=256,
             rate_per_example=1e-3 / 256,
             warmup=0.03,

@@ -200,7 +200,7 @@ def test_your_own_folder(pictures, tmp_path, continuous):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mnist", "--data.root", "nowhere"], "iin_jax.data.prepare mnist"),
+        (["mnist", "--smoke", "--data.root", "nowhere"], "iin_jax.data.prepare mnist"),
         (["folder"], "--data.root (your images) and --data.attributes"),
         (["mnist", "--data.attributes", "x.csv"], "set --data.source folder"),
         (["mnist", "--concept.sizes", "3"], "need concepts from labels"),
