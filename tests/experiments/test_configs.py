@@ -19,6 +19,7 @@ WEIGHTS = ROOT.parent / "shared" / "weights"
 ELSEWHERE = {"digits", "squeezenet_color"}  # tests of their own
 SMALL = ("--smoke", "--data.limit", "200", "--evaluate.pairs", "40")
 COUNTS = {"train": 120, "validation": 40, "test": 40}
+LIKE_MNIST = ("fashionmnist", "cifar10", "celeba")  # half a minute each
 NAMES = ("Eyeglasses", "Male", "No_Beard", "Smiling")
 
 
@@ -109,7 +110,10 @@ def test_no_config_is_forgotten():
     assert set(configs.names()) == tested | ELSEWHERE
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashionmnist", "cifar10", "celeba"])
+@pytest.mark.parametrize(
+    "name",
+    ["mnist", *(pytest.param(name, marks=pytest.mark.slow) for name in LIKE_MNIST)],
+)
 def test_without_concepts(finished, name):
     distance = (
         "--evaluate.distance",
