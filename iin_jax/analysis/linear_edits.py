@@ -28,6 +28,10 @@ class ClassMeans:
         """The difference of class means, (n, N)."""
         return self.means[self._indices(value_b)] - self.means[self._indices(value_a)]
 
+    def knows(self, values: np.ndarray) -> np.ndarray:
+        """Whether each class was trained on, bool (n,)."""
+        return np.isin(values, self.classes)
+
     def _indices(self, values: np.ndarray) -> np.ndarray:
         unknown = np.setdiff1d(values, self.classes)
         if len(unknown):
@@ -50,6 +54,10 @@ class RidgeDirections:
 
     weights: np.ndarray
     step: np.ndarray
+
+    def knows(self, values: np.ndarray) -> np.ndarray:
+        """Any real value will do, bool (n,)."""
+        return np.ones(len(values), bool)
 
     def move(self, value_a: np.ndarray, value_b: np.ndarray) -> Latents:
         """The move that changes the prediction by ``value_b - value_a``, (n, N)."""

@@ -182,10 +182,12 @@ def _moved(
     values_b: Values,
     rows: np.ndarray,
 ) -> Array:
-    """z after the linear edit; rows whose value is unknown stay as they are."""
+    """z after the linear edit; rows of unknown values or classes stay as they are."""
     z = np.array(z_a)
+    value_a, value_b = (plain(values[concept]) for values in (values_a, values_b))
+    knows = linear.moves[concept].knows
+    rows = rows & knows(value_a) & knows(value_b)
     if rows.any():
-        value_a, value_b = (plain(values[concept]) for values in (values_a, values_b))
         z[rows] = linear.edit(z[rows], concept, value_a[rows], value_b[rows])
     return z
 

@@ -154,6 +154,27 @@ def test_linear_edits_are_judged_like_swaps(interpreter, sides):
     assert result["swap_counts"]["digit"]["others_kept"] == {"z": 3}
 
 
+def test_a_class_unseen_in_training_is_not_moved_linearly(interpreter, sides):
+    classes, z_train = np.arange(20) % 2, np.random.default_rng(0).normal(size=(20, 8))
+    linear = LinearEdits.fit(z_train, {"digit": classes})
+    z_a = np.asarray(interpreter.encode(sides[0]))
+    values_a = {"digit": np.array([0, 0, 7, 1]), "z": z_a}
+    values_b = {"digit": np.array([1, 7, 0, 1]), "z": z_a}
+    result = evaluate_swaps(
+        interpreter,
+        *sides,
+        values_a,
+        values_b,
+        {"digit": Counting(), "z": Difference()},
+        latents=True,
+        linear=linear,
+    )
+    means = [z_train[classes == value].mean(axis=0) for value in (0, 1)]
+    moved = np.abs(means[1] - means[0]).mean() / 4  # one of four pairs
+    kept = result["linear"]["digit"]["others_kept"]["z"]
+    assert kept == pytest.approx(moved, rel=1e-4)
+
+
 def test_edits_are_compared_with_the_true_result(interpreter, sides):
     a, b = sides
     linear = LinearEdits.fit(np.eye(8), {"color": np.arange(8.0)})
