@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from experiments.settings import Experiment
+from experiments.settings import Experiment, NetworkSettings
 from iin_jax.flows.base import check_even
 from iin_jax.losses import check_sigma
 from iin_jax.training.parallel import check_batch
@@ -37,9 +37,26 @@ def check(experiment: Experiment, devices: int = 1) -> None:
             f"data.image_size {size} must be a multiple of 2 ** network.num_down = "
             f"{2**network.num_down}"
         )
+    if network.kind == "autoencoder" and network.from_run is None:
+        _check_sizes(network, size)
+    if experiment.evaluate.distance != "none" and network.kind != "autoencoder":
+        raise ValueError(
+            f"evaluate.distance compares pictures; a {network.kind} network makes none"
+        )
     trained = {"network": network, "train": train} if own else {"train": train}
     for name, part in trained.items():
         check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
+
+
+def _check_sizes(network: NetworkSettings, size: int) -> None:
+    """Raises ValueError for images too small for what is trained with them."""
+    least = {"discriminator": 24, "perceptual": 32}
+    for name, pixels in least.items():
+        if getattr(network, name) != "none" and size < pixels:
+            raise ValueError(
+                f"network.{name} needs images of {pixels} pixels; data.image_size is "
+                f"{size}: set --network.{name} none"
+            )
 
 
 def _counts(experiment: Experiment) -> dict[str, int]:
@@ -100,6 +117,10 @@ def _check_concept(experiment: Experiment) -> None:
             f"{experiment.network.latent_dim} dimensions; got {list(concept.sizes)}, "
             f"which sum to {sum(concept.sizes)}"
         )
+    if any(size < 0 for size in concept.sizes) or experiment.data.limit < 0:
+        raise ValueError("concept.sizes and data.limit cannot be negative")
+    if concept.source == "none" and experiment.flow.sigma is None:
+        raise ValueError("without concepts no similarity is learned: set --flow.sigma")
     if concept.source == "none" and (concept.sizes or concept.recolored):
         raise ValueError(
             "concept.sizes and concept.recolored need concepts from labels"

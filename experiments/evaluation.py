@@ -131,7 +131,11 @@ def _swap_figures(
         truths=truths,
     )
     tested = {
-        name: {"kind": judge.kind, "held_out_accuracy": judge.test_accuracy}
+        name: {
+            "kind": judge.kind,
+            "held_out_accuracy": judge.test_accuracy,
+            "held_out_error": getattr(judge, "test_error", None),
+        }
         for name, judge in judges.items()
         if isinstance(judge, (ShapeJudge, ConvolutionalJudge))
     }

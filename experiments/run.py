@@ -153,6 +153,7 @@ def _run_stages(run: Run) -> None:
 
     devices = jax.devices()
     check(run.experiment, len(devices))
+    run.check_data()
     print(f"device: {len(devices)} x {devices[0].device_kind} ({devices[0].platform})")
     for number, (name, stage) in enumerate(STAGES.items(), start=1):
         label = f"[{number}/{len(STAGES)}] {name}"

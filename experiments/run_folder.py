@@ -50,6 +50,21 @@ class Run(RunImages):
         """The finished network of this run."""
         return load_network(self.folder / "network")
 
+    def check_data(self) -> None:
+        """Records which images these are, or compares them with the recorded ones.
+
+        Raises:
+          ValueError: the images are not those that the run was begun with: its split
+            would be another, and images that trained would be tested on.
+        """
+        if not (self.folder / "data.json").is_file():
+            self.write_json("data.json", self.describe_data())
+        elif self.read_json("data.json")["digest"] != self.dataset.digest:
+            raise ValueError(
+                f"the images or labels have changed since {self.folder} was begun; "
+                "nothing was resumed: restore them or take another folder"
+            )
+
     def reused_network(self, folder: Path) -> Network:
         """The network of another finished run, if none of our test images trained it.
 
@@ -71,10 +86,11 @@ class Run(RunImages):
                 f"the network of {folder} was trained on other images "
                 f"({'; '.join(lines)}), perhaps on this run's test images"
             )
-        if network.latent_shape != (self.experiment.network.latent_dim,):
+        dim = math.prod(network.latent_shape)
+        if dim != self.experiment.network.latent_dim:
             raise ValueError(
-                f"the network of {folder} has latents {network.latent_shape}; set "
-                f"--network.latent-dim accordingly"
+                f"the network of {folder} has latents of {dim} numbers; set "
+                f"--network.latent-dim {dim}"
             )
         return network
 

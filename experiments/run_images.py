@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.settings import COLOR, Experiment
-from iin_jax.analysis import is_class
+from iin_jax.analysis import is_class, known_rows
 from iin_jax.concepts import (
     FactorScores,
     Pairs,
@@ -31,11 +31,13 @@ from iin_jax.data import (
     plain_set,
     split_dataset,
 )
+from iin_jax.factors import RESIDUAL
 from iin_jax.weights.hints import nearest
 
 VALIDATION_COLORS = 64
 MAX_VALIDATION = 16_384  # entries, unless there are more images
 STREAM_CACHED = 16_384  # entries that probes and references stand on, if streamed
+RESERVED = (RESIDUAL, "z", "pca")  # other rows of the scorecard's tables
 IMAGES_PER_COLOR = 8  # at least, in training
 COLOR_SEEDS = {"train": 0, "validation": 1, "test": 2, "swap a": 3, "swap b": 4}
 # settings that say where images are, not which
@@ -94,10 +96,30 @@ class RunImages:
             raise ValueError(
                 f"{self.dataset.name} has colours already: set --data.coloring none"
             )
+        for name in self.attributes_of_interest:
+            self._check_attribute(name)
+        _ = self.train_set, self.validation_set, self.test_set
         if self.concepts:
             self.pair_table(self.train_set)
+            self.validation_pairs(self.experiment.concept.score_pairs)
         if self.experiment.network.kind == "classifier":
             _ = self.classified
+
+    def _check_attribute(self, name: str) -> None:
+        """Judges and probes need two values to learn from, and one to be tested on."""
+        if name == COLOR and self.colored:
+            return
+        if name in RESERVED:
+            raise ValueError(f"no attribute can be called {name!r}: rename that column")
+        for split, least in (("train", 2), ("test", 1)):
+            values = self.dataset.labels[name][self.splits[split]]
+            known = np.unique(np.ma.getdata(values)[known_rows(values)])
+            if len(known) < least:
+                raise ValueError(
+                    f"attribute {name!r} has {len(known)} known values among the "
+                    f"{len(values)} {split} images, but {least} are needed: choose "
+                    "others with --concept.names, or another --seed"
+                )
 
     @property
     def colored(self) -> bool:
@@ -193,7 +215,8 @@ class RunImages:
         indices = self.splits["validation"]
         count = min(VALIDATION_COLORS, len(indices) // 2)
         copies = min(8, max(2, MAX_VALIDATION // len(indices)))
-        colors = self.colors("validation", count) if self.colored else None
+        copies = max(1, min(copies, count))
+        colors = self.colors("validation", max(1, count)) if self.colored else None
         return self._image_set(indices, colors, copies, self.experiment.seed + 1)
 
     @functools.cached_property
@@ -305,9 +328,9 @@ class RunImages:
             graded=graded,
             drop_alone=True,
         )
-        alone = int(np.sum(table.alone))
-        if alone:
-            print(f"pairs: {alone} of {len(images)} entries have no partner somewhere")
+        for name, alone in zip(self.concepts, np.asarray(table.alone), strict=False):
+            if alone:
+                print(f"{name}: {alone} of {len(images)} entries have no partner")
         return table
 
     def _is_graded(self, name: str) -> bool:

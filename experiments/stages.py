@@ -23,7 +23,6 @@ from iin_jax.training.parallel import Draw
 def network_stage(run: Run) -> None:
     """Trains what gets interpreted, converts it, or copies it from a finished run."""
     settings = run.experiment.network
-    run.write_json("data.json", run.describe_data())
     if settings.from_run is not None:
         network = run.reused_network(Path(settings.from_run))
     elif settings.kind == "pretrained":

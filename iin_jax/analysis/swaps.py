@@ -36,7 +36,10 @@ class _Jury:
         rows, own = self.rows(concept), self.judges.get(concept)
         transferred: tuple[float | None, int] = (None, 0)
         if own is not None:
-            transferred = _score(own, outputs, self.targets_b[concept], rows)
+            wanted, unlike = self.targets_b[concept], rows
+            if own.measure == "accuracy":  # a class that both have proves nothing
+                unlike = rows & (np.asarray(self.targets_a[concept]) != wanted)
+            transferred = _score(own, outputs, wanted, unlike)
         kept = {}
         for name, judge in self.judges.items():
             if name != concept:
@@ -71,7 +74,8 @@ def evaluate_swaps(
     """Swaps every concept alone, and lets the judges look.
 
     A swap of a concept is judged on the pairs whose two values of it are known (all, if
-    it has no values); what it should keep, where a's value is known too. Expected is
+    it has no values), and whether a class was transferred on those in which the two
+    differ; what it should keep, where a's value is known too. Expected is
     what ``Judge.target`` says of the real image that the value comes from.
 
     Args:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from iin_jax.analysis import factor_maps, is_class
+from iin_jax.analysis import factor_maps, is_class, known_rows
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
 
@@ -97,8 +97,9 @@ def maps(
     axes = figure.subplots(len(positions), len(labels), squeeze=False)
     for line, (factor, points) in zip(axes, positions.items(), strict=True):
         for axis, (attribute, values) in zip(line, labels.items(), strict=True):
-            values = np.asarray(values)
-            drawn = axis.scatter(*points.T, s=3, **_point_colors(values))
+            known = known_rows(values)
+            values = np.ma.getdata(values)[known]
+            drawn = axis.scatter(*points[known].T, s=3, **_point_colors(values))
             if line is axes[0] and is_class(values) and len(np.unique(values)) <= 10:
                 handles, _ = drawn.legend_elements()
                 names = np.unique(values).tolist()

@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def write(
         folder = Path(figures_folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, png in pngs.items():
-            (folder / f"{name}.png").write_bytes(png)
+            safe = re.sub(r"[^\w.-]", "_", name)
+            (folder / f"{safe}.png").write_bytes(png)
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
     ).get_template("report.html")
@@ -135,7 +137,7 @@ def _all_figures(interpreter, images, labels, record) -> dict[str, Figure]:
         result |= _edit_figures(interpreter, images)
         result |= _generated_figures(interpreter, images)
     points = slice(0, MAX_POINTS)
-    part = {name: np.asarray(values)[points] for name, values in labels.items()}
+    part = {name: np.ma.asanyarray(x)[points] for name, x in labels.items()}
     z = interpreter.encode(images[points])
     result["maps"] = draw.maps(interpreter, z, part)
     return result

@@ -93,9 +93,9 @@ def test_a_concept_without_a_judge_is_not_invented(interpreter, sides):
 
 def test_pairs_without_a_value_are_left_out_and_counted(interpreter, sides):
     digits_a = np.ma.array(np.arange(4), mask=[True, False, False, False])
-    colors_b = np.array([1.0, np.nan, np.nan, np.nan])
+    colors_b = np.array([3.0, np.nan, np.nan, np.nan])
     values_a = {"digit": digits_a, "color": np.array([1.0, 2.0, np.nan, 4.0])}
-    values_b = {"digit": np.arange(4), "color": colors_b}
+    values_b = {"digit": np.arange(4) + 1, "color": colors_b}
     judges = {"digit": Counting(), "color": Counting()}
     result = evaluate_swaps(interpreter, *sides, values_a, values_b, judges)
     expected = {  # rows 1 2 3 know both digits, row 0 both colours
@@ -152,6 +152,21 @@ def test_linear_edits_are_judged_like_swaps(interpreter, sides):
     assert edited["transferred"] == 3.0
     assert edited["others_kept"]["z"] == pytest.approx(np.abs(move).mean(), rel=1e-4)
     assert result["swap_counts"]["digit"]["others_kept"] == {"z": 3}
+
+
+def test_a_class_that_both_have_proves_no_transfer(interpreter, sides):
+    values_a, values_b = ({"digit": np.array(x)} for x in ([0, 1, 2, 3], [0, 1, 3, 2]))
+    judges = {"digit": Counting(), "other": Counting()}
+    others = {"other": np.arange(4)}
+    result = evaluate_swaps(
+        interpreter, *sides, {**values_a, **others}, {**values_b, **others}, judges
+    )
+    counts = result["swap_counts"]["digit"]
+    assert counts == {"transferred": 2, "others_kept": {"other": 4}}
+    alike = evaluate_swaps(
+        interpreter, *sides, values_a, values_a, {"digit": Counting()}
+    )
+    assert alike["swap"]["digit"]["transferred"] is None
 
 
 def test_a_class_unseen_in_training_is_not_moved_linearly(interpreter, sides):

@@ -272,6 +272,17 @@ def test_a_damaged_or_foreign_cache_is_made_again(finished, tmp_path, capsys):
     assert "encoding again" in said
 
 
+def test_other_images_are_not_resumed(finished, tmp_path):
+    folder, _ = finished
+    run = Run("digits", smoke(configs.find("digits").EXPERIMENT), tmp_path, "")
+    shutil.copy(folder / "data.json", tmp_path)
+    run.check_data()
+    known = json.loads((tmp_path / "data.json").read_text())
+    (tmp_path / "data.json").write_text(json.dumps({**known, "digest": "0" * 64}))
+    with pytest.raises(ValueError, match="have changed since"):
+        run.check_data()
+
+
 def test_a_result_that_is_gone_is_made_again(finished):
     folder, _ = finished
     run = Run("digits", smoke(configs.find("digits").EXPERIMENT), folder, "")
