@@ -18,10 +18,11 @@ setup(
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={
         "cuda": ["jax[cuda12]"],
-        "prepare": ["importlib_resources", "tensorflow"],
+        "prepare": ["importlib_resources>=6.0", "tensorflow>=2.16"],
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.4"],
         "test": [
+            "importlib_resources>=6.0",
             "ipykernel>=6.29",
             "jax>=0.8",
             "jupytext>=1.16",
