@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted before the run began", file=sys.stderr)
+        return EXIT_STOPPED
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if "--traceback" in arguments:
             traceback.print_exc()

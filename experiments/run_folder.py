@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.checks import differences
-from experiments.run_images import WHERE_DATA_LIES, RunImages
+from experiments.run_concepts import RunConcepts
+from experiments.run_images import WHERE_DATA_LIES
 from experiments.settings import Experiment
 from iin_jax import networks
 from iin_jax.data import LatentCache, StaleLatentsError, encode_to, load_latents
@@ -30,7 +31,7 @@ RESULTS = {  # of the stages, in order
 
 
 @dataclasses.dataclass(frozen=True)
-class Run(RunImages):
+class Run(RunConcepts):
     """One run of an experiment.
 
     Attributes:

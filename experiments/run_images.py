@@ -4,21 +4,11 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from experiments.settings import COLOR, Experiment
-from iin_jax.analysis import is_class, known_rows
-from iin_jax.concepts import (
-    FactorScores,
-    Pairs,
-    PairTable,
-    factor_scores,
-    pair_table,
-    pairs_from_labels,
-    quantile_classes,
-)
+from experiments.settings import Experiment
 from iin_jax.data import (
     SOURCES,
     Affine,
@@ -31,24 +21,14 @@ from iin_jax.data import (
     plain_set,
     split_dataset,
 )
-from iin_jax.factors import RESIDUAL
-from iin_jax.weights.hints import nearest
 
 VALIDATION_COLORS = 64
 MAX_VALIDATION = 16_384  # entries, unless there are more images
 STREAM_CACHED = 16_384  # entries that probes and references stand on, if streamed
-RESERVED = (RESIDUAL, "z", "pca")  # other rows of the scorecard's tables
 IMAGES_PER_COLOR = 8  # at least, in training
 COLOR_SEEDS = {"train": 0, "validation": 1, "test": 2, "swap a": 3, "swap b": 4}
 # settings that say where images are, not which
 WHERE_DATA_LIES = ("data.root", "data.attributes", "data.download")
-
-
-class Labels(NamedTuple):
-    """Concepts of entries: ``discrete`` values, and ``graded`` real ones."""
-
-    discrete: dict[str, np.ndarray]
-    graded: dict[str, np.ndarray]
 
 
 class RunImages:
@@ -90,37 +70,6 @@ class RunImages:
             for name, part in parts.items()
         }
 
-    def check_images(self) -> None:
-        """Raises ValueError for data or concepts that could only fail later."""
-        if self.colored and self.dataset.images.shape[-1] != 1:
-            raise ValueError(
-                f"{self.dataset.name} has colours already: set --data.coloring none"
-            )
-        for name in self.attributes_of_interest:
-            self._check_attribute(name)
-        _ = self.train_set, self.validation_set, self.test_set
-        if self.concepts:
-            self.pair_table(self.train_set)
-            self.validation_pairs(self.experiment.concept.score_pairs)
-        if self.experiment.network.kind == "classifier":
-            _ = self.classified
-
-    def _check_attribute(self, name: str) -> None:
-        """Judges and probes need two values to learn from, and one to be tested on."""
-        if name == COLOR and self.colored:
-            return
-        if name in RESERVED:
-            raise ValueError(f"no attribute can be called {name!r}: rename that column")
-        for split, least in (("train", 2), ("test", 1)):
-            values = self.dataset.labels[name][self.splits[split]]
-            known = np.unique(np.ma.getdata(values)[known_rows(values)])
-            if len(known) < least:
-                raise ValueError(
-                    f"attribute {name!r} has {len(known)} known values among the "
-                    f"{len(values)} {split} images, but {least} are needed: choose "
-                    "others with --concept.names, or another --seed"
-                )
-
     @property
     def colored(self) -> bool:
         """Whether images are painted."""
@@ -130,63 +79,6 @@ class RunImages:
     def channels(self) -> int:
         """Of the images that the network takes."""
         return 3 if self.colored else self.dataset.images.shape[-1]
-
-    @functools.cached_property
-    def attributes_of_interest(self) -> tuple[str, ...]:
-        """What is asked about: the concepts, or without any what judges can see.
-
-        Raises:
-          ValueError: an attribute that the images do not have.
-        """
-        names = self.experiment.concept.names
-        known = (*self.dataset.labels, *([COLOR] if self.colored else []))
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(
-                f"concept.names: {self.dataset.name} has no attribute {unknown[0]!r}"
-                f"{nearest(unknown[0], known)}"
-            )
-        return names or known
-
-    @functools.cached_property
-    def concepts(self) -> tuple[str, ...]:
-        """Names of the concepts, in order; empty for a flow without any.
-
-        Raises:
-          ValueError: no concept, unknown ones, or another number of given sizes.
-        """
-        concept = self.experiment.concept
-        if concept.source == "none":
-            return ()
-        names = self.attributes_of_interest
-        if not names:
-            raise ValueError(
-                f"{self.dataset.name} has no attribute that could be a concept; set "
-                "--concept.source none for a flow without concepts"
-            )
-        if concept.sizes and len(concept.sizes) != len(names):
-            raise ValueError(
-                f"concept.sizes gives the concepts {list(names)} their dimensions; got "
-                f"{list(concept.sizes)}"
-            )
-        graded = [name for name in names if self._is_graded(name)]
-        return (*(name for name in names if name not in graded), *graded)
-
-    @property
-    def classified(self) -> str:
-        """The attribute that a classifier is trained on: the first with classes.
-
-        Raises:
-          ValueError: there is none, or its values are not known for all images.
-        """
-        known = [name for name in self.attributes_of_interest if name != COLOR]
-        classes = [name for name in known if is_class(self.dataset.labels[name])]
-        if not classes or np.ma.is_masked(self.dataset.labels[classes[0]]):
-            raise ValueError(
-                f"a classifier needs an attribute with classes, known for all images; "
-                f"{self.dataset.name} has {known}"
-            )
-        return classes[0]
 
     @functools.cached_property
     def train_colors(self) -> np.ndarray:
@@ -298,79 +190,3 @@ class RunImages:
             made_of["data"].pop(name.removeprefix("data."))
         text = json.dumps(made_of, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def labels(self, images: ImageSet) -> Labels:
-        """Concepts of entries for pairing: discrete, and graded where asked for."""
-        discrete, graded = {}, {}
-        values = self.attributes(images)
-        for name in self.concepts:
-            if name == COLOR and self.colored:
-                discrete[name] = images.color
-            elif self._is_graded(name):
-                graded[name] = values[name]
-            elif is_class(values[name]):
-                discrete[name] = values[name]
-            else:
-                bins = self.experiment.concept.bins
-                discrete[name] = quantile_classes(values[name], bins)
-        return Labels(discrete, graded)
-
-    def pair_table(self, images: ImageSet) -> PairTable | None:
-        """Who can form a pair with whom; None without concepts. Says who cannot."""
-        if not self.concepts:
-            return None
-        discrete, graded = self.labels(images)
-        recolored = (COLOR,) if self.experiment.concept.recolored else ()
-        table = pair_table(
-            discrete,
-            differ=recolored,
-            identity=images.variant if recolored else None,
-            graded=graded,
-            drop_alone=True,
-        )
-        for name, alone in zip(self.concepts, np.asarray(table.alone), strict=False):
-            if alone:
-                print(f"{name}: {alone} of {len(images)} entries have no partner")
-        return table
-
-    def _is_graded(self, name: str) -> bool:
-        """Whether any two values of a concept form a pair, more or less similar."""
-        values = self.dataset.labels.get(name)
-        wanted = self.experiment.concept.continuous == "sigma"
-        return wanted and values is not None and not is_class(values)
-
-    def validation_scores(
-        self, z: np.ndarray, count: int
-    ) -> tuple[Pairs, FactorScores]:
-        """Pairs of validation entries, and how similar their latents (n, N) are."""
-        pairs, settings = self.validation_pairs(count), self.experiment
-        scores = factor_scores(
-            z[pairs.a],
-            z[pairs.b],
-            pairs.concept,
-            self.concepts,
-            settings.concept.estimator,
-            seed=settings.seed,
-        )
-        return pairs, scores
-
-    def validation_pairs(self, count: int) -> Pairs:
-        """Pairs of validation entries that agree in a concept, or a quantile of it."""
-        discrete, graded = self.labels(self.validation_set)
-        bins = self.experiment.concept.bins
-        classes = {name: quantile_classes(x, bins) for name, x in graded.items()}
-        return pairs_from_labels(
-            {**discrete, **classes}, count, self.experiment.seed, drop_alone=True
-        )
-
-    def attributes(
-        self, images: ImageSet, entries: np.ndarray | slice = slice(None)
-    ) -> dict[str, np.ndarray]:
-        """True values of entries, for judges, probes and pictures: colours as RGB."""
-        items, result = images.item[entries], {}
-        for name in self.attributes_of_interest:
-            painted = name == COLOR and self.colored
-            result[name] = (
-                images.rgb[entries] if painted else self.dataset.labels[name][items]
-            )
-        return result

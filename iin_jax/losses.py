@@ -10,7 +10,7 @@ are densities, so a negative value is no mistake: see ``bits_per_dim``.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.core
@@ -276,13 +276,6 @@ def check_sigma(sigma: Any) -> None:
     if not ((values > 0.0) & (values < 1.0)).all():
         bad = values[~((values > 0.0) & (values < 1.0))].flat[0]
         raise ValueError(f"sigma is a similarity in (0, 1), ends excluded; got {bad}")
-
-
-def shared_columns(layout: FactorLayout, names: Iterable[str]) -> np.ndarray:
-    """One row of ``shared``, (K+1,): True in the columns of the named factors."""
-    columns = np.zeros(len(layout), bool)
-    columns[[layout.index(name) for name in names]] = True
-    return columns
 
 
 def _sigma_per_factor(sigma: float | Array, batch: int, factors: int) -> Array:

@@ -10,50 +10,14 @@ Needs CelebA as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 
 import dataclasses
 
-from experiments.settings import (
-    Concept,
-    Data,
-    Evaluate,
-    Experiment,
-    FlowSettings,
-    NetworkSettings,
-    Train,
-)
+from experiments.configs import celeba
+from experiments.schedules import short
+from experiments.settings import Concept, Evaluate
 
-STEPS = 100 * 162_770 // 25
-DECAY_START = 505_001 / STEPS
-
-EXPERIMENT = Experiment(
-    data=Data(source="celeb_a", image_size=64, coloring="none"),
-    network=NetworkSettings(
-        steps=STEPS, decay_start=DECAY_START, discriminator_start=100_001 / STEPS
-    ),
+EXPERIMENT = dataclasses.replace(
+    celeba.EXPERIMENT,
     concept=Concept(names=("Eyeglasses", "Male", "No_Beard", "Smiling")),
-    train=Train(steps=STEPS, decay_start=DECAY_START),
     evaluate=Evaluate(latents=10_000),
 )
 
-BUDGETS = {
-    "cpu": dataclasses.replace(
-        EXPERIMENT,
-        network=dataclasses.replace(
-            EXPERIMENT.network,
-            perceptual="squeeze",
-            base=16,
-            discriminator_base=16,
-            steps=3000,
-            batch_size=64,
-            rate_per_example=6e-4 / 64,
-            warmup=0.05,
-            squared=0.08,
-        ),
-        flow=FlowSettings(hidden_dim=128),
-        train=Train(
-            steps=6000,
-            batch_size=256,
-            rate_per_example=1e-3 / 256,
-            warmup=0.03,
-            decay_start=0.3,
-        ),
-    )
-}
+BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=3000, flow_steps=6000)}

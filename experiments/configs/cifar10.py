@@ -6,14 +6,12 @@ Needs CIFAR-10 as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 ``--data.download``), and the weights that ``mnist`` needs. Not measured.
 """
 
-import dataclasses
-
+from experiments.schedules import short
 from experiments.settings import (
     Concept,
     Data,
     Evaluate,
     Experiment,
-    FlowSettings,
     NetworkSettings,
     Train,
 )
@@ -31,28 +29,4 @@ EXPERIMENT = Experiment(
     evaluate=Evaluate(latents=10_000, distance="inception_v3_fid"),
 )
 
-BUDGETS = {
-    "cpu": dataclasses.replace(
-        EXPERIMENT,
-        network=dataclasses.replace(
-            EXPERIMENT.network,
-            perceptual="squeeze",
-            base=32,
-            discriminator_base=32,
-            steps=3000,
-            batch_size=64,
-            rate_per_example=6e-4 / 64,
-            warmup=0.05,
-            squared=0.08,
-        ),
-        flow=FlowSettings(hidden_dim=128),
-        train=Train(
-            steps=6000,
-            batch_size=256,
-            rate_per_example=1e-3 / 256,
-            warmup=0.03,
-            decay_start=0.3,
-        ),
-        evaluate=Evaluate(latents=10_000, distance="squeezenet1_1", distance_size=64),
-    )
-}
+BUDGETS = {"cpu": short(EXPERIMENT, base=32, network_steps=3000, flow_steps=6000)}

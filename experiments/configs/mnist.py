@@ -8,49 +8,17 @@ Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 ``--data.download``), and the weights of LPIPS and of the network that judges the
 samples (``$IIN_JAX_WEIGHTS``, ``--network.download``; ``--network.perceptual none`` and
 ``--evaluate.distance none`` do without).
+
+Not measured yet.
 """
 
-import dataclasses
-
-from experiments.settings import (
-    Concept,
-    Data,
-    Evaluate,
-    Experiment,
-    FlowSettings,
-    NetworkSettings,
-    Train,
-)
+from experiments.schedules import short
+from experiments.settings import Concept, Data, Evaluate, Experiment
 
 EXPERIMENT = Experiment(
     data=Data(source="mnist", coloring="none"),
-    network=NetworkSettings(),
     concept=Concept(source="none"),
     evaluate=Evaluate(latents=10_000, distance="inception_v3_fid"),
 )
 
-BUDGETS = {
-    "cpu": dataclasses.replace(
-        EXPERIMENT,
-        network=NetworkSettings(
-            perceptual="squeeze",
-            base=32,
-            discriminator_base=32,
-            steps=2000,
-            batch_size=64,
-            rate_per_example=6e-4 / 64,
-            warmup=0.05,
-            decay_start=0.5,
-            squared=0.08,
-        ),
-        flow=FlowSettings(hidden_dim=128),
-        train=Train(
-            steps=4000,
-            batch_size=256,
-            rate_per_example=1e-3 / 256,
-            warmup=0.03,
-            decay_start=0.3,
-        ),
-        evaluate=Evaluate(latents=10_000, distance="squeezenet1_1", distance_size=64),
-    )
-}
+BUDGETS = {"cpu": short(EXPERIMENT, base=32, network_steps=2000, flow_steps=4000)}

@@ -74,8 +74,8 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
                 conversions.append("cropped to its central square")
             pixels = np.asarray(fit_square(rgb, size))
             return Picture(pixels, (*conversions, *conversion))
-    except UnreadablePictureError:
-        raise
+    except (UnreadablePictureError, PermissionError):
+        raise  # a file that may not be read says nothing of its picture
     except FAULTS as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UnreadablePictureError(reason) from error

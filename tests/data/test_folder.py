@@ -378,3 +378,14 @@ def test_the_digest_follows_images_labels_and_size(pictures, max_memory):
     changed = load(pictures, csv, **load_again)
     assert changed.digest != first
     assert (changed.images[0] == 1).all(), "a kept image of the older file"
+
+
+def test_a_file_that_may_not_be_read_is_no_bad_picture(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", Image.new("RGB", (SIZE, SIZE)))
+
+    def refuse(*arguments, **settings):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(PermissionError, match=r"a\.png"):
+        read_picture(path, SIZE)
