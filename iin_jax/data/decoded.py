@@ -37,7 +37,7 @@ def cached_folder(key: str, make: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     unfinished = folder.with_name(f".{key}.unfinished")
-    with _writable(folder), _locked(folder):
+    with _locked(folder):
         if not folder.is_dir():  # else another process was faster
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
@@ -78,21 +78,17 @@ def _damaged(folder: Path, error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder to be made alone; a kill frees it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        yield
+        lock = folder.with_name(f".{folder.name}.lock").open("w")
     except OSError as error:
         raise ValueError(
             f"the cache folder {folder.parent} cannot be written: {error}; set "
             "IIN_JAX_CACHE to another folder"
         ) from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder to be made alone; a kill frees it."""
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
