@@ -178,12 +178,16 @@ class RunConcepts(RunImages):
         return pairs, scores
 
     def validation_pairs(self, count: int) -> Pairs:
-        """Pairs of validation entries that agree in a concept, or a quantile of it."""
+        """Validation pairs that agree in a concept or a quantile; for estimates."""
         discrete, graded = self.labels(self.validation_set)
         bins = self.experiment.concept.bins
         classes = {name: quantile_classes(x, bins) for name, x in graded.items()}
         return pairs_from_labels(
-            {**discrete, **classes}, count, self.experiment.seed, drop_alone=True
+            {**discrete, **classes},
+            count,
+            self.experiment.seed,
+            others="free",
+            drop_alone=True,
         )
 
     def attributes(

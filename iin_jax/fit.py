@@ -203,9 +203,9 @@ def _estimated_layout(
     classes = {name: quantile_classes(values) for name, values in graded.items()}
     if not (labels or classes):
         return FactorLayout({RESIDUAL: dim})
-    # classes make more entries alike than the values did that training pairs have
+    # whether entries can form pairs at all, the training's own table has checked
     pairs = pairs_from_labels(
-        {**labels, **classes}, SIZE_PAIRS, seed, drop_alone=bool(classes)
+        {**labels, **classes}, SIZE_PAIRS, seed, others="free", drop_alone=True
     )
     scores = factor_scores(
         cache.mean[pairs.a],

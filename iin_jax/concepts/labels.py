@@ -10,7 +10,7 @@ import numpy as np
 
 from iin_jax.concepts.columns import read_columns
 from iin_jax.concepts.continuous import graded_similarity
-from iin_jax.concepts.rules import agreeing, differing
+from iin_jax.concepts.rules import Others, agreeing, differing
 from iin_jax.types import Array, Indices, Key, Shared
 
 
@@ -79,12 +79,13 @@ def pair_table(
     differ: Iterable[str] = (),
     identity: np.ndarray | None = None,
     graded: Mapping[str, np.ndarray] | None = None,
+    others: Others = "differ",
     drop_alone: bool = False,
 ) -> PairTable:
     """Sorts the entries once, so that pairs can be drawn by index arithmetic.
 
     A pair that *agrees* in a concept has its value in common and differs in at least
-    one other label ("same colour, different digit"). A pair that *differs* in a
+    one other label ("same colour, different digit"; see ``others``). A pair that *differs* in a
     concept has all other concepts in common and, where ``identity`` is given, the thing
     itself ("the same image in another colour"): then it shares the residual too.
 
@@ -108,6 +109,9 @@ def pair_table(
         colours, one person in several poses).
       graded: concept -> numbers, (n,) each; NaN or masked where missing. Graded
         concepts come after the labels.
+      others: of pairs that agree in a concept: "differ", at least one other label is
+        unlike, for training; "free", all others are drawn without regard to them, so
+        that unrelated latents have correlation 0, for estimates of similarity.
       drop_alone: leaves entries without a partner out of a rule's pairs, as if their
         value was missing there; ``PairTable.alone`` counts them. Else they raise.
 
@@ -131,7 +135,7 @@ def pair_table(
         )
     if identity is not None and np.ma.is_masked(identity):
         raise ValueError("identity is masked; give an entry that is alone its own")
-    rules = [agreeing(columns, name, drop_alone) for name in agree]
+    rules = [agreeing(columns, name, others, drop_alone) for name in agree]
     rules += [differing(columns, name, identity, drop_alone) for name in differ]
     shares_residual = [False] * len(agree) + [identity is not None] * len(differ)
     concept = [columns.names.index(name) for name in agree] + [-1] * len(differ)
@@ -208,12 +212,14 @@ def pairs_from_labels(
     differ: Iterable[str] = (),
     identity: np.ndarray | None = None,
     graded: Mapping[str, np.ndarray] | None = None,
+    others: Others = "differ",
     drop_alone: bool = False,
 ) -> Pairs:
     """Draws ``count`` pairs from labels; a list for estimates, arrays and tests.
 
     Args:
-      labels, agree, differ, identity, graded, drop_alone: as in ``pair_table``.
+      labels, agree, differ, identity, graded, others, drop_alone: as in
+        ``pair_table``.
       count: number of pairs, >= 1.
       seed: of the draw.
 
@@ -228,6 +234,7 @@ def pairs_from_labels(
         differ=differ,
         identity=identity,
         graded=graded,
+        others=others,
         drop_alone=drop_alone,
     )
     drawn = _draw(table, jax.random.key(seed), jnp.arange(count))

@@ -1,10 +1,13 @@
 """Rules of pairing: which entries may be the partner of which, as sorted ranges."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from iin_jax.concepts.columns import MISSING, Columns
+
+
+Others = Literal["differ", "free"]
 
 
 class Rule(NamedTuple):
@@ -20,7 +23,7 @@ class Rule(NamedTuple):
     alone: int
 
 
-def agreeing(columns: Columns, name: str, drop_alone: bool) -> Rule:
+def agreeing(columns: Columns, name: str, others: Others, drop_alone: bool) -> Rule:
     """Pairs that agree in a concept; arguments and errors as in ``pair_table``."""
     k, entries = columns.names.index(name), len(columns)
     known = columns.codes[:, k] != MISSING
@@ -28,13 +31,18 @@ def agreeing(columns: Columns, name: str, drop_alone: bool) -> Rule:
         reason = "no other entry has a value"
         group = np.where(known, 0, MISSING)
         return _rule(columns, k, group, np.arange(entries), known, reason, drop_alone)
+    group, unlike = columns.codes[:, k], np.arange(entries)
+    if others == "free":
+        reason = "no other entry has it"
+        return _rule(columns, k, group, unlike, known, reason, drop_alone)
     reason = "no other entry has it together with another value of the other concepts"
-    others = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]
-    unlike = _combine(list(others.T)) if others.size else np.arange(entries)
-    # entries whose other labels are not all known are never known to be alike
-    in_part = (others == MISSING).any(axis=1)
-    unlike[in_part] = entries + np.flatnonzero(in_part)
-    return _rule(columns, k, columns.codes[:, k], unlike, known, reason, drop_alone)
+    rest = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]
+    if rest.size:
+        unlike = _combine(list(rest.T))
+        # entries whose other labels are not all known are never known to be alike
+        in_part = (rest == MISSING).any(axis=1)
+        unlike[in_part] = entries + np.flatnonzero(in_part)
+    return _rule(columns, k, group, unlike, known, reason, drop_alone)
 
 
 def differing(

@@ -26,6 +26,22 @@ def test_pairs_agree_in_one_concept_and_differ_in_the_other():
     assert 0.45 < (pairs.concept == 0).mean() < 0.55
 
 
+def test_free_pairs_are_random_in_the_other_concept():
+    pairs = pairs_from_labels(LABELS, 20_000, others="free")
+    same_digit = DIGIT[pairs.a] == DIGIT[pairs.b]
+    assert same_digit[pairs.concept == 0].all()
+    np.testing.assert_array_equal(pairs.shared[:, 0], same_digit)
+    assert (pairs.a != pairs.b).all()
+    expected = [
+        (DIGIT[np.flatnonzero(COLOR == COLOR[entry])] == DIGIT[entry]).sum() - 1
+        for entry in range(600)
+    ]
+    partners = np.bincount(COLOR)[COLOR] - 1
+    chance = np.mean(np.array(expected) / partners)
+    by_chance = same_digit[pairs.concept == 1].mean()
+    assert abs(by_chance - chance) < 4 * np.sqrt(chance * (1 - chance) / 10_000)
+
+
 def test_pairs_that_differ_in_one_concept_share_all_else():
     item = RNG.integers(0, 60, 600)
     labels = {"digit": item % 10, "color": COLOR}

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from iin_jax import FactorLayout
-from iin_jax.concepts import factor_scores, factor_sizes
+from iin_jax.concepts import factor_scores, factor_sizes, pairs_from_labels
 
 
 def correlated_pairs(count=4000, dims=6, seed=0):
@@ -112,3 +112,17 @@ def test_mistakes_are_one_clear_line(call, message):
     with pytest.raises(ValueError, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_a_concept_that_latents_ignore_scores_zero_on_free_pairs():
+    rng = np.random.default_rng(1)
+    labels = {"digit": rng.integers(0, 10, 3000), "color": rng.integers(0, 40, 3000)}
+    z = np.eye(10)[labels["digit"]]  # z is the digit and nothing else
+    free = pairs_from_labels(labels, 20_000, others="free")
+    apart = pairs_from_labels(labels, 20_000)
+    names = tuple(labels)
+    unbiased = factor_scores(z[free.a], z[free.b], free.concept, names)
+    biased = factor_scores(z[apart.a], z[apart.b], apart.concept, names)
+    assert unbiased["color"] == pytest.approx(0.0, abs=0.015)
+    assert biased["color"] == pytest.approx(-1 / 9, abs=0.015)
+    assert unbiased["digit"] == pytest.approx(1.0, abs=0.01)
