@@ -1,12 +1,18 @@
 """What several tests share: tiny flows, perturbed parameters, the shared data."""
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's idle threads spin
 # every small program runs a few times: XLA's optimisations take longer than they save
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# and many tests, and the processes that they start, compile the same ones
+_COMPILED = tempfile.TemporaryDirectory(prefix="iin_jax_tests_")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import jax.numpy as jnp

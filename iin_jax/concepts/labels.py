@@ -85,9 +85,10 @@ def pair_table(
     """Sorts the entries once, so that pairs can be drawn by index arithmetic.
 
     A pair that *agrees* in a concept has its value in common and differs in at least
-    one other label ("same colour, different digit"; see ``others``). A pair that *differs* in a
-    concept has all other concepts in common and, where ``identity`` is given, the thing
-    itself ("the same image in another colour"): then it shares the residual too.
+    one other label ("same colour, different digit"; see ``others``). A pair that
+    *differs* in a concept has all other concepts in common and, where ``identity`` is
+    given, the thing itself ("the same image in another colour"): then it shares the
+    residual too.
 
     *Graded* concepts are continuous: any two entries with a value can form a pair, how
     similar they are is ``pair_sigma``, and no other concept's pairs have to differ in

@@ -6,7 +6,6 @@ import numpy as np
 
 from iin_jax.concepts.columns import MISSING, Columns
 
-
 Others = Literal["differ", "free"]
 
 

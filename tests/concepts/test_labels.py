@@ -33,7 +33,7 @@ def test_free_pairs_are_random_in_the_other_concept():
     np.testing.assert_array_equal(pairs.shared[:, 0], same_digit)
     assert (pairs.a != pairs.b).all()
     expected = [
-        (DIGIT[np.flatnonzero(COLOR == COLOR[entry])] == DIGIT[entry]).sum() - 1
+        (DIGIT[np.flatnonzero(COLOR[entry] == COLOR)] == DIGIT[entry]).sum() - 1
         for entry in range(600)
     ]
     partners = np.bincount(COLOR)[COLOR] - 1

@@ -21,15 +21,33 @@ from tests.networks.torch_models import (
 )
 
 TOLERANCE = 1e-4  # relative to the largest value of the layer
-FAMILIES = {  # one of each, and cuts at which G is tried too
-    "squeezenet1_1": ("features.9.squeeze",),
+FAMILIES = {  # one of each, and cuts at which G is tried too: one per stage
+    "squeezenet1_1": ("features.2", "features.5", "features.8", "features.12.squeeze"),
     "resnet18": ("layer1", "layer2", "layer3", "layer4"),
-    "resnet50": (),
-    "densenet121": (),
-    "vgg11_bn": ("avgpool",),
-    "alexnet": ("flatten",),
-    "inception_v3_fid": (),
-    "vit_tiny": ("encoder.layers.encoder_layer_0", "class_token"),
+    "resnet50": ("layer4", "flatten"),
+    "densenet121": (
+        "features.pool0",
+        "features.transition1",
+        "features.transition2",
+        "features.transition3",
+        "relu",
+    ),
+    "vgg11_bn": (
+        "features.3",
+        "features.7",
+        "features.14",
+        "features.21",
+        "features.28",
+        "classifier.0",
+    ),
+    "alexnet": ("features.2", "features.5", "features.12", "classifier.1"),
+    "inception_v3_fid": ("maxpool1", "maxpool2", "Mixed_5d", "Mixed_6e", "Mixed_7c"),
+    "vit_tiny": (
+        "conv_proj",
+        "encoder.layers.encoder_layer_0",
+        "encoder",
+        "class_token",
+    ),
 }
 ALL = [
     name
@@ -70,8 +88,11 @@ def error(actual, expected):
     return np.abs(np.asarray(actual) - expected).max() / np.abs(expected).max()
 
 
-def check_layers(model, network: PretrainedNetwork, images) -> dict[str, np.ndarray]:
-    """Compares all layers that the model has under the same name; returns its own."""
+def check_layers(model, network: PretrainedNetwork, images):
+    """Compares all layers that the model has under the same name.
+
+    Returns our layers, and the model's output.
+    """
     theirs = outputs_of(model, np.asarray(network.preprocessing(images, network.size)))
     ours = jax.jit(network.features_pure)(network.variables, images)
     compared = [name for name in network.layers() if name in theirs]
@@ -80,7 +101,7 @@ def check_layers(model, network: PretrainedNetwork, images) -> dict[str, np.ndar
         assert ours[name].shape == theirs[name].shape, name
         assert error(ours[name], theirs[name]) <= TOLERANCE, name
     assert error(ours[list(network.layers())[-1]], theirs[""]) <= TOLERANCE
-    return theirs
+    return ours, theirs[""]
 
 
 def check_cut(network, layer, images, expected):
@@ -95,9 +116,11 @@ def check_cut(network, layer, images, expected):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_at_64_pixels(name):
     model, network, images = converted(name, 64)
-    theirs = check_layers(model, network, images)
-    for layer in FAMILIES[name]:
-        check_cut(network, layer, images, theirs[""])
+    ours, output = check_layers(model, network, images)
+    *stages, last = FAMILIES[name]
+    for layer in stages:
+        assert error(network.cut_at(layer).decode(ours[layer]), output) <= TOLERANCE
+    check_cut(network, last, images, output)
 
 
 @pytest.mark.slow
@@ -111,10 +134,10 @@ def test_every_architecture_at_64_pixels(name):
 def test_every_architecture_at_its_own_size_and_every_cut(name):
     size = ARCHITECTURES[name].releases[0].preprocessing.size
     model, network, images = converted(name, size)
-    theirs = check_layers(model, network, images)
+    _, output = check_layers(model, network, images)
     jitted = network.layers() if name in FAMILIES else [ARCHITECTURES[name].layer]
     for layer in jitted:
-        check_cut(network, layer, images, theirs[""])
+        check_cut(network, layer, images, output)
 
 
 def test_names_that_torchvisions_files_write_otherwise():
