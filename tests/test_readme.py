@@ -25,6 +25,7 @@ def test_the_two_commands_stand_in_the_readme():
     assert "pip install -e '.[test]' && python -m pytest" in lines
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
     """Each block alone, as a reader would paste it; weights come from a folder."""

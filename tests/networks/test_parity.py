@@ -1,7 +1,7 @@
 """Every architecture against torchvision's: random weights, all layers.
 
-At 64 pixels one depth of every family runs always; every architecture, every cut and
-the published sizes are marked slow.
+At 64 pixels one depth of every family runs (the deep ones are marked thorough); every
+architecture, every cut and the published sizes are marked slow.
 """
 
 import re
@@ -49,6 +49,7 @@ FAMILIES = {  # one of each, and cuts at which G is tried too: one per stage
         "class_token",
     ),
 }
+QUICK = ("squeezenet1_1", "alexnet", "vit_tiny")
 ALL = [
     name
     for name in registry.ARCHITECTURES
@@ -113,7 +114,13 @@ def check_cut(network, layer, images, expected):
     assert error(network.decode(z), expected) <= TOLERANCE, layer
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough)
+        for name in FAMILIES
+    ],
+)
 def test_a_family_at_64_pixels(name):
     model, network, images = converted(name, 64)
     ours, output = check_layers(model, network, images)

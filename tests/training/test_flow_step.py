@@ -157,6 +157,7 @@ def test_every_image_of_a_batch_has_its_own_noise():
     assert len(np.unique(whole, axis=0)) == 24
 
 
+@pytest.mark.thorough
 def test_a_streamed_run_takes_the_steps_of_a_resident_one():
     network, table = deterministic(), pair_table(LABELS, graded={"age": AGE})
     layout = iin_jax.FactorLayout({"digit": 3, "color": 2, "age": 1, "residual": 2})
@@ -293,6 +294,7 @@ def test_ungraded_pairs_carry_no_similarity():
     assert draw_cached(data, step_key(0), jnp.arange(4)).sigma is None
 
 
+@pytest.mark.thorough
 def test_a_flow_without_concepts_learns_the_density():
     """A curved density: T comes closer to it than any Gaussian, held-out too."""
 

@@ -43,6 +43,7 @@ def check(results, variants):
     assert sum(map(len, results.values())) == variants
 
 
+@pytest.mark.thorough
 def test_devices_pmap_and_accumulation_equal_one_device():
     check(measure(), 8)
 

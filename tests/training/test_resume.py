@@ -8,6 +8,7 @@ import time
 
 import chex
 import numpy as np
+import pytest
 
 from iin_jax.weights import load_tree
 from tests.conftest import ROOT
@@ -32,6 +33,7 @@ def last_step(folder):
     return max(steps, default=0)
 
 
+@pytest.mark.thorough
 def test_killed_three_times_equals_uninterrupted(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
