@@ -131,6 +131,7 @@ def linear_network(images, rng):
     )
 
 
+@pytest.mark.thorough
 def test_a_graded_concept_is_found_where_values_are_missing():
     """A continuous value on one pixel, a label on another; a third of both unknown."""
     rng = np.random.default_rng(0)

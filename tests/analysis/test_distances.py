@@ -252,6 +252,7 @@ def test_fid_is_a_name_for_one_protocol_alone():
         assert Distance("frechet", 1.0, None, other).name.startswith("Fréchet dist")
 
 
+@pytest.mark.thorough
 def test_fid_needs_the_published_weights_not_just_the_architecture(
     tmp_path, monkeypatch
 ):

@@ -170,6 +170,7 @@ def test_colormnist(finished, root):
     assert card["test_images"] == 200
 
 
+@pytest.mark.thorough
 def test_colormnist_classifier(finished, root):
     folder = finished("colormnist_classifier")
     card = card_of(folder)
