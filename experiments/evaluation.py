@@ -98,10 +98,11 @@ def report_stage(run: Run) -> None:
     order = order[:REPORT_IMAGES]
     title = f"{run.name}: {run.network.architecture} of {run.dataset.name}"
     record = RunRecord(title, run.command, card, curves)
+    attributes = run.attributes(run.test_set, order)
     write(
         iin_jax.load(run.folder),
         run.test_set.images(order),
-        run.attributes(run.test_set, order),
+        {name: run.dataset.named(name, x) for name, x in attributes.items()},
         run.folder / "report.html",
         record=record,
         figures_folder=run.folder / "figures",

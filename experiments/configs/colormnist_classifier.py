@@ -39,7 +39,6 @@ BUDGETS = {
             base=32,
             steps=2000,
             batch_size=64,
-            rate_per_example=1e-3 / 64,
             decay_start=0.5,
         ),
         flow=FlowSettings(hidden_dim=128),

@@ -136,6 +136,17 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def named(self, attribute: str, values: np.ndarray) -> np.ndarray:
+        """Codes (n,) of an attribute as its classes' names, masked ones masked.
+
+        Values of an attribute without names come back as they are.
+        """
+        names = self.classes.get(attribute)
+        if names is None:
+            return values
+        words = np.asarray(names)[np.ma.filled(values, 0)]
+        return np.ma.array(words, mask=np.ma.getmaskarray(values))
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of all names, labels, images and parts."""

@@ -95,13 +95,13 @@ def maps(
     size = (2.6 * len(labels), 2.4 * len(positions))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(positions), len(labels), squeeze=False)
-    for line, (factor, points) in zip(axes, positions.items(), strict=True):
-        for axis, (attribute, values) in zip(line, labels.items(), strict=True):
+    for row, (factor, points) in enumerate(positions.items()):
+        for axis, (attribute, values) in zip(axes[row], labels.items(), strict=True):
             known = known_rows(values)
             values = np.ma.getdata(values)[known]
             drawn = axis.scatter(*points[known].T, s=3, **_point_colors(values))
-            if line is axes[0] and is_class(values) and len(np.unique(values)) <= 10:
-                handles, _ = drawn.legend_elements()
+            if row == 0 and is_class(values) and len(np.unique(values)) <= 10:
+                handles, _ = drawn.legend_elements(num=None)
                 names = np.unique(values).tolist()
                 axis.legend(handles, names, fontsize=5, loc="upper left")
             axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)

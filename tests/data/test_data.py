@@ -249,6 +249,16 @@ def test_a_digest_tells_data_sets_apart():
     assert dataset(images=mapped).digest == dataset().digest
 
 
+def test_codes_have_names():
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    codes = np.ma.array([1, 0, -1], np.int32, mask=[False, False, True])
+    size = np.array([0.5, np.nan, 2.0])
+    dataset = Dataset("x", images, {"a": codes, "size": size}, {"a": ("no", "yes")}, "")
+    assert dataset.named("a", codes[:2]).tolist() == ["yes", "no"]
+    assert dataset.named("a", codes).tolist() == ["yes", "no", None]
+    assert dataset.named("size", size) is size
+
+
 def test_labels_of_the_wrong_length_or_type_are_refused():
     images = np.zeros((4, 2, 2, 1), np.uint8)
     with pytest.raises(

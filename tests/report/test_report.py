@@ -95,6 +95,24 @@ def test_the_page_holds_every_picture_and_no_address(interpreter, images, tmp_pa
         assert min(picture.shape[:2]) > 50 and picture[..., :3].std() > 0.01
 
 
+@pytest.mark.parametrize("classes", [2, 10])
+def test_maps_name_the_classes(interpreter, images, classes):
+    names = [f"kind {letter}" for letter in "abcdefghij"[:classes]]
+    images = np.tile(images[:8], (5, 1, 1, 1))
+    kind = np.ma.array(np.resize(names, len(images)))
+    kind[0] = np.ma.masked
+    z = interpreter.encode(images)
+    size = np.linspace(0, 1, len(images))
+    figure = figures.maps(interpreter, z, {"kind": kind, "size": size})
+    named, numbers = figure.axes[:2]
+    legend = named.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == names
+    colors = {tuple(handle.get_color()) for handle in legend.legend_handles}
+    assert len(colors) == classes
+    assert len(named.collections[0].get_offsets()) == len(images) - 1
+    assert numbers.get_legend() is None
+
+
 @pytest.mark.parametrize(
     ("count", "labels", "message"),
     [
