@@ -55,10 +55,10 @@ BUDGETS = {
             decay_start=0.4,
             squared=0.06,
         ),
-        flow=FlowSettings(hidden_dim=128),
+        flow=FlowSettings(hidden_dim=128, hidden_depth=1),
         latents=Latents(colors=6),
         train=Train(
-            steps=7200,
+            steps=9800,
             batch_size=256,
             rate_per_example=1e-3 / 256,
             warmup=0.03,
