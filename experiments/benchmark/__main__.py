@@ -3,7 +3,8 @@
 import importlib.util
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import tyro
 
@@ -28,17 +29,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "the comparison needs PyTorch, which is not installed: "
                 "pip install 'iin_jax[torch]'"
             )
-        results = measure.run(options)
-        if options.out is not None:
-            options.out.write_text(json.dumps(results, indent=2))
-        print(report.markdown(results))
+        print(report.markdown(measure.run(options, _keeper(options.out))))
         return 0
     except KeyboardInterrupt:
-        print("interrupted; nothing is kept", file=sys.stderr)
+        print("interrupted; finished cases are in --out, if given", file=sys.stderr)
         return EXIT_INTERRUPTED
     except (ValueError, OSError, UnequalError, WorkerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT if isinstance(error, ValueError) else EXIT_FAILED
+
+
+def _keeper(out: Path | None) -> Callable[[dict], None] | None:
+    """Writes the results so far to a file, if there is to be one."""
+    if out is None:
+        return None
+
+    def keep(results: dict) -> None:
+        out.write_text(json.dumps(results, indent=2))
+
+    return keep
 
 
 def parse(flags: Sequence[str]) -> Options:

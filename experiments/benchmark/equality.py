@@ -10,12 +10,14 @@ KINDS = {"gradient": "gradients", "logits": "logits"}  # of names with a slash
 # whole gradient array also relative to its norm
 LIMITS = {
     "loss": 1e-5,
+    "unsupervised_loss": 1e-5,
     "gradients": 1e-4,
     "gradients_norm": 1e-4,
     "forward": 1e-4,
     "log_det": 1e-4,
     "inverse": 1e-4,
     "encode": 1e-4,
+    "adam": 1e-4,
     "logits": 1e-4,
 }
 

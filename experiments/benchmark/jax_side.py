@@ -23,7 +23,13 @@ from experiments.benchmark.settings import (
     Case,
     Task,
 )
-from experiments.benchmark.worker import Run, Side, best_rate, peak_rss
+from experiments.benchmark.worker import (
+    ADAM_GRADIENTS,
+    Run,
+    Side,
+    best_rate,
+    peak_rss,
+)
 from iin_jax.concepts import pair_table
 from iin_jax.convert.published_flow import flow_params
 from iin_jax.losses import pair_term, unsupervised_term, weighted_sum
@@ -94,9 +100,13 @@ class JaxSide(Side):
         z = both.mean + jnp.exp(0.5 * both.log_var) * self.data["proof_noise"]
         pairs = LatentPairs(z[:PROOF_BATCH], z[PROOF_BATCH:], both.shared)
         constants = self.flow_variables["constants"]
-        loss = weighted_sum({"pairs": (1.0, pair_term(layout_of(self.task.problem)))})
+        terms = {
+            "pairs": pair_term(layout_of(self.task.problem)),
+            "unsupervised": unsupervised_term,
+        }
 
-        def mean_loss(flow_params: Tree) -> Array:
+        def mean_loss(flow_params: Tree, name: str = "pairs") -> Array:
+            loss = weighted_sum({name: (1.0, terms[name])})
             params = {"flow": flow_params}
             arguments = (self.task.problem.sigma, params, constants, pairs)
             return flow_metrics(flow, loss, *arguments)[0]
@@ -107,12 +117,19 @@ class JaxSide(Side):
         z_tilde, log_det = jax.jit(flow.apply)(self.flow_variables, z)
         inverse = functools.partial(flow.apply, method="inverse")
         codes = self.data["z_tilde"][:PROOF_BATCH]
+        params = self.flow_variables["params"]
+        unsupervised = functools.partial(mean_loss, name="unsupervised")
+        posterior = self.network.posterior_pure(
+            self.network.variables, self.data["images"][:PROOF_BATCH]
+        )
         return {
-            "loss": jax.jit(mean_loss)(self.flow_variables["params"]),
+            "loss": jax.jit(mean_loss)(params),
+            "unsupervised_loss": jax.jit(unsupervised)(params),
             "forward": z_tilde,
             "log_det": log_det,
             "inverse": jax.jit(inverse)(self.flow_variables, codes),
-            "encode": self.network.encode(self.data["images"][:PROOF_BATCH]),
+            "encode": jnp.concatenate(posterior, axis=1),
+            "adam": self._adam_steps(),
             **{f"gradient/{name}": x for name, x in gradient(trained).items()},
             **{
                 f"logits/{name}": self._backbone(name).encode(
@@ -214,6 +231,13 @@ class JaxSide(Side):
 
         return run
 
+    def _adam_steps(self) -> Array:
+        tx, _ = self._initial_state(1)
+        state = TrainState.create(tx, {"flow": jnp.zeros(ADAM_GRADIENTS.shape[1])})
+        for gradient in ADAM_GRADIENTS:
+            state = state.apply_gradients(tx, {"flow": jnp.asarray(gradient)})
+        return state.params["flow"] / RATE
+
     def _initial_state(self, batch: int) -> tuple[Any, TrainState]:
         """The optimiser of ``iin_jax.fit`` and the state before its first step."""
         fast = {"similarity": SIMILARITY_RATE}
@@ -238,10 +262,12 @@ class JaxSide(Side):
         return ImagePairs(images, self.data["shared"][:batch], self.network.variables)
 
     def _draw_encoded(self, data: ImagePairs, key: Key, examples: Array) -> LatentPairs:
-        both = jnp.concatenate([examples, examples + len(data.shared)])
-        images = data.images[both]
+        # other images in every step, so that no loop has them encoded beforehand
+        first = jax.random.randint(key, (), 0, len(data.shared))
+        rows = (examples + first) % len(data.shared)
+        images = data.images[jnp.concatenate([rows, rows + len(data.shared)])]
         mean, log_var = self.network.posterior_pure(data.variables, images)
-        return _sampled(mean, log_var, data.shared[examples], key)
+        return _sampled(mean, log_var, data.shared[rows], key)
 
 
 def _draw_given(data: Posteriors, key: Key, examples: Array) -> LatentPairs:

@@ -6,7 +6,7 @@ import functools
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
@@ -21,8 +21,15 @@ TRIAL = 0.2  # share of a measurement's time that a number of threads is tried f
 Workers = dict[Side, Worker]
 
 
-def run(options: Options) -> dict[str, Any]:
+def run(
+    options: Options, keep: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
     """Proves that the sides compute the same and times them.
+
+    Args:
+      options: what is timed.
+      keep: called after each case with the results so far, so that a failure or an
+        interrupt later on costs none of them.
 
     Returns:
       JSON values: ``options``, ``problem``, ``equality`` (errors of each PyTorch side),
@@ -39,34 +46,42 @@ def run(options: Options) -> dict[str, Any]:
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        proof = prove(folder, options)
+        results: dict[str, Any] = {
+            "options": {**dataclasses.asdict(options), "out": str(options.out or "")},
+            "problem": dataclasses.asdict(options.problem),
+            "cores": cores(),
+            "equality": prove(folder, options),
+            "measurements": [],
+        }
         with _workers(folder, options) as workers:
-            sides: dict[Side, dict[str, Any]] = {
-                side: worker.ask("describe") for side, worker in workers.items()
+            results["sides"] = {
+                side: {
+                    **worker.ask("describe"),
+                    "memory_at_start_bytes": worker.ask("peak_memory"),
+                    "matmul_flops": worker.ask("matmul"),
+                }
+                for side, worker in workers.items()
             }
-            for side, worker in workers.items():
-                sides[side]["memory_at_start_bytes"] = worker.ask("peak_memory")
-                sides[side]["matmul_flops"] = worker.ask("matmul")
-            measurements = []
             for batch in sorted(set(options.batches)):
                 for case in options.cases:
                     if case == "update" and batch != min(options.batches):
                         continue  # it has no batch
-                    measurements += _measure(workers, case, batch, options)
-            for side, worker in workers.items():
-                sides[side]["peak_memory_bytes"] = worker.ask("peak_memory")
-    for side, found in sides.items():
-        own = [row for row in measurements if row["side"] == side]
-        found["compile_seconds"] = sum(row["compile_seconds"] for row in own)
-    return {
-        "options": {**dataclasses.asdict(options), "out": str(options.out or "")},
-        "problem": dataclasses.asdict(options.problem),
-        "cores": cores(),
-        "equality": proof,
-        "sides": sides,
-        "measurements": measurements,
-        "seconds": time.perf_counter() - started,
-    }
+                    results["measurements"] += _measure(workers, case, batch, options)
+                    _sum_up(results, workers)
+                    results["seconds"] = time.perf_counter() - started
+                    if keep is not None:
+                        keep(results)
+    return results
+
+
+def _sum_up(results: dict[str, Any], workers: Workers) -> None:
+    """Brings the figures of whole sides up to date."""
+    for side, worker in workers.items():
+        own = [row for row in results["measurements"] if row["side"] == side]
+        results["sides"][side] |= {
+            "peak_memory_bytes": worker.ask("peak_memory"),
+            "compile_seconds": sum(row["compile_seconds"] for row in own),
+        }
 
 
 def prove(folder: str, options: Options) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmark.settings import Options, Side, Task
-from experiments.run import HUGE_PAGES
+from iin_jax.training.cpu import missing_variables
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,7 +113,7 @@ def environment(device: str, folder: str) -> dict[str, str]:
     variables = {
         **os.environ,
         "JAX_ENABLE_COMPILATION_CACHE": "false",
-        "GLIBC_TUNABLES": HUGE_PAGES,  # for all sides, as ``experiments.run`` has it
+        **missing_variables(os.environ),  # for all sides, as ``experiments.run`` has it
         "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

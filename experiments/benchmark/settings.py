@@ -53,7 +53,7 @@ class Options:
       precision: Of the matrix products: highest (float32) or default (TF32 on GPUs).
       device: auto (what both frameworks see) or cpu.
       small: A tiny flow and encoder: everything runs, the figures mean nothing.
-      out: A JSON file for every figure.
+      out: A JSON file for every figure, written anew after each case.
     """
 
     batches: tuple[int, ...] = (1, 25, 256, 1024)
@@ -219,6 +219,8 @@ def check(options: Options) -> None:
         )
     if options.out is not None and not options.out.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
+    if options.out is not None and options.out.is_dir():
+        raise ValueError(f"--out is a file; {options.out} is a folder")
 
 
 def cores() -> int:

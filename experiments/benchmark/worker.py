@@ -22,6 +22,12 @@ import numpy as np
 from experiments.benchmark.arrays import write_arrays
 from experiments.benchmark.settings import Case, Task, task_from
 
+# of three parameters in four steps of the optimiser
+ADAM_GRADIENTS = np.array(
+    [[1e-3, -2.0, 1e-7], [3e-3, 1.0, -1e-7], [-5e-3, 0.5, 0.0], [1e-3, 0.1, 2e-7]],
+    np.float32,
+)
+
 Run = Callable[[int], None]  # does that many calls and waits for the last of them
 
 
@@ -44,7 +50,9 @@ class Side(abc.ABC):
         """What the sides must agree in, on the first pairs of the data.
 
         ``loss`` of the pairs with given noise, its gradients as ``gradient/NAME`` under
-        the published names, ``forward``, ``log_det``, ``inverse`` and ``encode``.
+        the published names, ``unsupervised_loss`` of the same latents, ``forward``,
+        ``log_det``, ``inverse``, ``encode`` (mean beside log-variance), and ``adam``:
+        where steps with ``ADAM_GRADIENTS`` bring zeros, in units of the learning rate.
         """
 
     @abc.abstractmethod

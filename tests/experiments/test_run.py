@@ -397,16 +397,18 @@ def test_a_run_killed_at_three_random_moments_ends_the_same(finished, tmp_path):
 
 
 @pytest.mark.thorough
-def test_a_run_starts_over_once_with_huge_pages(tmp_path):
+def test_a_run_starts_over_once_with_what_makes_cpus_fast(tmp_path):
     """In the same process, so that signals and locks stay where they are."""
     code = (
         "import os, runpy, sys\n"
-        "print(os.getpid(), os.environ.get('GLIBC_TUNABLES'), flush=True)\n"
-        "from experiments.run import with_huge_pages\n"
-        "with_huge_pages()\n"
+        "names = ('GLIBC_TUNABLES', 'XLA_FLAGS')\n"
+        "print(os.getpid(), *map(os.environ.get, names), flush=True)\n"
+        "from experiments.run import with_fast_cpu\n"
+        "with_fast_cpu()\n"
     )
     settings = environment()
     settings.pop("GLIBC_TUNABLES", None)
+    settings.pop("XLA_FLAGS", None)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -414,9 +416,11 @@ def test_a_run_starts_over_once_with_huge_pages(tmp_path):
         capture_output=True,
         text=True,
     )
-    lines = done.stdout.split()
-    assert lines[1::2] == ["None", "glibc.malloc.hugetlb=1"], done.stderr
-    assert lines[0] == lines[2]
+    first, second = (line.split() for line in done.stdout.splitlines())
+    assert first[1:] == ["None", "None"], done.stderr
+    assert second[0] == first[0]
+    fusion = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true"
+    assert second[1:] == ["glibc.malloc.hugetlb=1", fusion]
 
 
 def test_flags_of_a_pretrained_network_are_not_ignored(tmp_path, capsys):
