@@ -13,7 +13,8 @@ from typing import Any
 from experiments.benchmark import equality
 from experiments.benchmark.arrays import read_arrays
 from experiments.benchmark.processes import Worker, task, write_problem
-from experiments.benchmark.settings import Case, Options, Side, cores, flops
+from experiments.benchmark.settings import Case, Options, Side, flops
+from experiments.hardware import cores
 
 MAX_CALLS = 20_000  # in one measurement
 TRIAL = 0.2  # share of a measurement's time that a number of threads is tried for

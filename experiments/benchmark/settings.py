@@ -5,7 +5,6 @@ Both sides read this, so it imports neither framework.
 
 import dataclasses
 import itertools
-import os
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -221,10 +220,3 @@ def check(options: Options) -> None:
         raise ValueError(f"--out: there is no folder {options.out.absolute().parent}")
     if options.out is not None and options.out.is_dir():
         raise ValueError(f"--out is a file; {options.out} is a folder")
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

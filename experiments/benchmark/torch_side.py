@@ -17,7 +17,6 @@ from experiments.benchmark.settings import (
     PROOF_PHOTOS,
     Case,
     Task,
-    cores,
 )
 from experiments.benchmark.torch_model import (
     Encoder,
@@ -35,6 +34,7 @@ from experiments.benchmark.worker import (
     best_rate,
     peak_rss,
 )
+from experiments.hardware import cores
 
 RATE = 1e-4  # learning rate; the time of a step does not depend on it
 DRAWS = 64  # batches of random indices, made beforehand

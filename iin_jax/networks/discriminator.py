@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import normal
 
+from iin_jax.networks.convolution import convolve
 from iin_jax.types import Array, Images
 
 NORMS = ("batch", "spectral")
@@ -73,7 +74,13 @@ class Discriminator(nn.Module):
         self, x: Array, width: int, stride: int, bias: bool, train: bool
     ) -> Array:
         conv = nn.Conv(
-            width, (4, 4), stride, 1, use_bias=bias, kernel_init=normal(0.02)
+            width,
+            (4, 4),
+            stride,
+            1,
+            use_bias=bias,
+            kernel_init=normal(0.02),
+            conv_general_dilated=convolve,
         )
         if self.norm == "spectral":
             return nn.SpectralNorm(conv)(x, update_stats=train)

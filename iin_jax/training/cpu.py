@@ -5,9 +5,18 @@ from collections.abc import Mapping
 
 import jaxlib
 
-# Large arrays in huge pages. XLA allocates a step's arrays anew, and the kernel hands
-# them out in pages of 4 KiB: 300,000 page faults a step of 1,024 pairs, 22 % of it.
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
+# Large arrays in huge pages, and freed memory kept for the next step. XLA allocates a
+# step's arrays anew; the kernel would hand them out in pages of 4 KiB, at 300,000 page
+# faults a step of 1,024 pairs, and take them back after it.
+KEPT = 2**36  # bytes
+MEMORY = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in {
+        "hugetlb": 1,
+        "mmap_threshold": KEPT,
+        "trim_threshold": KEPT,
+    }.items()
+)
 # One pass over memory for all that is computed from the same arrays, such as Adam's
 # moments and parameters: of 26.8 million, two cores take 24 ms, not 50.
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
@@ -25,7 +34,7 @@ def missing_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """
     variables = {}
     if "GLIBC_TUNABLES" not in environment:
-        variables["GLIBC_TUNABLES"] = HUGE_PAGES
+        variables["GLIBC_TUNABLES"] = MEMORY
     flags = environment.get("XLA_FLAGS", "")
     if "xla_backend_extra_options" not in flags and _is_tried():
         option = f"--xla_backend_extra_options={MULTI_OUTPUT_FUSION}=true"
