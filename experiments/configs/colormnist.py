@@ -26,6 +26,7 @@ with LPIPS and discriminator above, then 8,000 of the flow on 4 colours, gave 92
 import dataclasses
 
 from experiments.settings import (
+    Concept,
     Data,
     Evaluate,
     Experiment,
@@ -55,10 +56,11 @@ BUDGETS = {
             decay_start=0.4,
             squared=0.06,
         ),
+        concept=Concept(sizes=(14, 4)),
         flow=FlowSettings(hidden_dim=128, hidden_depth=1),
         latents=Latents(colors=6),
         train=Train(
-            steps=9800,
+            steps=14_000,
             batch_size=256,
             rate_per_example=1e-3 / 256,
             warmup=0.03,
