@@ -97,6 +97,8 @@ def _shares(experiment: Experiment) -> dict[str, float]:
 
 def _check_data(experiment: Experiment) -> None:
     data = experiment.data
+    if data.limit < 0 or data.max_memory < 0:
+        raise ValueError("data.limit and data.max_memory cannot be negative")
     if data.source == "folder" and (data.root is None or data.attributes is None):
         raise ValueError(
             "a folder needs --data.root (your images) and --data.attributes (a CSV "
@@ -117,8 +119,8 @@ def _check_concept(experiment: Experiment) -> None:
             f"{experiment.network.latent_dim} dimensions; got {list(concept.sizes)}, "
             f"which sum to {sum(concept.sizes)}"
         )
-    if any(size < 0 for size in concept.sizes) or experiment.data.limit < 0:
-        raise ValueError("concept.sizes and data.limit cannot be negative")
+    if any(size < 0 for size in concept.sizes):
+        raise ValueError("concept.sizes cannot be negative")
     if concept.source == "none" and experiment.flow.sigma is None:
         raise ValueError("without concepts no similarity is learned: set --flow.sigma")
     if concept.source == "none" and (concept.sizes or concept.recolored):

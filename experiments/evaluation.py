@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 import iin_jax
+from experiments.hardware import cores, processor
 from experiments.run_folder import Run
 from experiments.settings import COLOR
 from iin_jax import networks
@@ -23,11 +24,11 @@ from iin_jax.analysis import (
     distances,
     evaluate_swaps,
     image_features,
-    is_class,
     layer_scores,
     leakage,
     shape_judge,
 )
+from iin_jax.concepts import factor_sizes
 from iin_jax.data import ImageSet, LatentCache, encode_all
 from iin_jax.losses import bits_per_dim, gaussian_reference
 from iin_jax.networks import AutoencoderNetwork, ClassifierNetwork
@@ -67,6 +68,7 @@ def evaluate_stage(run: Run) -> None:
         "nll_bits_per_dim": _likelihoods(run, interpreter, train_cache, test),
     }
     if run.concepts:
+        card["test_pairs"] = _test_scores(run, test)
         card |= _swap_figures(run, interpreter, train_cache)
         card["layer_scores"] = _layer_scores(run)
     if run.experiment.evaluate.distance != "none":
@@ -76,9 +78,11 @@ def evaluate_stage(run: Run) -> None:
         "test_images": len(run.splits["test"]),
         "latents": run.encoding_speed(),
         "peak_memory_mb": _peak_memory_mb(),
+        "command": run.command,
         "seed": run.experiment.seed,
         "versions": versions(),
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
+        "processor": f"{cores()} cores of {processor()}",
     }
     run.write_json("scorecard.json", card)
 
@@ -144,26 +148,8 @@ def _swap_figures(
 
 
 def _swap_sides(run: Run) -> tuple[ImageSet, ImageSet]:
-    """Both halves of pairs: other values in one of the concepts that have classes.
-
-    Raises:
-      ValueError: the test images are all alike in these.
-    """
-    count, seed = run.experiment.evaluate.pairs, run.experiment.seed
-    rng, test = np.random.default_rng([seed, 0x5A]), run.splits["test"]
-    drawn = rng.choice(test, (8 * count, 2))
-    unlike = drawn[:, 0] != drawn[:, 1]
-    columns = [run.dataset.labels.get(name) for name in run.concepts]
-    classes = [column for column in columns if column is not None and is_class(column)]
-    if classes:
-        differ = [column[drawn[:, 0]] != column[drawn[:, 1]] for column in classes]
-        unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
-    drawn = drawn[unlike][:count]
-    if not len(drawn):
-        raise ValueError(
-            f"no two of {len(test)} test images differ in {list(run.concepts)}, so no "
-            "swap can be judged: set --data.test higher"
-        )
+    """Both halves of the pairs that are swapped, in fresh colours if painted."""
+    count, drawn = run.experiment.evaluate.pairs, run.swap_items()
     first, second = (
         run.image_set(
             drawn[:, side],
@@ -177,7 +163,7 @@ def _swap_sides(run: Run) -> tuple[ImageSet, ImageSet]:
 def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
     """Who reads each concept: from pictures if there are any, else from z."""
     if run.network.output == "images":
-        return {name: _picture_judge(run, name) for name in run.concepts}
+        return _picture_judges(run)
     if not _judged_in_z(run):
         return {run.classified: LogitsJudge()}
     images = run.cached_set("train")
@@ -189,25 +175,29 @@ def _judges(run: Run, train: LatentCache) -> dict[str, Judge]:
     return judges
 
 
-def _picture_judge(run: Run, name: str) -> Judge:
+def _picture_judges(run: Run) -> dict[str, Judge]:
     """Trained on pictures as they are: no autoencoder, flow or test image is in it."""
-    if name == COLOR and run.colored:
-        return ColorJudge()
+    painted = [name for name in run.concepts if name == COLOR and run.colored]
+    judges: dict[str, Judge] = {name: ColorJudge() for name in painted}
+    read = [name for name in run.concepts if name not in painted]
+    if not read:
+        return judges
     rng = np.random.default_rng([run.experiment.seed, 0x7D6E])
     part = np.sort(rng.permutation(run.splits["train"])[:JUDGE_IMAGES])
-    seen, values = run.dataset.images[part], run.dataset.labels[name][part]
-    held_out = run.splits["validation"]
-    test = run.dataset.images[held_out], run.dataset.labels[name][held_out]
-    if run.colored:
-        return shape_judge(seen, values, test=test, seed=run.experiment.seed)
-    return ConvolutionalJudge.train(
-        seen,
-        values,
-        test=test,
-        seed=run.experiment.seed,
-        view="color",
-        epochs=run.experiment.evaluate.judge_epochs or None,
-    )
+    held_out = run.splits["test"]
+    seen, unseen = run.dataset.images[part], run.dataset.images[held_out]
+    for name in read:
+        values = run.dataset.labels[name]
+        pictures = seen, values[part]
+        options = {"test": (unseen, values[held_out]), "seed": run.experiment.seed}
+        if run.colored:
+            judges[name] = shape_judge(*pictures, **options)
+        else:
+            epochs = run.experiment.evaluate.judge_epochs or None
+            judges[name] = ConvolutionalJudge.train(
+                *pictures, view="color", epochs=epochs, **options
+            )
+    return {name: judges[name] for name in run.concepts}
 
 
 def _judged_in_z(run: Run) -> bool:
@@ -216,10 +206,25 @@ def _judged_in_z(run: Run) -> bool:
     return not shows_digits
 
 
+def _test_scores(run: Run, test: LatentCache) -> dict[str, Any]:
+    """Scores and the sizes that they would give, on pairs of test images."""
+    images = run.paired_test_set
+    if images is not run.test_set:
+        test = encode_all(run.network, images.images, len(images))
+    pairs, scores = run.scores(images, test.mean, run.experiment.concept.score_pairs)
+    return {
+        "scores": dict(scores),
+        "score_intervals": scores.intervals,
+        "estimator": scores.estimator,
+        "sizes": factor_sizes(scores, test.mean.shape[1]).as_dict(),
+        "pairs": len(pairs.a),
+    }
+
+
 def _layer_scores(run: Run) -> dict[str, Any]:
     """The sizes' scores at every layer of the network, on validation pairs."""
     images, concept = run.validation_set, run.experiment.concept
-    pairs = run.validation_pairs(min(concept.score_pairs, LAYER_PAIRS))
+    pairs = run.pairs(images, min(concept.score_pairs, LAYER_PAIRS))
     scored = layer_scores(
         run.network,
         images.images,

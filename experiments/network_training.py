@@ -69,13 +69,14 @@ def load_perceptual(settings: NetworkSettings) -> Perceptual | None:
     """LPIPS, where the settings want it.
 
     Raises:
-      ValueError: its weights are missing; the line names the switch to do without.
+      ValueError: its weights are missing, or cannot be read without PyTorch; the line
+        names the switch to do without.
     """
     if settings.perceptual == "none":
         return None
     try:
         return lpips(settings.perceptual, download=settings.download)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise ValueError(
             f"{error} (--network.perceptual none trains without LPIPS)"
         ) from error

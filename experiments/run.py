@@ -76,7 +76,10 @@ def _run(arguments: list[str]) -> int:
     command = shlex.join(["python", "-m", "experiments.run", *arguments])
     run = Run(name, options.experiment, Path(options.workdir), command)
     if options.smoke:
-        print("smoke: schedules of seconds, few images, no LPIPS; figures mean nothing")
+        print(
+            "smoke: schedules of seconds, few images, no LPIPS, no distances; figures "
+            "mean nothing"
+        )
     with locked(run.folder):
         if not (run.folder / "config.json").is_file():
             _check_new(run)
@@ -123,7 +126,12 @@ def _check_new(run: Run) -> None:
     check(run.experiment, len(jax.devices()))
     settings, distance = run.experiment.network, run.experiment.evaluate.distance
     if settings.from_run is not None:
-        run.reused_network(Path(settings.from_run))
+        reused = run.reused_network(Path(settings.from_run))
+        if distance != "none" and reused.output != "images":
+            raise ValueError(
+                f"evaluate.distance compares pictures; the {reused.architecture} of "
+                f"{settings.from_run} makes none: set --evaluate.distance none"
+            )
     elif settings.kind == "pretrained":
         run.pretrained_network()
     elif settings.kind == "autoencoder":

@@ -42,16 +42,21 @@ class RunConcepts(RunImages):
             )
         for name in self.attributes_of_interest:
             self._check_attribute(name)
+        if len(self.splits["test"]) < 2:
+            raise ValueError(
+                "a report needs at least two test images; there is 1: set --data.test "
+                "or --data.limit higher"
+            )
         _ = self.train_set, self.validation_set, self.test_set
         if self.concepts:
-            self.pair_table(self.train_set)
-            self.validation_pairs(self.experiment.concept.score_pairs)
+            self._check_pairs()
+            self.swap_items()
         if self.experiment.network.kind == "classifier":
             _ = self.classified
 
     def _check_attribute(self, name: str) -> None:
         """Judges and probes need two values to learn from, and one to be tested on."""
-        if name == COLOR and self.colored:
+        if self._is_painted(name):
             return
         if name in RESERVED:
             raise ValueError(f"no attribute can be called {name!r}: rename that column")
@@ -64,6 +69,19 @@ class RunConcepts(RunImages):
                     f"{len(values)} {split} images, but {least} are needed: choose "
                     "others with --concept.names, or another --seed"
                 )
+
+    def _check_pairs(self) -> None:
+        """All that is paired later, in training or for estimates, can be."""
+        count = self.experiment.concept.score_pairs
+        try:
+            self.pair_table(self.train_set)
+            self.pair_table(self.validation_set)
+            self.pairs(self.validation_set, count)
+            self.pairs(self.paired_test_set, count)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (--concept.names chooses the attributes)"
+            ) from error
 
     @functools.cached_property
     def attributes_of_interest(self) -> tuple[str, ...]:
@@ -107,13 +125,26 @@ class RunConcepts(RunImages):
         return (*(name for name in names if name not in graded), *graded)
 
     @property
+    def given_sizes(self) -> dict[str, int] | None:
+        """Concept -> its dimensions, in the concepts' order; None: to be estimated.
+
+        The settings give them in the order of ``attributes_of_interest``.
+        """
+        concepts, sizes = self.concepts, self.experiment.concept.sizes
+        if not sizes:
+            return None
+        given = dict(zip(self.attributes_of_interest, sizes, strict=True))
+        return {name: given[name] for name in concepts}
+
+    @property
     def classified(self) -> str:
         """The attribute that a classifier is trained on: the first with classes.
 
         Raises:
           ValueError: there is none, or its values are not known for all images.
         """
-        known = [name for name in self.attributes_of_interest if name != COLOR]
+        names = self.attributes_of_interest
+        known = [name for name in names if not self._is_painted(name)]
         classes = [name for name in known if is_class(self.dataset.labels[name])]
         if not classes or np.ma.is_masked(self.dataset.labels[classes[0]]):
             raise ValueError(
@@ -127,15 +158,14 @@ class RunConcepts(RunImages):
         discrete, graded = {}, {}
         values = self.attributes(images)
         for name in self.concepts:
-            if name == COLOR and self.colored:
+            if self._is_painted(name):
                 discrete[name] = images.color
             elif self._is_graded(name):
                 graded[name] = values[name]
             elif is_class(values[name]):
                 discrete[name] = values[name]
             else:
-                bins = self.experiment.concept.bins
-                discrete[name] = quantile_classes(values[name], bins)
+                discrete[name] = self._quantiles(name, values[name])
         return Labels(discrete, graded)
 
     def pair_table(self, images: ImageSet) -> PairTable | None:
@@ -156,17 +186,49 @@ class RunConcepts(RunImages):
                 print(f"{name}: {alone} of {len(images)} entries have no partner")
         return table
 
+    def swap_items(self) -> np.ndarray:
+        """Pairs of test images for swaps, (n, 2): unlike in a concept with classes.
+
+        Raises:
+          ValueError: the test images are all alike in these.
+        """
+        count, test = self.experiment.evaluate.pairs, self.splits["test"]
+        rng = np.random.default_rng([self.experiment.seed, 0x5A])
+        drawn = rng.choice(test, (8 * count, 2))
+        unlike = drawn[:, 0] != drawn[:, 1]
+        names = [name for name in self.concepts if not self._is_painted(name)]
+        columns = {name: self.dataset.labels[name] for name in names}
+        classes = {name: x for name, x in columns.items() if is_class(x)}
+        if classes:
+            differ = [x[drawn[:, 0]] != x[drawn[:, 1]] for x in classes.values()]
+            unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
+        if not unlike.any():
+            raise ValueError(
+                f"no two of {len(test)} test images differ in {list(classes)}, so no "
+                "swap can be judged: set --data.test higher, or choose others with "
+                "--concept.names"
+            )
+        return drawn[unlike][:count]
+
+    def _is_painted(self, name: str) -> bool:
+        """Whether an attribute is the colour that images are painted in."""
+        return name == COLOR and self.colored
+
+    def _quantiles(self, name: str, values: np.ndarray) -> np.ma.MaskedArray:
+        bins = self.experiment.concept.bins
+        return quantile_classes(values, bins, f"attribute {name!r}")
+
     def _is_graded(self, name: str) -> bool:
         """Whether any two values of a concept form a pair, more or less similar."""
         values = self.dataset.labels.get(name)
         wanted = self.experiment.concept.continuous == "sigma"
         return wanted and values is not None and not is_class(values)
 
-    def validation_scores(
-        self, z: np.ndarray, count: int
+    def scores(
+        self, images: ImageSet, z: np.ndarray, count: int
     ) -> tuple[Pairs, FactorScores]:
-        """Pairs of validation entries, and how similar their latents (n, N) are."""
-        pairs, settings = self.validation_pairs(count), self.experiment
+        """Pairs of entries, and how similar their latents z (n, N) are."""
+        pairs, settings = self.pairs(images, count), self.experiment
         scores = factor_scores(
             z[pairs.a],
             z[pairs.b],
@@ -177,11 +239,10 @@ class RunConcepts(RunImages):
         )
         return pairs, scores
 
-    def validation_pairs(self, count: int) -> Pairs:
-        """Validation pairs that agree in a concept or a quantile; for estimates."""
-        discrete, graded = self.labels(self.validation_set)
-        bins = self.experiment.concept.bins
-        classes = {name: quantile_classes(x, bins) for name, x in graded.items()}
+    def pairs(self, images: ImageSet, count: int) -> Pairs:
+        """Pairs of entries that agree in a concept or a quantile; for estimates."""
+        discrete, graded = self.labels(images)
+        classes = {name: self._quantiles(name, x) for name, x in graded.items()}
         return pairs_from_labels(
             {**discrete, **classes},
             count,
@@ -196,7 +257,7 @@ class RunConcepts(RunImages):
         """True values of entries, for judges, probes and pictures: colours as RGB."""
         items, result = images.item[entries], {}
         for name in self.attributes_of_interest:
-            painted = name == COLOR and self.colored
+            painted = self._is_painted(name)
             result[name] = (
                 images.rgb[entries] if painted else self.dataset.labels[name][items]
             )

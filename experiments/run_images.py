@@ -22,13 +22,20 @@ from iin_jax.data import (
     split_dataset,
 )
 
-VALIDATION_COLORS = 64
-MAX_VALIDATION = 16_384  # entries, unless there are more images
+PAIRED_COLORS = 64  # of images that estimates pair
+MAX_PAIRED = 16_384  # entries, unless there are more images
 STREAM_CACHED = 16_384  # entries that probes and references stand on, if streamed
 IMAGES_PER_COLOR = 8  # at least, in training
-COLOR_SEEDS = {"train": 0, "validation": 1, "test": 2, "swap a": 3, "swap b": 4}
+COLOR_SEEDS = {
+    "train": 0,
+    "validation": 1,
+    "test": 2,
+    "swap a": 3,
+    "swap b": 4,
+    "test pairs": 5,
+}
 # settings that say where images are, not which
-WHERE_DATA_LIES = ("data.root", "data.attributes", "data.download")
+WHERE_DATA_LIES = ("data.root", "data.attributes", "data.download", "data.max_memory")
 
 
 class RunImages:
@@ -51,6 +58,7 @@ class RunImages:
             download=data.download,
             image_column=data.image_column,
             max_unreadable=data.max_unreadable,
+            max_memory=data.max_memory * 2**20,
         )
         dataset = SOURCES[data.source](options)
         for note in dataset.notes:
@@ -104,12 +112,14 @@ class RunImages:
     @functools.cached_property
     def validation_set(self) -> ImageSet:
         """Validation images, undistorted, in colours of their own."""
-        indices = self.splits["validation"]
-        count = min(VALIDATION_COLORS, len(indices) // 2)
-        copies = min(8, max(2, MAX_VALIDATION // len(indices)))
-        copies = max(1, min(copies, count))
-        colors = self.colors("validation", max(1, count)) if self.colored else None
-        return self._image_set(indices, colors, copies, self.experiment.seed + 1)
+        return self._paired_set("validation", "validation", self.experiment.seed + 1)
+
+    @functools.cached_property
+    def paired_test_set(self) -> ImageSet:
+        """Test images in few colours, so that every entry has partners."""
+        if not self.colored:
+            return self.test_set
+        return self._paired_set("test", "test pairs", self.experiment.seed + 2)
 
     @functools.cached_property
     def test_set(self) -> ImageSet:
@@ -126,6 +136,14 @@ class RunImages:
         return ImageSet(
             self.dataset.images, items, items, colors, each, self.background
         )
+
+    def _paired_set(self, split: str, purpose: str, seed: int) -> ImageSet:
+        indices = self.splits[split]
+        count = min(PAIRED_COLORS, len(indices) // 2)
+        copies = min(8, max(2, MAX_PAIRED // len(indices)))
+        copies = max(1, min(copies, count))
+        colors = self.colors(purpose, max(1, count)) if self.colored else None
+        return self._image_set(indices, colors, copies, seed)
 
     def _image_set(
         self,
@@ -165,6 +183,7 @@ class RunImages:
             "digest": self.dataset.digest,
             "images": {split: len(part) for split, part in self.splits.items()},
             "notes": list(self.dataset.notes),
+            "unreadable": self.dataset.unreadable,
             "citation": self.dataset.citation,
         }
 

@@ -22,6 +22,8 @@ class Data:
       attributes: CSV of your images' attributes, one row per image.
       image_column: Its column of image files, relative to the root.
       max_unreadable: Share of your images that may be unreadable; they are named.
+      max_memory: Mebibytes up to which images are held in memory; more of them stay on
+        disk and are decoded at use.
       download: Let TFDS fetch and prepare a missing set.
       image_size: Height and width, in pixels.
       coloring: Paint grey images: on black, or as the authors' code does, with the
@@ -42,6 +44,7 @@ class Data:
     attributes: str | None = None
     image_column: str = "image"
     max_unreadable: float = 0.01
+    max_memory: int = 1024
     download: bool = False
     image_size: int = 32
     coloring: Literal["none", "black", "negative"] = "black"
@@ -267,7 +270,9 @@ def smoke(experiment: Experiment) -> Experiment:
             batch_size=min(network.batch_size, 16),
             checkpoint_every=10,
         ),
-        latents=shrink(experiment.latents, variants=1, colors=1),
+        latents=shrink(
+            experiment.latents, variants=1, colors=1 + experiment.concept.recolored
+        ),
         concept=shrink(experiment.concept, score_pairs=500),
         flow=shrink(
             experiment.flow,

@@ -43,17 +43,18 @@ def latents_stage(run: Run) -> None:
 
 def sizes_stage(run: Run) -> None:
     """Estimates the sizes from validation pairs, or takes the given ones."""
-    concept, names = run.experiment.concept, run.concepts
-    cache = run.latents("validation")
+    concept, cache = run.experiment.concept, run.latents("validation")
     dim = cache.mean.shape[1]
-    if not names:
+    if not run.concepts:
         run.write_json("sizes.json", {"sizes": {RESIDUAL: dim}, "estimator": "none"})
         return
-    pairs, scores = run.validation_scores(cache.mean, concept.score_pairs)
+    pairs, scores = run.scores(
+        run.cached_set("validation"), cache.mean, concept.score_pairs
+    )
     layout = factor_sizes(scores, dim)
-    if concept.sizes:
-        given = dict(zip(names, concept.sizes, strict=True))
-        layout = FactorLayout({**given, RESIDUAL: dim - sum(concept.sizes)})
+    given = run.given_sizes
+    if given is not None:
+        layout = FactorLayout({**given, RESIDUAL: dim - sum(given.values())})
     run.write_json(
         "sizes.json",
         {
@@ -62,7 +63,7 @@ def sizes_stage(run: Run) -> None:
             "score_intervals": scores.intervals,
             "score_null": scores.null,
             "score_pairs": len(pairs.a),
-            "estimator": "given" if concept.sizes else scores.estimator,
+            "estimator": "given" if given else scores.estimator,
         },
     )
 
@@ -92,7 +93,7 @@ def flow_stage(run: Run) -> None:
         draw, data, stream = encoded_feed(run, table)
     else:
         (draw, data), stream = _cached(run, "train", table), None
-    validation = run.pair_table(run.validation_set)
+    validation = run.pair_table(run.cached_set("validation"))
     draw_validation, held_out = _cached(run, "validation", validation)
     checkpoints = Checkpoints(run.folder / "flow")
     log = MetricsLog(run.folder, "flow")

@@ -200,7 +200,10 @@ def _estimated_layout(
 ) -> FactorLayout:
     """Sizes from pairs; those of graded concepts agree in a quantile class."""
     dim = cache.mean.shape[1]
-    classes = {name: quantile_classes(values) for name, values in graded.items()}
+    classes = {
+        name: quantile_classes(values, what=f"concept {name!r}")
+        for name, values in graded.items()
+    }
     if not (labels or classes):
         return FactorLayout({RESIDUAL: dim})
     # whether entries can form pairs at all, the training's own table has checked

@@ -20,6 +20,7 @@ from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network, save_network
 from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
+from iin_jax.weights.descriptions import described_by
 
 FORMAT = 1
 BATCH = 256  # images per call of the network
@@ -208,19 +209,21 @@ def load(path: str | os.PathLike) -> Interpreter:
         raise ValueError(
             f"no interpreter in {path}: neither interpreter.json nor a finished run"
         )
-    description = json.loads(file.read_text(encoding="utf-8"))
-    found = description.get("format")
-    if found != FORMAT:
-        raise ValueError(f"{file} has format {found}; this version reads {FORMAT}")
-    weights = folder / "flow.safetensors"
-    variables = load_tree_checked(weights, description["digest"])
-    network = load_network(folder) if description["network"] in NETWORKS else None
-    sigma = description["sigma"]
+    with described_by(file):
+        description = json.loads(file.read_text(encoding="utf-8"))
+        found = description.get("format")
+        if found != FORMAT:
+            raise ValueError(f"it has format {found}; this version reads {FORMAT}")
+        flow = InterpretationFlow(**description["flow"])
+        layout = FactorLayout(description["layout"])
+        digest, sigma = description["digest"], description["sigma"]
+        known = description["network"] in NETWORKS
+    variables = load_tree_checked(folder / "flow.safetensors", digest)
     return Interpreter(
-        InterpretationFlow(**description["flow"]),
+        flow,
         jax.tree.map(jnp.asarray, variables),
-        FactorLayout(description["layout"]),
-        network,
+        layout,
+        load_network(folder) if known else None,
         tuple(sigma) if isinstance(sigma, list) else sigma,
     )
 

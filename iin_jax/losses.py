@@ -202,6 +202,14 @@ def squared_reconstruction(outputs: AutoencoderOutputs) -> PerExample:
     return (error + distance + outputs.log_scale).sum(axis=(1, 2, 3))
 
 
+def perceptual_term(outputs: AutoencoderOutputs) -> PerExample:
+    """LPIPS of images and reconstructions, for sums with a weight of its own.
+
+    ``reconstruction_nll`` has it inside, under the learned scale, as published.
+    """
+    return outputs.perceptual
+
+
 def kl_to_standard_normal(outputs: AutoencoderOutputs) -> PerExample:
     """KL of the diagonal Gaussian posterior to N(0, 1), in nats, summed over N."""
     mean, log_var = outputs.mean, outputs.log_var

@@ -187,3 +187,13 @@ def test_a_perceptual_distance_counts_at_every_number_of_an_image(term):
     distance = np.array([0.0, 0.5, 2.0])
     more = term(autoencoder_outputs(distance)) - term(autoencoder_outputs(np.zeros(3)))
     np.testing.assert_allclose(more, 48 * distance / np.exp(0.7), rtol=1e-4, atol=1e-4)
+
+
+def test_a_perceptual_distance_is_a_term_like_any_other():
+    outputs = autoencoder_outputs(np.array([0.0, 0.5, 2.0]))
+    parts = {
+        "kl": (1.0, losses.kl_to_standard_normal),
+        "perceptual": (3.0, losses.perceptual_term),
+    }
+    found = losses.weighted_sum(parts)(outputs) - losses.kl_to_standard_normal(outputs)
+    np.testing.assert_allclose(found, [0.0, 1.5, 6.0], atol=1e-5)

@@ -175,7 +175,12 @@ class ConvolutionalJudge(Judge):
         rows = np.flatnonzero(known_rows(values))
         if not len(rows):
             return self
-        figure = self.score(to_signed(images[rows]), plain(values)[rows])
+        parts = [rows[i : i + READ_BATCH] for i in range(0, len(rows), READ_BATCH)]
+        shares = [
+            self.score(to_signed(images[part]), plain(values)[part]) * len(part)
+            for part in parts
+        ]
+        figure = sum(shares) / len(rows)
         field = "test_error" if self.classes is None else "test_accuracy"
         return dataclasses.replace(self, **{field: figure})
 

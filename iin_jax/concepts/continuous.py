@@ -10,7 +10,9 @@ from iin_jax.types import Array
 MIN_SIMILARITY = 1e-3  # of two values that have nothing in common
 
 
-def quantile_classes(values: np.ndarray, bins: int = 10) -> np.ma.MaskedArray:
+def quantile_classes(
+    values: np.ndarray, bins: int = 10, what: str = "the attribute"
+) -> np.ma.MaskedArray:
     """Codes of classes that hold about equally many values, as labels for pairs.
 
     Equal values are in one class. Where there are no more different values than
@@ -19,6 +21,7 @@ def quantile_classes(values: np.ndarray, bins: int = 10) -> np.ma.MaskedArray:
     Args:
       values: (n,), numbers; NaN or masked ones are missing.
       bins: number of classes at most, >= 2.
+      what: to be named in messages.
 
     Returns:
       int32 (n,), 0 for the lowest class, without gaps; missing values are masked.
@@ -29,7 +32,7 @@ def quantile_classes(values: np.ndarray, bins: int = 10) -> np.ma.MaskedArray:
     """
     if bins < 2:
         raise ValueError(f"quantile classes need bins >= 2; got {bins}")
-    numbers, known = known_numbers(values, "the attribute")
+    numbers, known = known_numbers(values, what)
     _, code, counts = np.unique(numbers[known], return_inverse=True, return_counts=True)
     if len(counts) > bins:
         middle = (np.cumsum(counts) - 0.5 * counts) / counts.sum()

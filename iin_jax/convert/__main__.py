@@ -89,15 +89,14 @@ def convert(options: Options) -> str:
     """Converts, and says in one line what was written.
 
     Raises:
-      ValueError: an unknown network, a source that does not hold it, or a target that
-        exists already.
+      ValueError: an unknown network, a source that does not hold it, a flag that has no
+        meaning for it, or a target that exists already.
     """
     names = (FLOW, *PUBLISHED, *ARCHITECTURES)
     name, source, out = options.network, Path(options.source), Path(options.out)
     if name not in names:
         raise ValueError(f"no network {name!r}{nearest(name, names)}")
-    if options.sizes and name != FLOW:
-        raise ValueError(f"--sizes are those of a flow; {name} has none")
+    _check_flags(options)
     if out.exists():
         raise ValueError(f"{out} exists already; nothing was written")
     if name == FLOW and source.is_dir():
@@ -136,6 +135,22 @@ def known() -> list[str]:
         place = f"in {found[0]}" if found else file.url
         lines.append(f"{name:20s} {file.name} ({file.size}), {place}")
     return lines
+
+
+def _check_flags(options: Options) -> None:
+    """Raises ValueError for flags that would have no effect."""
+    name = options.network
+    if options.sizes and name != FLOW:
+        raise ValueError(f"--sizes are those of a flow; {name} has none")
+    if options.sizes and Path(options.source).is_dir():
+        raise ValueError(
+            f"--sizes are given for a checkpoint; {options.source} has its own"
+        )
+    cut = options.layer is not None or options.image_size is not None
+    if cut and name not in ARCHITECTURES:
+        raise ValueError(
+            f"--layer and --image-size are for pretrained networks; {name} has neither"
+        )
 
 
 def _layout(sizes: Sequence[str], dim: int) -> FactorLayout:

@@ -59,7 +59,8 @@ class StoredImages:
     Attributes:
       shape: (n, H, W, C).
       read: index -> one image, uint8 (H, W, C); called in several threads.
-      stamp: tells these images from others without reading them all.
+      stamp: tells these images from others, wherever they lie, without reading them
+        all.
     """
 
     shape: tuple[int, int, int, int]
@@ -107,6 +108,7 @@ class Dataset:
       citation: where the images come from.
       parts: the publisher's own split, part -> indices; None: there is none.
       notes: what was converted, skipped or counted, one line each.
+      unreadable: file -> why it cannot be read, of all that were left out for that.
 
     Raises:
       ValueError: labels of another length than the images, or of another type.
@@ -119,6 +121,7 @@ class Dataset:
     citation: str
     parts: dict[str, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
+    unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for attribute, values in self.labels.items():

@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from iin_jax.weights import cache_folder
+
+Loaded = TypeVar("Loaded")
 
 
 def data_folder() -> Path:
@@ -20,61 +23,85 @@ def data_folder() -> Path:
     return cache_folder().parent / "data"
 
 
-def cached_folder(key: str, make: Callable[[Path], None]) -> Path:
-    """A folder that is made once, whole or not at all.
+class StaleImagesError(ValueError):
+    """Kept images that cannot be used: cut short, incomplete or something else's."""
+
+
+def cached(
+    key: str, make: Callable[[Path], None], load: Callable[[Path], Loaded]
+) -> Loaded:
+    """What lies in a folder that is made once, whole or not at all.
+
+    A folder that cannot be used is made again, and that is said.
 
     Args:
       key: name of the folder; says all that its content depends on.
       make: fills an empty folder.
-
-    Returns:
-      The folder, made now or earlier.
+      load: reads the folder; raises ``StaleImagesError`` if it cannot be used.
 
     Raises:
       ValueError: the cache folder cannot be written.
     """
     folder = data_folder() / key
-    if folder.is_dir():
-        return folder
-    unfinished = folder.with_name(f".{key}.unfinished")
+    with contextlib.suppress(StaleImagesError):
+        return load(folder)
     with _locked(folder):
-        if not folder.is_dir():  # else another process was faster
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            try:
-                make(unfinished)
-                os.replace(unfinished, folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
+        try:
+            return load(folder)  # another process was faster
+        except StaleImagesError as error:
+            if folder.exists():
+                print(f"{error}: decoding again", file=sys.stderr)
+        _make(folder, make)
+    return load(folder)
 
 
-def load_array(folder: Path, name: str) -> np.ndarray:
-    """Memory-maps one array of a cached folder.
-
-    Raises:
-      ValueError: it is missing or cut short; names the folder to delete.
-    """
-    try:
-        return np.load(folder / f"{name}.npy", mmap_mode="r")
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(_damaged(folder, error)) from error
-
-
-def load_json(folder: Path, name: str) -> Any:
-    """Reads one JSON file of a cached folder.
+def load_array(
+    folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]
+) -> np.ndarray:
+    """Memory-maps one array of a kept folder.
 
     Raises:
-      ValueError: it is missing or cut short; names the folder to delete.
+      StaleImagesError: it is missing, cut short, or of another shape or type.
     """
     try:
-        return json.loads((folder / f"{name}.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(_damaged(folder, error)) from error
+        array = open_memmap(folder / f"{name}.npy", mode="r")
+    except (FileNotFoundError, ValueError) as error:
+        raise StaleImagesError(_stale(folder, error)) from error
+    if array.shape != shape or array.dtype != dtype:
+        found = f"{name} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}"
+        raise StaleImagesError(_stale(folder, found))
+    return array
 
 
-def _damaged(folder: Path, error: Exception) -> str:
-    return f"the decoded images in {folder} are damaged ({error}); delete that folder"
+def load_json(folder: Path, name: str, fields: Collection[str]) -> dict[str, Any]:
+    """Reads one JSON object of a kept folder.
+
+    Raises:
+      StaleImagesError: it is missing, cut short, or has other fields.
+    """
+    try:
+        value = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError) as error:
+        raise StaleImagesError(_stale(folder, error)) from error
+    if not isinstance(value, dict) or set(value) != set(fields):
+        raise StaleImagesError(_stale(folder, f"{name} without {', '.join(fields)}"))
+    return value
+
+
+def _stale(folder: Path, reason: object) -> str:
+    return f"the decoded images in {folder} cannot be used ({reason})"
+
+
+def _make(folder: Path, make: Callable[[Path], None]) -> None:
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        make(unfinished)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager

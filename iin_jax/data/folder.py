@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -24,7 +26,7 @@ from iin_jax.data.dataset import (
     decoder_threads,
     text_digest,
 )
-from iin_jax.data.decoded import cached_folder, load_array, load_json
+from iin_jax.data.decoded import cached, load_array, load_json
 from iin_jax.data.pictures import (
     SUFFIXES,
     Picture,
@@ -33,7 +35,7 @@ from iin_jax.data.pictures import (
 )
 
 CITATION = "your own images"
-VERSION = 1  # of what ``read_picture`` makes of a file: kept images of others are stale
+VERSION = 2  # of what ``read_picture`` makes of a file: kept images of others are stale
 CHANNELS = 3
 
 
@@ -45,11 +47,13 @@ class Decoded:
       images: of the readable files, in their order.
       faults: file -> why it cannot be read.
       conversions: what was changed -> number of images.
+      kept: folder of what is kept; ``report.json`` in it names all faults.
     """
 
     images: np.ndarray | StoredImages
     faults: dict[str, str]
     conversions: dict[str, int]
+    kept: Path
 
 
 def folder(options: SourceOptions) -> Dataset:
@@ -88,11 +92,14 @@ def folder(options: SourceOptions) -> Dataset:
         attributes.classes,
         CITATION,
         notes=(*notes, *attributes.notes),
+        unreadable=decoded.faults,
     )
 
 
 def find_pictures(root: Path) -> list[str]:
     """Paths of all picture files relative to a folder, with ``/``; none hidden.
+
+    Linked folders are looked through as well.
 
     Raises:
       ValueError: no such folder, or no pictures in it.
@@ -120,23 +127,24 @@ def decode(root: Path, files: Sequence[str], options: SourceOptions) -> Decoded:
     size = options.image_size
     small = len(files) * size * size * CHANNELS <= options.max_memory
     stamp = _stamp(root, files, size)
-    kept = cached_folder(
+    shape = (len(files), size, size, CHANNELS)
+    kept, report, images = cached(
         f"folder-{stamp[:32]}-{'images' if small else 'checked'}",
         functools.partial(_decode_into, root=root, files=files, size=size, keep=small),
+        functools.partial(_load, shape=shape if small else None),
     )
-    report = load_json(kept, "report")
     readable = [file for file in files if file not in report["faults"]]
     if not readable:
         raise ValueError(
             f"none of the {len(files):,} images in {root} can be read: "
             f"{_reasons(report['faults'])}"
         )
-    if small:
-        images = load_array(kept, "images")[: len(readable)]
+    if images is not None:
+        images = images[: len(readable)]
     else:
-        shape = (len(readable), size, size, CHANNELS)
-        images = StoredImages(shape, _Reader(root, tuple(readable), size), stamp)
-    return Decoded(images, report["faults"], report["conversions"])
+        read = _Reader(root, tuple(readable), size)
+        images = StoredImages((len(readable), *shape[1:]), read, report["pixels"])
+    return Decoded(images, report["faults"], report["conversions"], kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,21 +159,39 @@ class _Reader:
         file = self.files[index]
         try:
             return read_picture(self.root / file, self.size).pixels
-        except UnreadablePictureError as error:
+        except (UnreadablePictureError, FileNotFoundError) as error:
             raise ValueError(
                 f"{self.root / file} can no longer be read: {error}; start again to "
                 "leave it out"
             ) from error
 
 
-def _files(root: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in files if not name.startswith("."))
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:  # a link to a folder that it lies in
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _files(folder / entry.name, (*above, here))
+            else:
+                yield folder / entry.name
 
 
 def _check_all_there(rows: Sequence[str], found: Sequence[str], root: Path) -> None:
     missing = sorted(set(rows) - set(found))
+    other = [
+        name
+        for name in missing
+        if Path(name).suffix.lower() not in SUFFIXES and (root / name).is_file()
+    ]
+    if other:
+        raise ValueError(
+            f"{len(other):,} of {len(rows):,} rows name files with an unsupported "
+            f"suffix: {some(other)}; pictures are {', '.join(SUFFIXES)}"
+        )
     if missing:
         raise ValueError(
             f"{len(missing):,} of {len(rows):,} rows name images that are not in "
@@ -186,7 +212,7 @@ def _reading_notes(
         raise ValueError(
             f"{len(faults):,} of {count:,} images cannot be read, more than the share "
             f"of {options.max_unreadable:g} that --data.max-unreadable allows: "
-            f"{_reasons(faults)}"
+            f"{_reasons(faults)}; all are in {decoded.kept / 'report.json'}"
         )
     if faults:
         yield (
@@ -202,12 +228,22 @@ def _reasons(faults: Mapping[str, str]) -> str:
 
 
 def _stamp(root: Path, files: Sequence[str], size: int) -> str:
-    """Digest of paths, sizes and dates of all files."""
+    """Tells whether files are those that were decoded: paths, sizes and dates."""
     entries = [f"{VERSION};{size};{root.resolve()}"]
     for file in files:
         status = (root / file).stat()
         entries.append(f"{file};{status.st_size};{status.st_mtime_ns}")
     return text_digest(entries)
+
+
+def _load(
+    kept: Path, shape: tuple[int, ...] | None
+) -> tuple[Path, dict[str, Any], np.ndarray | None]:
+    """What ``_decode_into`` wrote: where, the report, and the images if wanted."""
+    report = load_json(kept, "report", ("faults", "conversions", "pixels"))
+    if shape is None:
+        return kept, report, None
+    return kept, report, load_array(kept, "images", shape, np.uint8)
 
 
 def _decode_into(
@@ -216,6 +252,8 @@ def _decode_into(
     """Decodes all files; writes the images, if wanted, and what was found."""
     faults: dict[str, str] = {}
     conversions: collections.Counter[str] = collections.Counter()
+    sizes: collections.Counter[tuple[int, int]] = collections.Counter()
+    pixels = hashlib.sha256()  # as ``Dataset.digest`` has it of an array
     images = None
     if keep:
         shape = (len(files), size, size, CHANNELS)
@@ -226,12 +264,21 @@ def _decode_into(
             faults[file] = outcome
             continue
         conversions.update(outcome.conversions)
+        sizes[outcome.size] += 1
+        pixels.update(outcome.pixels.data)
         if images is not None:
             images[written] = outcome.pixels
         written += 1
     if images is not None:
         images.flush()
-    report = {"faults": faults, "conversions": conversions}
+    if len(sizes) > 1:
+        (width, height), most = sizes.most_common(1)[0]
+        conversions[f"resized from other sizes than {width}x{height}"] = written - most
+    report = {
+        "faults": faults,
+        "conversions": conversions,
+        "pixels": pixels.hexdigest(),
+    }
     (target / "report.json").write_text(json.dumps(report, indent=2))
 
 

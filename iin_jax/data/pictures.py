@@ -1,6 +1,7 @@
 """One picture file of any kind -> one square RGB image."""
 
 import dataclasses
+import errno
 import os
 import struct
 import zlib
@@ -21,12 +22,12 @@ FAULTS = (  # that Pillow raises at damaged files
     ArithmeticError,
     NotImplementedError,
     RuntimeError,
-    MemoryError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+OF_THE_PICTURE = (None, errno.EINVAL)  # Pillow's own; a seek to nowhere
 ROTATED = "rotated as its EXIF says"
 
 
@@ -40,10 +41,12 @@ class Picture:
 
     Attributes:
       pixels: uint8 (size, size, 3).
+      size: width and height in the file.
       conversions: what was changed beside the size, in words.
     """
 
     pixels: np.ndarray
+    size: tuple[int, int]
     conversions: tuple[str, ...]
 
 
@@ -59,6 +62,7 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
 
     Raises:
       UnreadablePictureError: what is wrong with the file.
+      OSError: the system could not read it, which says nothing of the picture.
     """
     try:
         with Image.open(path) as image:
@@ -73,10 +77,13 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
             if width != height:
                 conversions.append("cropped to its central square")
             pixels = np.asarray(fit_square(rgb, size))
-            return Picture(pixels, (*conversions, *conversion))
-    except (UnreadablePictureError, PermissionError):
-        raise  # a file that may not be read says nothing of its picture
+            return Picture(pixels, (width, height), (*conversions, *conversion))
+    except UnreadablePictureError:
+        raise
     except FAULTS as error:
+        if isinstance(error, OSError) and error.errno not in OF_THE_PICTURE:
+            error.filename = error.filename or os.fspath(path)
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UnreadablePictureError(reason) from error
 

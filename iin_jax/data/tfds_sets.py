@@ -21,7 +21,7 @@ from iin_jax.data.dataset import (
     decoder_threads,
     text_digest,
 )
-from iin_jax.data.decoded import cached_folder, load_array
+from iin_jax.data.decoded import cached, load_array
 from iin_jax.data.pictures import fit_square
 from iin_jax.data.tfds_files import (
     Example,
@@ -104,12 +104,12 @@ def load_tfds(name: str, options: SourceOptions) -> Dataset:
     files = record_files(builder)
     recipe = f"{VERSION};{name};{builder.version};{size};{kind.crop};{records.ends}"
     stamp = text_digest([recipe, *files])
+    classes = kind.classes(builder.info.features)
     labels, images = _labels_and_images(
-        first, kind, shape if small else None, stamp if files else None
+        first, kind, len(classes), shape if small else None, stamp if files else None
     )
     if images is None:
         images = StoredImages(shape, _Reader(records, kind, size), stamp)
-    classes = kind.classes(builder.info.features)
     return Dataset(
         name,
         images,
@@ -155,13 +155,18 @@ def _pixels(example: Example, kind: TfdsSet, size: int) -> np.ndarray:
 
 
 def _labels_and_images(
-    records: Records, kind: TfdsSet, shape: tuple[int, ...] | None, stamp: str | None
+    records: Records,
+    kind: TfdsSet,
+    attributes: int,
+    shape: tuple[int, ...] | None,
+    stamp: str | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels (n, attributes), and all images unless they stay on disk.
 
     Args:
       records: that are read, unless what they give was kept earlier.
       kind: of the set.
+      attributes: their number.
       shape: of all images; None: they stay on disk.
       stamp: to keep the result under; None: nothing tells these records from others.
     """
@@ -170,11 +175,14 @@ def _labels_and_images(
         return _read_all(records, kind, images), images
     make = functools.partial(_decode_into, records=records, kind=kind, shape=shape)
     extent = "labels" if shape is None else "images"
-    kept = cached_folder(f"{records.name}-{stamp[:32]}-{extent}", make)
-    return (
-        load_array(kept, "labels"),
-        None if shape is None else load_array(kept, "images"),
-    )
+
+    def load(folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
+        labels = load_array(folder, "labels", (records.count, attributes), np.int32)
+        if shape is None:
+            return labels, None
+        return labels, load_array(folder, "images", shape, np.uint8)
+
+    return cached(f"{records.name}-{stamp[:32]}-{extent}", make, load)
 
 
 def _decode_into(

@@ -6,7 +6,7 @@ its rename table is short and a layer is found where its author looks for it.
 
 import abc
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +20,10 @@ from iin_jax.types import Array, Images
 Layer = Callable[[Array], Array]
 
 
+class NothingLeft(ValueError):
+    """Images vanish in a layer: they are too small for the network."""
+
+
 class Backbone(nn.Module):
     """``f``: layers one after the other, each a function of the last one's output.
 
@@ -31,6 +35,14 @@ class Backbone(nn.Module):
     def chain(self) -> Iterable[tuple[str, Layer]]:
         """(name, layer) in forward order; called inside ``__call__``."""
 
+    def sizes(self, params: Mapping[str, Any]) -> range | None:
+        """H = W of the images that parameters fit; None: any.
+
+        Args:
+          params: name of the array, in the original or in ours -> array.
+        """
+        return None
+
     @nn.compact
     def __call__(
         self, x: Array, *, after: str | None = None, until: str | None = None
@@ -41,11 +53,16 @@ class Backbone(nn.Module):
           x: the output of ``after``, or preprocessed images (B, H, W, C).
           after: None: from the start.
           until: None: to the end.
+
+        Raises:
+          NothingLeft: x is too small; says behind which layer nothing is left of it.
         """
         outputs, running = {}, after is None
         for name, layer in self.chain():
             if running:
                 x = outputs[name] = layer(x)
+                if 0 in x.shape[1:]:
+                    raise NothingLeft(f"nothing is left of them after {name}")
             running = running or name == after
             if name == until:
                 break

@@ -80,7 +80,8 @@ def convolve(
         return jnp.matmul(joined, flat, precision=precision)
 
     few = WINDOW if rows * columns > FEWEST else LARGER_WINDOW
-    if rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > few:
+    none = min(rows, columns) < 1  # images smaller than the window: (B, 0, 0, C)
+    if none or rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > few:
         return direct(jnp.asarray(x), jnp.asarray(kernel))
     return jax.lax.platform_dependent(x, kernel, cpu=gathered, default=direct)
 

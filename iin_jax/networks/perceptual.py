@@ -15,6 +15,7 @@ import numpy as np
 from iin_jax.flows.base import apply
 from iin_jax.networks.backbone import Backbone
 from iin_jax.networks.base import check_image_values
+from iin_jax.networks.pretrained import IMAGENET
 from iin_jax.networks.registry import load
 from iin_jax.types import Array, Images, PerExample, Tree
 from iin_jax.weights import WeightsFile, locate, read_arrays
@@ -154,7 +155,8 @@ def lpips(
       download: fetch missing weights from their publishers.
 
     Raises:
-      ValueError: an unknown variant or version; weights that are missing or wrong.
+      ValueError: an unknown variant or version; weights that are missing or wrong, or
+        want other than ImageNet's preprocessing (Caffe's).
     """
     if variant not in LAYERS:
         raise ValueError(f"no LPIPS variant {variant!r}{nearest(variant, LAYERS)}")
@@ -162,6 +164,14 @@ def lpips(
         raise ValueError(f"LPIPS has the versions {VERSIONS}; got {version!r}")
     name, indices = LAYERS[variant]
     network = load(name, backbone, download=download)
+    wanted = network.preprocessing
+    if wanted != IMAGENET:
+        raise ValueError(
+            f"{backbone or f'the weights of {name}'} want {wanted.channel_order} "
+            f"images in [0, {wanted.maximum:g}] less {wanted.mean}, not torchvision's "
+            "preprocessing, on which LPIPS rests; give torchvision's weights as "
+            "backbone"
+        )
     template = {
         f"lin{number}": jax.ShapeDtypeStruct(
             network.layers()[f"features.{index}"][-1:], jnp.float32
@@ -173,7 +183,7 @@ def lpips(
     arrays = read_arrays(heads)
     flat = {key: np.asarray(array).reshape(-1) for key, array in arrays.items()}
     what = f"the LPIPS {version} heads of {variant}"
-    found = rename(flat, HEADS, template, what)
+    found = rename(flat, HEADS, template, what, path=heads)
     variables = {"backbone": network.variables, "heads": found}
     return Perceptual(
         variant, version, network.module, jax.tree.map(jnp.asarray, variables)

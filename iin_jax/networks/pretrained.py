@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.flows.base import apply, module_fields
-from iin_jax.networks.backbone import Backbone
+from iin_jax.networks.backbone import Backbone, NothingLeft
 from iin_jax.networks.base import Network, check_image_values
 from iin_jax.types import Array, Images, Tree
 from iin_jax.weights import WeightsFile
@@ -146,10 +147,12 @@ class PretrainedNetwork(Network):
     output = "logits"
 
     def __post_init__(self):
-        if any(0 in shape for shape in self.layers().values()):
+        sizes = self.module.sizes(self.variables["params"])
+        if sizes is not None and self.size not in sizes:
             raise ValueError(
-                f"images of {self.size}x{self.size} are too small for {self.name}: "
-                f"nothing is left of them after its layers"
+                f"these weights of {self.name} fit images of {sizes[0]} to {sizes[-1]} "
+                f"pixels, not {self.size}; give such an image_size, to which images of "
+                "other sizes are resized"
             )
         if self.layer not in self.layers():
             raise ValueError(
@@ -223,9 +226,14 @@ class PretrainedNetwork(Network):
             names.extend(outputs)  # in order: JAX sorts the keys of dictionaries
             return list(outputs.values())
 
-        shapes = [
-            tuple(x.shape[1:]) for x in jax.eval_shape(run, self.variables, image)
-        ]
+        try:
+            outputs = jax.eval_shape(run, self.variables, image)
+        except NothingLeft as error:
+            raise ValueError(
+                f"images of {self.size}x{self.size} are too small for {self.name}: "
+                f"{error}"
+            ) from error
+        shapes = [tuple(x.shape[1:]) for x in outputs]
         return dict(zip(names, shapes, strict=True))
 
 
@@ -257,6 +265,8 @@ def from_arrays(
     arrays: Mapping[str, np.ndarray],
     layer: str | None = None,
     image_size: int | None = None,
+    *,
+    path: str | os.PathLike | None = None,
 ) -> PretrainedNetwork:
     """A network from the arrays of a published file.
 
@@ -265,22 +275,25 @@ def from_arrays(
       arrays: name in the file -> array.
       layer: where to cut; None: the architecture's own choice.
       image_size: H = W that E works at; None: that of the weights.
+      path: the file, for messages.
 
     Raises:
-      ValueError: arrays that do not fit, all named; an unknown layer.
+      ValueError: arrays that do not fit, all named; an unknown layer; an image size
+        that is too small or, for a transformer, not that of its weights.
     """
     release = architecture.release_of(arrays)
     module = architecture.module.clone(**release.settings)
-    size = image_size or release.preprocessing.size
-    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    size = release.preprocessing.size
+    fitting = (module.sizes(arrays) or (size,))[0]  # most have the same shapes at any
+    image = jax.ShapeDtypeStruct((1, fitting, fitting, 3), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     template = jax.eval_shape(module.init, key, image)
-    variables = rename(arrays, release.table, template, name)
+    variables = rename(arrays, release.table, template, name, path=path)
     return PretrainedNetwork(
         name,
         module,
         jax.tree.map(jnp.asarray, variables),
         layer or architecture.layer,
         release.preprocessing,
-        size,
+        image_size or size,
     )

@@ -40,7 +40,13 @@ from iin_jax.weights import (
     tree_digest,
     weights_folders,
 )
+from iin_jax.weights.descriptions import described_by
 from iin_jax.weights.hints import nearest
+
+SUFFIXES = (  # of the files that are looked for by name
+    *(".safetensors", ".npz", ".caffemodel"),
+    *(".pth", ".pth.tar", ".pt", ".th", ".ckpt"),
+)
 
 # name -> a pretrained architecture, its releases and their files
 ARCHITECTURES: dict[str, Architecture] = {
@@ -88,7 +94,7 @@ def load(
 
     Raises:
       ValueError: an unknown name or layer; weights that are missing, damaged or of
-        another architecture.
+        another architecture; an image size that does not fit.
       ImportError: the file is PyTorch's and torch is not installed.
     """
     if name not in ARCHITECTURES:
@@ -96,7 +102,9 @@ def load(
     path = _find(name, download) if weights is None else Path(weights)
     if not path.is_dir():
         arrays = read_arrays(path)
-        return from_arrays(name, ARCHITECTURES[name], arrays, layer, image_size)
+        return from_arrays(
+            name, ARCHITECTURES[name], arrays, layer, image_size, path=path
+        )
     network = load_network(path)
     if not isinstance(network, PretrainedNetwork) or network.name != name:
         raise ValueError(f"{path} is of kind {network.architecture}, not {name}")
@@ -128,22 +136,26 @@ def load_network(folder: str | os.PathLike) -> Network:
     """Reads what ``save_network`` wrote.
 
     Raises:
-      ValueError: no network there, an unknown architecture, or weights that are missing
-        or differ from their digest.
+      ValueError: no network there, a damaged description, an unknown architecture, or
+        weights that are missing or differ from their digest.
     """
     folder = Path(folder)
     file = folder / "network.json"
     if not file.is_file():
         raise ValueError(f"no network in {folder}: there is no network.json")
-    description = json.loads(file.read_text())
-    architecture = description["architecture"]
-    if architecture not in NETWORKS:
-        raise ValueError(
-            f"unknown architecture {architecture!r}{nearest(architecture, NETWORKS)}"
-        )
-    variables = load_tree_checked(folder / "network.safetensors", description["digest"])
+    with described_by(file):
+        description = json.loads(file.read_text())
+        architecture, settings = description["architecture"], description["settings"]
+        digest = description["digest"]
+        if architecture not in NETWORKS:
+            raise ValueError(
+                f"unknown architecture {architecture!r}"
+                f"{nearest(architecture, NETWORKS)}"
+            )
+    variables = load_tree_checked(folder / "network.safetensors", digest)
     variables = jax.tree.map(jnp.asarray, variables)
-    return NETWORKS[architecture](description["settings"], variables)
+    with described_by(file):
+        return NETWORKS[architecture](settings, variables)
 
 
 def _find(name: str, download: bool) -> Path:
@@ -167,17 +179,30 @@ def _find(name: str, download: bool) -> Path:
 
 
 def _called_like(name: str, folder: Path) -> list[Path]:
-    """Files, and converted folders, whose name begins with this network's alone."""
+    """Weight files and converted folders that are called like this network alone.
+
+    As publishers have it: its name, which - or _ may separate from a rest.
+    """
 
     def longest_match(stem: str) -> str:
-        known = (known for known in ARCHITECTURES if stem.startswith(known))
+        known = (
+            known
+            for known in ARCHITECTURES
+            if stem == known or stem.startswith((f"{known}-", f"{known}_"))
+        )
         return max(known, key=len, default="")
 
     if not folder.is_dir():
         return []
     return [
-        path
-        for path in sorted(folder.iterdir())
-        if longest_match(path.name) == name
-        and (path.is_file() or (path / "network.json").is_file())
+        path for path in sorted(folder.iterdir()) if longest_match(_stem(path)) == name
     ]
+
+
+def _stem(path: Path) -> str:
+    """A converted folder's name, a weight file's less its suffix; of others nothing."""
+    if (path / "network.json").is_file():
+        return path.name
+    suffixes = (suffix for suffix in SUFFIXES if path.name.endswith(suffix))
+    suffix = next(suffixes, None)
+    return path.name.removesuffix(suffix) if suffix and path.is_file() else ""

@@ -1,6 +1,8 @@
 """Vision transformers B and L (Dosovitskiy et al., 2021), as torchvision has them."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -17,6 +19,7 @@ from iin_jax.types import Array
 from iin_jax.weights import Rename, renames
 
 EPSILON = 1e-6
+POSITION = "encoder.pos_embedding"
 
 
 class VisionTransformer(Backbone):
@@ -40,6 +43,13 @@ class VisionTransformer(Backbone):
     hidden: int
     num_classes: int = 1000
 
+    def sizes(self, params: Mapping[str, Any]) -> range | None:
+        position = params.get(POSITION)
+        if position is None or len(position.shape) != 3 or position.shape[1] < 2:
+            return None
+        side = math.isqrt(position.shape[1] - 1) * self.patch
+        return range(side, side + self.patch)  # what fills no patch is left out
+
     def chain(self) -> Iterable[tuple[str, Layer]]:
         yield "conv_proj", conv("conv_proj", self.width, self.patch, self.patch)
         yield "encoder.dropout", self.embed
@@ -58,9 +68,7 @@ class VisionTransformer(Backbone):
         first = self.param("class_token", zeros, (1, 1, self.width))
         first = jnp.broadcast_to(first, (len(x), 1, self.width))
         tokens = jnp.concatenate([first, tokens], axis=1)
-        position = self.param(
-            "encoder.pos_embedding", zeros, (1, tokens.shape[1], self.width)
-        )
+        position = self.param(POSITION, zeros, (1, tokens.shape[1], self.width))
         return tokens + position
 
     def layer(self, name: str) -> Layer:

@@ -1,6 +1,7 @@
 """From another framework's names and layouts to ours; every array is accounted for."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -77,7 +78,12 @@ def matched(names: Iterable[str], table: Table) -> int:
 
 
 def rename(
-    arrays: Mapping[str, np.ndarray], table: Table, template: Tree, what: str
+    arrays: Mapping[str, np.ndarray],
+    table: Table,
+    template: Tree,
+    what: str,
+    *,
+    path: str | os.PathLike | None = None,
 ) -> Tree:
     """Brings arrays into our names and layouts.
 
@@ -86,6 +92,7 @@ def rename(
       table: the first row that matches a name counts.
       template: tree of arrays or ``jax.ShapeDtypeStruct``: all that is expected.
       what: whose weights they should be, for the message.
+      path: the file they come from, for the message too.
 
     Returns:
       A tree like ``template``, of NumPy arrays.
@@ -125,7 +132,8 @@ def rename(
         complain("missing", target)
     if wrong:
         listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in wrong.items())
-        raise ValueError(f"the arrays are not the weights of {what}: {listed}")
+        where = "the arrays" if path is None else f"{path}: the arrays"
+        raise ValueError(f"{where} are not the weights of {what}: {listed}")
     typed = {name: found[name].astype(expected[name].dtype) for name in expected}
     return traverse_util.unflatten_dict(typed, sep="/")
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from iin_jax.weights.writing import whole_file
+
 NEEDS_TORCH = (
     "PyTorch files need torch, which is not installed: pip install 'iin_jax[torch]', "
     "or convert the file once where it is (python -m iin_jax.convert)"
@@ -73,11 +75,12 @@ def save_torch_file(path: str | os.PathLike, content: Mapping[str, Any]) -> None
 
     Raises:
       ImportError: torch is not installed.
+      OSError: the file cannot be written.
     """
-    path, torch = Path(path), _torch()
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    torch.save(_to_torch(torch, content), unfinished)
-    os.replace(unfinished, path)
+    torch = _torch()
+    tensors = _to_torch(torch, content)
+    with whole_file(path) as unfinished:
+        torch.save(tensors, unfinished)
 
 
 def _torch() -> Any:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from iin_jax.types import Tree
+from iin_jax.weights.writing import whole_file
 
 
 def flatten(tree: Tree) -> dict[str, np.ndarray]:
@@ -19,11 +20,14 @@ def flatten(tree: Tree) -> dict[str, np.ndarray]:
 
 
 def save_tree(path: str | os.PathLike, tree: Tree) -> None:
-    """Writes a tree of arrays to one safetensors file, whole or not at all."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    save_file(flatten(tree), unfinished)
-    os.replace(unfinished, path)
+    """Writes a tree of arrays to one safetensors file, whole or not at all.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    arrays = flatten(tree)
+    with whole_file(path) as unfinished:
+        save_file(arrays, unfinished)
 
 
 def load_tree(path: str | os.PathLike) -> Tree:

@@ -132,6 +132,10 @@ def test_pairs_that_differ_in_a_label_alone_have_graded_values_in_common():
     [
         (lambda: quantile_classes(np.full(5, 2.0)), "only the value 2.*leave it out"),
         (lambda: quantile_classes(np.full(5, np.nan)), "has no value"),
+        (
+            lambda: quantile_classes(np.full(5, 3.0), 10, "attribute 'size'"),
+            "attribute 'size' has only the value 3",
+        ),
         (lambda: quantile_classes(AGE, bins=1), "bins >= 2; got 1"),
         (lambda: quantile_classes(np.array([1.0, np.inf])), "infinite values"),
         (lambda: quantile_classes(np.array(["a", "b"])), "must be numbers"),

@@ -80,6 +80,21 @@ def test_colour_multiplies_brightness_on_black():
     np.testing.assert_allclose(colored, expected, atol=1e-6)
 
 
+def test_the_authors_colouring_multiplies_images_in_minus_one_to_one(digits):
+    grey = np.array([0.0, 0.25, 1.0]).reshape(3, 1, 1, 1)
+    color = np.array([0.2, 0.4, 1.0])
+    colored = np.asarray(colorize(grey, np.stack([color] * 3), "negative"))[:, 0, 0]
+    np.testing.assert_allclose(colored, [-color, -0.5 * color, color], atol=1e-6)
+    painted = colored_set(
+        digits.images, np.arange(4), palette(6), copies=2, background="negative"
+    )
+    images = digits.images[painted.item] / 127.5 - 1.0
+    expected = images * painted.rgb[:, None, None]
+    np.testing.assert_allclose(painted.images(), expected, atol=1e-6)
+    assert (digits.images[painted.item, 0, 0] == 0).all()
+    np.testing.assert_allclose(painted.images()[:, 0, 0], -painted.rgb, atol=1e-6)
+
+
 def test_a_colored_set_paints_every_colour_equally_often(digits):
     indices = np.array([3, 5, 8, 11])
     painted = colored_set(digits.images, indices, palette(6), copies=3, variants=2)

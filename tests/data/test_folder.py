@@ -1,14 +1,17 @@
 """A folder of pictures and a CSV: what becomes of every kind of both."""
 
+import errno
 import io
+import json
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from iin_jax.data import SOURCES, SourceOptions
 from iin_jax.data.pictures import UnreadablePictureError, fit_square, read_picture
@@ -180,6 +183,25 @@ def test_a_bad_folder_is_one_line(pictures, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_another_kind_is_not_called_missing(pictures):
+    (pictures / "c.heic").write_bytes(b"")
+    csv = table("image,odd", [(NAMES[0], 1), ("c.heic", 0), ("d.heic", 0)])
+    message = r"1 of 3 rows name files with an unsupported suffix: c\.heic; pictures"
+    with pytest.raises(ValueError, match=message) as caught:
+        load(pictures, csv)
+    assert "\n" not in str(caught.value)
+
+
+def test_linked_folders_are_looked_through(pictures, tmp_path):
+    (pictures / "a").rename(tmp_path / "elsewhere")
+    (pictures / "a").symlink_to(tmp_path / "elsewhere")
+    (pictures / "b" / "around").symlink_to(pictures)
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    dataset = load(pictures, csv)
+    assert dataset.images[:, 0, 0, 0].tolist() == [20 * i for i in range(12)]
+    assert dataset.notes == ()
+
+
 def test_identical_rows_bom_quotes_and_an_index_column(pictures):
     rows = [f'{i},{name},"a, {i % 2}"' for i, name in enumerate(NAMES)]
     csv = "\ufeff" + "\r\n".join([",image,kind", *rows]) + "\r\n"
@@ -318,9 +340,14 @@ def test_unreadable_images_are_counted_named_and_left_out(pictures):
     (pictures / NAMES[2]).write_bytes(bomb(9_500, 9_500))
     (pictures / NAMES[5]).write_bytes((pictures / NAMES[4]).read_bytes()[:-30])
     csv = table("image,third", [(name, i % 3) for i, name in enumerate(NAMES)])
-    with pytest.raises(ValueError, match=r"2 of 12 .* share of 0\.01 .*02\.png"):
+    with pytest.raises(
+        ValueError, match=r"2 of 12 .* share of 0\.01 .*02\.png"
+    ) as stop:
         load(pictures, csv)
+    report = Path(str(stop.value).rpartition("all are in ")[2])
     dataset = load(pictures, csv, max_unreadable=0.2)
+    assert list(dataset.unreadable) == [NAMES[2], NAMES[5]]
+    assert json.loads(report.read_text())["faults"] == dataset.unreadable
     kept = [i for i in range(12) if i not in (2, 5)]
     assert dataset.images[:, 0, 0, 0].tolist() == [20 * i for i in kept]
     assert dataset.labels["third"].tolist() == [i % 3 for i in kept]
@@ -345,6 +372,7 @@ def test_mixed_images_are_converted_and_said(pictures):
     assert [note for note in dataset.notes if "converted" in note] == [
         "1 images were converted: cropped to its central square",
         "1 images were converted: grey",
+        "2 images were converted: resized from other sizes than 16x16",
         "1 images were converted: transparent, laid on white",
     ]
 
@@ -361,6 +389,7 @@ def test_a_large_folder_stays_on_disk(pictures):
     chosen = np.array([[10, 7], [0, 7]])
     np.testing.assert_array_equal(stored.images[chosen], memory.images[chosen])
     np.testing.assert_array_equal(stored.images[2:5], memory.images[2:5])
+    assert stored.digest == memory.digest
     os.remove(pictures / NAMES[0])
     with pytest.raises(ValueError, match=r"a/00\.png can no longer be read"):
         stored.images[np.array([0])]
@@ -378,14 +407,68 @@ def test_the_digest_follows_images_labels_and_size(pictures, max_memory):
     changed = load(pictures, csv, **load_again)
     assert changed.digest != first
     assert (changed.images[0] == 1).all(), "a kept image of the older file"
+    moved = shutil.copytree(pictures, pictures.parent / "elsewhere" / "pictures")
+    os.utime(moved / NAMES[1], (0, 0))
+    assert load(moved, csv, **load_again).digest == changed.digest
 
 
-def test_a_file_that_may_not_be_read_is_no_bad_picture(tmp_path, monkeypatch):
-    path = save(tmp_path / "a.png", Image.new("RGB", (SIZE, SIZE)))
+@pytest.mark.parametrize("max_memory", [2**30, 0])
+def test_what_was_kept_and_is_damaged_is_made_again(
+    pictures, cache, capsys, max_memory
+):
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    digest = load(pictures, csv, max_memory=max_memory).digest
+    (kept,) = cache.glob("folder-*")
+    report = kept / "report.json"
+    damages = [lambda: os.truncate(report, 30), lambda: report.write_text("[1]")]
+    if max_memory:
+        damages += [lambda: os.truncate(kept / "images.npy", 300)]
+    for damage in damages:
+        damage()
+        assert load(pictures, csv, max_memory=max_memory).digest == digest
+        (said,) = capsys.readouterr().err.splitlines()
+        assert str(kept) in said and said.endswith("decoding again")
 
+
+def raising(error):
     def refuse(*arguments, **settings):
-        raise PermissionError(13, "Permission denied", str(path))
+        raise error
 
-    monkeypatch.setattr(Image, "open", refuse)
-    with pytest.raises(PermissionError, match=r"a\.png"):
-        read_picture(path, SIZE)
+    return refuse
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EIO, "Input/output error"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_what_the_system_refuses_is_no_bad_picture(pictures, monkeypatch, error):
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", raising(error))
+        with pytest.raises(type(error)) as caught:
+            load(pictures, csv, max_unreadable=1.0)
+    if isinstance(error, OSError):
+        assert ".png" in str(caught.value)
+    dataset = load(pictures, csv)  # nothing of it is remembered
+    assert len(dataset) == 12 and not dataset.unreadable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnidentifiedImageError("cannot identify image file"),
+        OSError("image file is truncated"),
+        OSError(errno.EINVAL, "Invalid argument"),  # a seek to nowhere
+    ],
+    ids=repr,
+)
+def test_what_pillow_refuses_is_a_bad_picture(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(Image, "open", raising(error))
+    with pytest.raises(UnreadablePictureError, match=str(error.args[-1])):
+        read_picture(tmp_path / "a.png", SIZE)

@@ -13,6 +13,8 @@ from experiments import configs
 from experiments.evaluation import _swap_sides
 from experiments.run import main, parse
 from experiments.run_folder import Run
+from iin_jax.concepts import factor_sizes
+from iin_jax.training.log import MetricsLog
 from tests.conftest import ROOT
 from tests.data.prepared_sets import write_set
 
@@ -167,6 +169,10 @@ def test_colormnist(finished, root):
         expected = np.abs(np.asarray(made) - truth).mean() / 2
         assert errors[name] == pytest.approx(expected, rel=1e-4), name
     assert {"figure", "mlp", "nearest"} <= set(card["leakage"]["residual"]["digit"])
+    paired = card["test_pairs"]
+    assert paired["pairs"] == 500 and set(paired["scores"]) == {"digit", "color"}
+    assert factor_sizes(paired["scores"], 64).as_dict() == paired["sizes"]
+    assert card["judges"]["digit"]["held_out_accuracy"] is not None
     assert card["test_images"] == 200
 
 
@@ -190,6 +196,34 @@ def test_celeba_attributes_are_read_by_judges_of_pictures(finished):
     for name in NAMES:
         assert set(card["swap"][name]["others_kept"]) == set(NAMES) - {name}
         assert card["measure"][name] == "accuracy"
+
+
+@pytest.mark.thorough
+def test_a_reused_classifier_makes_no_pictures_to_measure(finished, root, capsys):
+    flags = [*SMALL, "--data.root", str(root), "--workdir", str(root / "reusing")]
+    flags += ["--network.from", str(finished("colormnist_classifier"))]
+    flags += ["--network.kind", "autoencoder", "--network.perceptual", "none"]
+    flags += ["--evaluate.distance", "squeezenet1_1"]
+    assert main(["colormnist_classifier", *flags]) == 2
+    assert "makes none: set --evaluate.distance none" in capsys.readouterr().err
+
+
+@pytest.mark.thorough
+def test_lpips_in_an_autoencoder_of_an_experiment(tmp_path, monkeypatch, shared):
+    pytest.importorskip("torch")  # its heads are PyTorch's files
+    monkeypatch.setenv("IIN_JAX_WEIGHTS", str(shared / "weights"))
+    flags = ["--data.image-size", "32", "--network.perceptual", "squeeze"]
+    flags += [
+        "--network.discriminator",
+        "batch",
+        "--network.discriminator-start",
+        "0.5",
+    ]
+    flags += ["--data.limit", "200", "--workdir", str(tmp_path)]
+    assert main(["digits", "--smoke", *flags]) == 0
+    lines = MetricsLog.read(tmp_path, "network")
+    assert all(line["perceptual"] > 0.0 for line in lines)
+    assert "discriminator" in lines[-1] and "discriminator" not in lines[0]
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +274,11 @@ def test_your_own_folder(pictures, tmp_path, continuous):
         (["mnist", "--concept.sizes", "3"], "need concepts from labels"),
         (["mnist", "--network.squared", "2"], "network.squared is a share"),
         (["digits", "--concept.names", "digits"], "did you mean digit"),
-        (["digits", "--network.perceptual", "squeeze"], "--network.perceptual none"),
+        (["digits", "--network.perceptual", "squeeze"], "needs images of 32 pixels"),
+        (
+            ["digits", "--data.image-size", "32", "--network.perceptual", "squeeze"],
+            "(--network.perceptual none trains without LPIPS)",
+        ),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_written(

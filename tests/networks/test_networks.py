@@ -151,6 +151,28 @@ def test_networks_survive_as_files(autoencoder, classifier, images, tmp_path):
         load_network(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:40], "cannot be used: Unterminated"),
+        (lambda text: "[1]", "list"),
+        (lambda text: "{}", "no entry 'architecture'"),
+        (lambda text: text.replace('"settings": {', '"settings": 3, "x": {'), "int"),
+        (lambda text: text.replace('"autoencoder"', '"autoencodr"'), "did you mean au"),
+        (lambda text: text.replace('"base"', '"basis"'), "argument 'basis'"),
+    ],
+)
+def test_damaged_descriptions_are_one_line_with_the_file(
+    autoencoder, tmp_path, damage, message
+):
+    save_network(tmp_path, autoencoder)
+    file = tmp_path / "network.json"
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
+        load_network(tmp_path)
+    assert str(error.value).startswith(str(file)) and message in str(error.value)
+
+
 def test_functions_make_a_network(images):
     weight = normal((192, 4), 2)
     network = from_functions(

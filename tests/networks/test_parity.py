@@ -4,6 +4,7 @@ At 64 pixels one depth of every family runs (the deep ones are marked thorough);
 architecture, every cut and the published sizes are marked slow.
 """
 
+import functools
 import re
 
 import jax
@@ -11,7 +12,12 @@ import numpy as np
 import pytest
 
 from iin_jax.networks import registry
-from iin_jax.networks.pretrained import Architecture, PretrainedNetwork, from_arrays
+from iin_jax.networks.pretrained import (
+    Architecture,
+    PretrainedNetwork,
+    build_pretrained,
+    from_arrays,
+)
 from iin_jax.networks.vit import VisionTransformer
 from tests.networks.torch_models import (
     TINY_VIT,
@@ -145,6 +151,25 @@ def test_every_architecture_at_its_own_size_and_every_cut(name):
     jitted = network.layers() if name in FAMILIES else [ARCHITECTURES[name].layer]
     for layer in jitted:
         check_cut(network, layer, images, output)
+
+
+def test_a_transformer_names_the_sizes_that_its_weights_fit(tmp_path, monkeypatch):
+    tiny = ARCHITECTURES["vit_tiny"]
+    build = functools.partial(build_pretrained, "vit_tiny", tiny)
+    monkeypatch.setitem(registry.ARCHITECTURES, "vit_tiny", tiny)
+    monkeypatch.setitem(registry.NETWORKS, "vit_tiny", build)
+    file, folder = tmp_path / "vit.npz", tmp_path / "vit"
+    np.savez(file, **arrays_of(random_model("vit_tiny", 64)))
+    network = registry.load("vit_tiny", file, image_size=95)
+    assert network.layers()["encoder"] == (5, 64)
+    registry.save_network(folder, network)
+    for source, size in ((file, 128), (file, None), (folder, 63), (folder, 96)):
+        with pytest.raises(ValueError, match=rf"64 to 95 pixels, not {size or 224}"):
+            registry.load("vit_tiny", source, image_size=size)
+    other = arrays_of(random_model("vit_tiny", 64))
+    other["conv_proj.weight"] = other["conv_proj.weight"][..., :16, :16]
+    with pytest.raises(ValueError, match=r"misshapen: conv_proj.weight \([^;]*$"):
+        from_arrays("vit_tiny", tiny, other)
 
 
 def test_names_that_torchvisions_files_write_otherwise():

@@ -1,13 +1,17 @@
 """LPIPS: published figures, its formula by hand, its gradients."""
 
+import dataclasses
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from iin_jax.networks import lpips
+from iin_jax.networks import ARCHITECTURES, Perceptual, lpips, perceptual
 from iin_jax.networks.perceptual import LAYERS, heads_file
 from tests.conftest import normal
+from tests.weights.loopback import answer, serving, use_empty_cache
 
 pytest.importorskip("torch")  # the heads' files are PyTorch's
 
@@ -39,6 +43,40 @@ def test_published_figures(squeeze, pair):
     )
     assert float(squeeze(coffee, cat)[0]) == pytest.approx(0.5519, abs=1e-4)
     assert float(squeeze(cat, cat[:, :, ::-1])[0]) == pytest.approx(0.4460, abs=1e-4)
+
+
+def test_backbone_and_heads_are_found_by_name(squeeze, shared, tmp_path, monkeypatch):
+    use_empty_cache(monkeypatch, tmp_path)
+    monkeypatch.setenv("IIN_JAX_WEIGHTS", str(shared / "weights"))
+    found = lpips()
+    assert found.module == squeeze.module
+    chex.assert_trees_all_equal(found.variables, squeeze.variables)
+
+
+def test_missing_heads_are_downloaded_if_asked_for(
+    squeeze, shared, tmp_path, monkeypatch
+):
+    cache = use_empty_cache(monkeypatch, tmp_path)
+    file = heads_file("squeeze", "0.1")
+    content = (shared / "weights" / file.name).read_bytes()
+    backbone = shared / "weights" / "squeezenet1_1_torchvision_fp16.safetensors"
+    with serving() as server:
+        server.script = [answer(200, content)]
+        here = dataclasses.replace(file, url=server.file().url)
+        monkeypatch.setattr(perceptual, "heads_file", lambda *_: here)
+        with pytest.raises(ValueError, match=f"^[^\n]*{here.url}[^\n]*$"):
+            lpips(backbone=backbone)
+        found = lpips(backbone=backbone, download=True)
+        assert server.ranges == [None]
+    assert (cache / file.name).read_bytes() == content
+    chex.assert_trees_all_equal(found.variables, squeeze.variables)
+
+
+def test_a_backbone_with_other_preprocessing_is_refused(shared):
+    caffe = shared / "weights" / "squeezenet_v1.1_caffe_fp16.safetensors"
+    message = rf"^{caffe} want BGR images in \[0, 255\][^\n]*$"
+    with pytest.raises(ValueError, match=message):
+        lpips(backbone=caffe)
 
 
 def test_the_formula_by_hand(squeeze, pair, shared):
@@ -103,6 +141,63 @@ def test_heads_of_every_variant_load_and_are_not_negative(shared):
             assert sum(array.sum() for array in arrays.values()) == pytest.approx(
                 total, rel=1e-4
             )
+
+
+def torch_distance(features, heads, layers, a, b):
+    """The formula in PyTorch, in float64."""
+    import torch
+
+    shift = torch.tensor([-0.030, -0.088, -0.188])[:, None, None]
+    scale = torch.tensor([0.458, 0.448, 0.450])[:, None, None]
+    pair = (torch.tensor(np.asarray(x)).permute(0, 3, 1, 2) for x in (a, b))
+    x, y = (((images - shift) / scale).double() for images in pair)
+    total = torch.zeros(len(a))
+    compared = features[: layers[-1] + 1].double().requires_grad_(False)
+    for index, layer in enumerate(compared):
+        x, y = layer(x), layer(y)
+        if index in layers:
+            weights = torch.tensor(heads[layers.index(index)])[:, None, None]
+            unit_x, unit_y = (v / (v.norm(dim=1, keepdim=True) + 1e-10) for v in (x, y))
+            total = total + (weights * (unit_x - unit_y) ** 2).sum(1).mean((1, 2))
+    return total.numpy()
+
+
+@pytest.mark.parametrize(
+    ("variant", "layers"),
+    [("alex", (1, 4, 7, 9, 11)), ("vgg", (3, 8, 15, 22, 29))],
+)
+def test_the_formula_in_pytorch_on_torchvisions_layers(variant, layers):
+    from tests.networks.torch_models import torchvision_models
+
+    models = torchvision_models()
+    import torch
+    from torch.nn import Conv2d, init
+
+    torch.manual_seed(0)
+    features = (
+        models.alexnet(weights=None).features
+        if variant == "alex"
+        else models.vgg.make_layers(models.vgg.cfgs["D"])
+    )
+    params, widths = {}, {}
+    for index, layer in enumerate(features):
+        if isinstance(layer, Conv2d):
+            init.kaiming_normal_(layer.weight)
+            init.normal_(layer.bias, std=0.1)
+            kernel = layer.weight.detach().numpy().transpose(2, 3, 1, 0).copy()
+            bias = layer.bias.detach().numpy().copy()
+            params[f"features.{index}"] = {"kernel": kernel, "bias": bias}
+            widths[index + 1] = len(bias)
+    heads = [np.abs(normal((widths[index],), index)) for index in layers]
+    variables = {
+        "backbone": {"params": params},
+        "heads": {f"lin{number}": head for number, head in enumerate(heads)},
+    }
+    module = ARCHITECTURES[LAYERS[variant][0]].module
+    a, b = (jnp.tanh(normal((2, 48, 48, 3), seed)) for seed in (0, 1))
+    expected = torch_distance(features, heads, layers, a, b)
+    actual = Perceptual(variant, "0.1", module, variables)(a, b)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 @pytest.mark.slow

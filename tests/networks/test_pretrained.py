@@ -1,7 +1,9 @@
 """Real pretrained weights: what they predict, at every cut; names, files, bad input."""
 
+import dataclasses
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from iin_jax import networks
 from iin_jax.networks import load, load_network, save_network
 from iin_jax.weights import load_tree
 from tests.conftest import normal
+from tests.weights.loopback import answer, serving, use_empty_cache
 
 skimage_data = pytest.importorskip("skimage.data")
 
@@ -226,6 +229,100 @@ def test_two_files_of_one_name_are_ambiguous(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("resnet50", "resnet50-0676ba61.pth"),
+        ("resnet50", "resnet50_dino.npz"),
+        ("resnet20", "resnet20-12fca82f.th"),
+        ("squeezenet1_1", "squeezenet1_1.caffemodel"),
+        ("squeezenet1_1", "squeezenet1_1-b8a52dc0.pth"),
+        ("squeezenet1_1", "squeezenet1_1_torchvision_fp16.safetensors"),
+        ("densenet_bc_40_12", "densenet_bc_40_12_cifar10.pth.tar"),
+        ("vgg11_bn", "vgg11_bn-mine.ckpt"),
+    ],
+)
+def test_files_that_are_called_like_a_network_are_read(
+    tmp_path, monkeypatch, name, file
+):
+    use_empty_cache(monkeypatch, tmp_path)
+    monkeypatch.setenv("IIN_JAX_WEIGHTS", str(tmp_path))
+    with (tmp_path / file).open("wb") as stream:  # what is in it fits none of them
+        np.savez(stream, x=np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
+        load(name)
+    assert str(error.value).startswith(str(tmp_path / file))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("resnet50", "resnet50.txt"),
+        ("resnet50", "resnet50-notes.md"),
+        ("resnet50", "resnet50x2.npz"),
+        ("resnet50", "resnet50"),
+        ("vgg11", "vgg11_bn-mine.npz"),
+        ("resnet18", "my-resnet18.npz"),
+    ],
+)
+def test_other_files_are_not_taken_for_a_network(tmp_path, monkeypatch, name, file):
+    use_empty_cache(monkeypatch, tmp_path)
+    monkeypatch.setenv("IIN_JAX_WEIGHTS", str(tmp_path))
+    (tmp_path / file).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=f"{name}-.* is in none of {tmp_path}"):
+        load(name)
+
+
+def test_missing_weights_are_downloaded_if_asked_for(shared, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    cache = use_empty_cache(monkeypatch, tmp_path)
+    name, file = CIFAR[0]
+    with serving() as server:
+        content = (shared / "weights" / file).read_bytes()
+        server.script = [answer(200, content)]
+        architecture = networks.ARCHITECTURES[name]
+        (release,) = architecture.releases
+        published = dataclasses.replace(release.file, url=server.file().url)
+        release = dataclasses.replace(release, file=published)
+        architecture = dataclasses.replace(architecture, releases=(release,))
+        monkeypatch.setitem(networks.ARCHITECTURES, name, architecture)
+        with pytest.raises(ValueError, match=f"^[^\n]*{published.url}[^\n]*$"):
+            load(name)
+        assert server.ranges == [] and not cache.exists()
+        network = load(name, download=True)
+        assert server.ranges == [None] and (cache / file).read_bytes() == content
+        assert load(name).layers() == network.layers()
+    direct = load(name, shared / "weights" / file)
+    chex.assert_trees_all_equal(network.variables, direct.variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("squeezenet1_0", 16),
+        ("densenet121", 16),
+        ("densenet_bc_40_12", 2),
+        ("vgg11", 16),
+        ("vgg16_bn", 31),
+        ("alexnet", 1),
+        ("alexnet", 16),
+        ("inception_v3", 1),
+        ("inception_v3", 40),
+        ("inception_v3_fid", 74),
+    ],
+)
+def test_images_that_vanish_are_too_small(name, size):
+    architecture = networks.ARCHITECTURES[name]
+    module, preprocessing = architecture.module, architecture.releases[0].preprocessing
+    full = jax.ShapeDtypeStruct((1, *[preprocessing.size] * 2, 3), np.float32)
+    variables = jax.eval_shape(module.init, jax.random.key(0), full)
+    message = f"^images of {size}x{size} are too small for {name}: nothing is left of"
+    with pytest.raises(ValueError, match=f"{message} [^\n]*$"):
+        networks.PretrainedNetwork(
+            name, module, variables, architecture.layer, preprocessing, size
+        )
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"name": "squeezenet11"}, "did you mean squeezenet1_1 or squeezenet1_0"),
@@ -273,3 +370,27 @@ def test_a_saved_network_is_its_description_and_arrays(squeezenet, tmp_path):
     assert description["architecture"] == "squeezenet1_1"
     tree = load_tree(tmp_path / "network.safetensors")
     assert sum(leaf.size for leaf in jax.tree.leaves(tree)) == 1_235_496
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda settings: settings["module"].update(colour=3), "argument 'colour'"),
+        (lambda settings: settings["module"].update(num_classes=7), "classifier.1"),
+        (lambda settings: settings.update(module=[]), "cannot be used: "),
+        (lambda settings: settings.update(layer="features.99"), "did you mean"),
+        (lambda settings: settings.pop("size"), "no entry 'size'"),
+        (lambda settings: settings["preprocessing"].pop("mean"), "'mean'"),
+    ],
+)
+def test_settings_of_something_else_are_one_line_with_the_file(
+    squeezenet, tmp_path, change, message
+):
+    save_network(tmp_path, squeezenet)
+    file = tmp_path / "network.json"
+    description = json.loads(file.read_text())
+    change(description["settings"])
+    file.write_text(json.dumps(description))
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
+        load_network(tmp_path)
+    assert str(error.value).startswith(str(file)) and message in str(error.value)

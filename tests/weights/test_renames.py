@@ -84,10 +84,10 @@ def test_every_fault_is_in_one_message(template, arrays):
     table = (*TABLE, *renames.dense("other"))
     arrays["other.weight"] = np.zeros((5, 5), np.float32)
     with pytest.raises(ValueError) as error:
-        rename(arrays, table, template, "Tiny")
+        rename(arrays, table, template, "Tiny", path="a/tiny.npz")
     message = str(error.value)
     assert "\n" not in message
-    assert "not the weights of Tiny" in message
+    assert message.startswith("a/tiny.npz: the arrays are not the weights of Tiny")
     for kind, name in (
         ("misshapen", "head.weight"),
         ("no floating-point numbers", "bn.bias (int32)"),

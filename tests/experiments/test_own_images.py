@@ -1,0 +1,134 @@
+"""Runs on a folder of pictures: what is refused at the start, said and recorded."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments import configs
+from experiments.checks import check
+from experiments.run import main
+from experiments.run_folder import Run
+from iin_jax.data import StoredImages
+from tests.experiments.picture_folders import (
+    folder_flags,
+    folder_run,
+    write_pictures,
+)
+
+COUNT = 40
+KIND = ["wide", "tall"] * (COUNT // 2)
+WIDTH = np.random.default_rng(0).random(COUNT)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("IIN_JAX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pictures(tmp_path / "pictures", {"width": WIDTH, "kind": KIND})
+    return tmp_path / "pictures"
+
+
+def in_split(folder, split, values, value):
+    """The values (n,), with one value for all images of a split."""
+    changed = np.array(values, object)
+    changed[folder_run(folder).splits[split]] = value
+    return changed
+
+
+@pytest.mark.parametrize("names", [(), ("width", "kind"), ("kind", "width")])
+@pytest.mark.parametrize("continuous", ["quantile", "sigma"])
+def test_given_sizes_are_in_the_users_order(folder, names, continuous):
+    flags = ["--concept.continuous", continuous, "--concept.sizes", "3", "5"]
+    flags += ["--concept.names", *names] if names else []
+    run = folder_run(folder, *flags)
+    assert run.given_sizes == dict(zip(names or ("width", "kind"), (3, 5), strict=True))
+    assert tuple(run.given_sizes) == run.concepts
+    if continuous == "sigma":
+        assert run.concepts == ("kind", "width")  # graded ones come last
+    assert folder_run(folder).given_sizes is None
+
+
+def test_a_column_called_color_can_be_classified(tmp_path):
+    columns = {"color": ["red", "blue"] * (COUNT // 2), "kind": KIND}
+    write_pictures(tmp_path / "pictures", columns)
+    run = folder_run(tmp_path / "pictures", "--network.kind", "classifier")
+    assert run.classified == "color"
+    digits = configs.find("digits").EXPERIMENT
+    assert Run("digits", digits, tmp_path, "").classified == "digit"
+
+
+def test_one_test_image_is_refused_at_the_start(folder):
+    run = folder_run(folder, "--data.test", "0.025")
+    with pytest.raises(ValueError, match=r"two test images; .*--data\.test"):
+        run.check_images()
+
+
+def test_test_images_that_are_all_alike_are_refused_at_the_start(folder):
+    folder_run(folder).check_images()
+    kind = in_split(folder, "test", KIND, "wide")
+    write_pictures(folder, {"width": WIDTH, "kind": kind})
+    message = r"no two of 8 test images differ in \['kind'\].*--concept\.names"
+    with pytest.raises(ValueError, match=message):
+        folder_run(folder).check_images()
+    folder_run(folder, "--concept.names", "width").check_images()
+
+
+def test_pairs_for_swaps_are_of_test_images_that_differ(folder):
+    run = folder_run(folder)
+    a, b = run.swap_items().T
+    assert len(a) == run.experiment.evaluate.pairs
+    assert set(a) | set(b) <= set(run.splits["test"])
+    kind = run.dataset.labels["kind"]
+    assert (kind[a] != kind[b]).all()
+
+
+def test_a_column_that_cannot_be_paired_is_named_with_the_switch(folder, capsys):
+    names = [f"n{index}" for index in range(COUNT)]
+    write_pictures(folder, {"name": names, "kind": KIND})
+    assert main(["folder", *folder_flags(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "concept 'name' has no pairs" in error and "--concept.names" in error
+    assert error.count("\n") == 1
+    assert not (folder.parent / "run" / "config.json").exists()
+    width = in_split(folder, "validation", WIDTH, 0.5)
+    write_pictures(folder, {"width": width, "kind": KIND})
+    message = r"attribute 'width' has only the value 0\.5.*--concept\.names"
+    with pytest.raises(ValueError, match=message):
+        folder_run(folder).check_images()
+
+
+def test_every_image_that_cannot_be_read_is_recorded(folder, capsys):
+    broken = [f"{index}.png" for index in (3, 8, 21, 34)]
+    for name in broken:
+        (folder / name).write_bytes(b"broken")
+    found = folder_run(folder, "--data.max-unreadable", "0.2").describe_data()
+    assert list(json.loads(json.dumps(found))["unreadable"]) == broken
+    said = capsys.readouterr().out
+    assert "4 images that cannot be read" in said and "34.png" not in said
+
+
+def test_images_stay_on_disk_as_the_command_line_says(folder):
+    memory = folder_run(folder).dataset
+    run = folder_run(folder, "--data.max-memory", "0")
+    assert isinstance(memory.images, np.ndarray)
+    assert isinstance(run.dataset.images, StoredImages)
+    assert run.dataset.digest == memory.digest
+    data = dataclasses.replace(run.experiment.data, max_memory=-1)
+    with pytest.raises(ValueError, match=r"data\.max_memory cannot be negative"):
+        check(dataclasses.replace(run.experiment, data=data))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("mode", ["cache", "stream"])
+def test_a_whole_run_on_images_on_disk(folder, mode, capsys):
+    flags = ["--data.max-memory", "0", "--latents.mode", mode]
+    assert main(["folder", *folder_flags(folder), *flags]) == 0
+    assert "Report:" in capsys.readouterr().out
+    card = json.loads((folder.parent / "run" / "scorecard.json").read_text())
+    assert list(card["sizes"]) == ["width", "kind", "residual"]
+    assert card["certificate"]["round_trip_max_abs"] < 1e-3
