@@ -126,6 +126,11 @@ def test_damaged_files_are_one_clear_line(interpreter, tmp_path):
     )
     with pytest.raises(ValueError, match="format 99"):
         iin_jax.load(tmp_path)
+    del description["layout"]
+    for damaged in ("{", json.dumps(description)):
+        (tmp_path / "interpreter.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"interpreter\.json cannot be used: ."):
+            iin_jax.load(tmp_path)
 
 
 def test_the_certificate_of_an_autoencoder(interpreter, images):
