@@ -5,7 +5,11 @@ As ``mnist``, on articles of clothing.
 Needs FashionMNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 ``--data.download``), and the weights that ``mnist`` needs.
 
-Not measured yet.
+Measured with ``--budget cpu`` at commit 816c050, two cores of an Intel Xeon beside
+other work, seed 0, 14 min 23 s in all, peak memory 2.3 GB: Frechet distance from 10,000
+test images by SqueezeNet 1.1 (features.12, 64 pixels) 1,331 through T, 11,030 without
+T, 1,181 for reconstructions; 0.87 bits per dimension of test latents, 1.53 under a
+Gaussian.
 """
 
 import dataclasses

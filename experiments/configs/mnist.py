@@ -9,7 +9,10 @@ Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 samples (``$IIN_JAX_WEIGHTS``, ``--network.download``; ``--network.perceptual none`` and
 ``--evaluate.distance none`` do without).
 
-Not measured yet.
+Measured with ``--budget cpu`` at commit 152862e, two cores of an Intel Xeon, seed 0,
+9 min 27 s in all, peak memory 2.7 GB: Frechet distance from 10,000 test images by
+SqueezeNet 1.1 (features.12, 64 pixels) 191 through T, 8,302 without T, 86 for
+reconstructions; 0.66 bits per dimension of test latents, 1.47 under a Gaussian.
 """
 
 from experiments.schedules import short
