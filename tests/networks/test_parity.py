@@ -1,7 +1,8 @@
 """Every architecture against torchvision's: random weights, all layers.
 
-At 64 pixels one depth of every family runs (the deep ones are marked thorough); every
-architecture, every cut and the published sizes are marked slow.
+At 64 pixels every family at a cut of every stage and every architecture at its own cut
+(those of many seconds are marked thorough); every cut at the published sizes is marked
+slow.
 """
 
 import functools
@@ -136,10 +137,12 @@ def test_a_family_at_64_pixels(name):
     check_cut(network, last, images, output)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ALL)
 def test_every_architecture_at_64_pixels(name):
-    check_layers(*converted(name, 64))
+    model, network, images = converted(name, 64)
+    _, output = check_layers(model, network, images)
+    check_cut(network, ARCHITECTURES[name].layer, images, output)
 
 
 @pytest.mark.slow
