@@ -30,4 +30,4 @@ EXPERIMENT = Experiment(
     evaluate=Evaluate(latents=10_000, distance="inception_v3_fid"),
 )
 
-BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=3000, flow_steps=6000)}
+BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=1600, flow_steps=4000)}

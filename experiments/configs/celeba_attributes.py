@@ -20,4 +20,4 @@ EXPERIMENT = dataclasses.replace(
     evaluate=Evaluate(latents=10_000),
 )
 
-BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=3000, flow_steps=6000)}
+BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=1600, flow_steps=4000)}
