@@ -7,15 +7,23 @@ from iin_jax.flows.base import check_even
 from iin_jax.losses import check_sigma
 from iin_jax.training.parallel import check_batch
 
-LEAST = {"concept.score_pairs": 10, "concept.bins": 2, "evaluate.distance_images": 2}
+LEAST = {
+    "concept.score_pairs": 10,
+    "concept.bins": 2,
+    "evaluate.distance_images": 2,
+    "train.steps": 0,  # 0: as suits the number of images
+    "flow.num_blocks": 0,
+    "flow.hidden_dim": 0,
+}
 
 
 def check(experiment: Experiment, devices: int = 1) -> None:
     """Raises ValueError for settings that could only fail later, after minutes."""
     network, train = experiment.network, experiment.train
     check_even(network.latent_dim)
-    if experiment.flow.sigma is not None:
+    if experiment.flow.sigma not in (None, "auto"):
         check_sigma(experiment.flow.sigma)
+    _check_flow(experiment)
     for name, count in _counts(experiment).items():
         least = LEAST.get(name, 1)
         if count < least:
@@ -46,6 +54,30 @@ def check(experiment: Experiment, devices: int = 1) -> None:
     trained = {"network": network, "train": train} if own else {"train": train}
     for name, part in trained.items():
         check_batch(part.batch_size, part.accumulate, devices, f"{name}.batch_size")
+
+
+def _check_flow(experiment: Experiment) -> None:
+    flow, train, latents = experiment.flow, experiment.train, experiment.latents
+    if flow.start == "published":
+        asked = {
+            "flow.num_blocks 0": flow.num_blocks == 0,
+            "flow.hidden_dim 0": flow.hidden_dim == 0,
+            "train.steps 0": train.steps == 0,
+            "train.noise": bool(train.noise),
+            "train.decay": bool(train.decay),
+        }
+        for name, is_asked in asked.items():
+            if is_asked:
+                raise ValueError(f"{name} needs --flow.start closed_form")
+    if (train.noise or 0) < 0 or (train.decay or 0) < 0 or train.patience < 1:
+        raise ValueError(
+            "train.noise and train.decay cannot be negative, patience >= 1"
+        )
+    if latents.variants > 1 and not latents.augment.active:
+        raise ValueError(
+            f"latents.variants {latents.variants} copies each image without any "
+            "distortion; set --latents.augment.degrees or the like, or variants 1"
+        )
 
 
 def _check_sizes(network: NetworkSettings, size: int) -> None:

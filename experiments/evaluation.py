@@ -74,8 +74,9 @@ def evaluate_stage(run: Run) -> None:
     if run.experiment.evaluate.distance != "none":
         card["distances"] = _distances(run, interpreter)
     card |= {
-        "test_indices": run.splits["test"].tolist(),
-        "test_images": len(run.splits["test"]),
+        "split": run.experiment.evaluate.split,
+        "test_indices": run.splits[run.experiment.evaluate.split].tolist(),
+        "test_images": len(run.splits[run.experiment.evaluate.split]),
         "latents": run.encoding_speed(),
         "peak_memory_mb": _peak_memory_mb(),
         "command": run.command,
@@ -184,7 +185,7 @@ def _picture_judges(run: Run) -> dict[str, Judge]:
         return judges
     rng = np.random.default_rng([run.experiment.seed, 0x7D6E])
     part = np.sort(rng.permutation(run.splits["train"])[:JUDGE_IMAGES])
-    held_out = run.splits["test"]
+    held_out = run.splits[run.experiment.evaluate.split]
     seen, unseen = run.dataset.images[part], run.dataset.images[held_out]
     for name in read:
         values = run.dataset.labels[name]

@@ -17,8 +17,9 @@ from iin_jax.concepts import (
     pairs_from_labels,
     quantile_classes,
 )
-from iin_jax.data import ImageSet
+from iin_jax.data import ImageSet, LatentCache
 from iin_jax.factors import RESIDUAL
+from iin_jax.prepared import PreparedLatents, Rules, prepared
 from iin_jax.weights.hints import nearest
 
 RESERVED = (RESIDUAL, "z", "pca")  # other rows of the scorecard's tables
@@ -173,18 +174,39 @@ class RunConcepts(RunImages):
         if not self.concepts:
             return None
         discrete, graded = self.labels(images)
-        recolored = (COLOR,) if self.experiment.concept.recolored else ()
+        rules = self.rules
         table = pair_table(
             discrete,
-            differ=recolored,
-            identity=images.variant if recolored else None,
+            differ=rules.differ,
+            identity=images.variant if rules.differ else None,
             graded=graded,
+            others=rules.others,
             drop_alone=True,
+            image=images.item,
         )
         for name, alone in zip(self.concepts, np.asarray(table.alone), strict=False):
             if alone:
                 print(f"{name}: {alone} of {len(images)} entries have no partner")
         return table
+
+    @property
+    def rules(self) -> Rules:
+        """Which entries form pairs."""
+        concept = self.experiment.concept
+        return Rules(None, (COLOR,) if concept.recolored else (), concept.others)
+
+    def prepared(self, images: ImageSet, latents: LatentCache) -> PreparedLatents:
+        """Encoded entries with their concepts."""
+        discrete, graded = self.labels(images) if self.concepts else ({}, {})
+        return prepared(
+            latents.mean,
+            latents.log_var,
+            discrete,
+            graded,
+            images.item,
+            images.variant if self.rules.differ else None,
+            self.rules,
+        )
 
     def swap_items(self) -> np.ndarray:
         """Pairs of test images for swaps, (n, 2): unlike in a concept with classes.
@@ -192,7 +214,8 @@ class RunConcepts(RunImages):
         Raises:
           ValueError: the test images are all alike in these.
         """
-        count, test = self.experiment.evaluate.pairs, self.splits["test"]
+        count = self.experiment.evaluate.pairs
+        test = self.splits[self.experiment.evaluate.split]
         rng = np.random.default_rng([self.experiment.seed, 0x5A])
         drawn = rng.choice(test, (8 * count, 2))
         unlike = drawn[:, 0] != drawn[:, 1]
@@ -225,7 +248,11 @@ class RunConcepts(RunImages):
         return wanted and values is not None and not is_class(values)
 
     def scores(
-        self, images: ImageSet, z: np.ndarray, count: int
+        self,
+        images: ImageSet,
+        z: np.ndarray,
+        count: int,
+        estimator: str | None = None,
     ) -> tuple[Pairs, FactorScores]:
         """Pairs of entries, and how similar their latents z (n, N) are."""
         pairs, settings = self.pairs(images, count), self.experiment
@@ -234,7 +261,9 @@ class RunConcepts(RunImages):
             z[pairs.b],
             pairs.concept,
             self.concepts,
-            settings.concept.estimator,
+            estimator or settings.concept.estimator,
+            index_a=images.item[pairs.a],
+            index_b=images.item[pairs.b],
             seed=settings.seed,
         )
         return pairs, scores
@@ -249,6 +278,7 @@ class RunConcepts(RunImages):
             self.experiment.seed,
             others="free",
             drop_alone=True,
+            image=images.item,
         )
 
     def attributes(

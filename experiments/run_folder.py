@@ -19,6 +19,7 @@ from experiments.settings import Experiment
 from iin_jax import networks
 from iin_jax.data import LatentCache, StaleLatentsError, encode_to, load_latents
 from iin_jax.networks import Network, load_network
+from iin_jax.prepared import PreparedLatents
 
 RESULTS = {  # of the stages, in order
     "network": "network/network.json",
@@ -131,6 +132,10 @@ class Run(RunConcepts):
         except StaleLatentsError as error:
             print(f"{error}: encoding again")
             return self.encode(split)
+
+    def prepared_split(self, split: str) -> PreparedLatents:
+        """The cached latents of a split with their concepts."""
+        return self.prepared(self.cached_set(split), self.latents(split))
 
     def encode(self, split: str) -> LatentCache:
         """Encodes a split's images into the run's cache."""

@@ -119,12 +119,17 @@ class RunImages:
         """Test images in few colours, so that every entry has partners."""
         if not self.colored:
             return self.test_set
-        return self._paired_set("test", "test pairs", self.experiment.seed + 2)
+        split = self.experiment.evaluate.split
+        return self._paired_set(split, "test pairs", self.experiment.seed + 2)
 
     @functools.cached_property
     def test_set(self) -> ImageSet:
-        """Test images, undistorted, in colours outside the palette."""
-        copies, indices = self.experiment.evaluate.colors, self.splits["test"]
+        """The images that are judged by, undistorted, in colours outside the palette.
+
+        Those of the test split, or of validation where settings are chosen by them.
+        """
+        evaluate = self.experiment.evaluate
+        copies, indices = evaluate.colors, self.splits[evaluate.split]
         colors = self.colors("test", len(indices) * copies) if self.colored else None
         return self._image_set(indices, colors, copies, self.experiment.seed)
 

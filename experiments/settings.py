@@ -159,8 +159,11 @@ class Concept:
       continuous: What makes a pair agree in a continuous attribute: quantile (the same
         of ``bins`` quantiles), or sigma (any two, the nearer the more similar).
       bins: Number of quantiles.
-      estimator: Of the sizes: pooled (authors' code) or correlation (paper).
-      score_pairs: Number of validation pairs that the sizes are estimated from.
+      others: Of pairs that agree in a concept: free (all others keep their
+        distribution) or differ (at least one other label is unlike).
+      estimator: Of the sizes: pooled (authors' code), correlation (paper), shared_rank
+        (directions above chance, once to twice) or calibrated (their correlations).
+      score_pairs: Number of validation pairs behind the published estimates.
       sizes: Dimensions of the concepts, in order; empty: estimated.
       recolored: Also pair an image with itself in another colour; then all but the
         colour is shared, the residual too.
@@ -170,7 +173,8 @@ class Concept:
     names: tuple[str, ...] = ()
     continuous: Literal["quantile", "sigma"] = "quantile"
     bins: int = 10
-    estimator: Literal["pooled", "correlation"] = "pooled"
+    others: Literal["free", "differ"] = "free"
+    estimator: Literal["pooled", "correlation", "shared_rank", "calibrated"] = "pooled"
     score_pairs: int = 10_000
     sizes: tuple[int, ...] = ()
     recolored: bool = False
@@ -181,27 +185,40 @@ class FlowSettings:
     """The interpretation network T.
 
     Attributes:
-      num_blocks: Number of blocks.
-      hidden_dim: Width of the couplings' networks.
+      start: Before the first step: closed_form (a linear map from the same pairs, which
+        training refines; the best state on validation images is kept) or published.
+      num_blocks: Number of blocks; 0: as suits images and latent dimensions.
+      hidden_dim: Width of the couplings' networks; 0: as suits.
       hidden_depth: Number of their hidden-to-hidden layers.
-      sigma: Similarity of pairs, in (0, 1); none: learned, one per factor.
+      sigma: Similarity of pairs, in (0, 1); auto: from the start's eigenvalues; none:
+        learned, one per factor.
     """
+
+    start: Literal["closed_form", "published"] = "published"
 
     num_blocks: int = 12
     hidden_dim: int = 512
     hidden_depth: int = 2
-    sigma: float | None = 0.975
+    sigma: float | Literal["auto"] | None = 0.975
 
 
 @dataclasses.dataclass(frozen=True)
 class Train(Training):
-    """The flow's training.
+    """The flow's training; 0 steps or a rate of 0: as suits images and dimensions.
 
     Attributes:
       parallel: How several devices share a batch: jit (sharded) or pmap.
+      noise: Standard deviation of what is added to latents behind a closed-form start,
+        where their own is 1; none: as suits.
+      decay: Weight decay behind a closed-form start; none: as suits.
+      patience: Checkpoints without a better state on validation images after which
+        training behind a closed-form start ends.
     """
 
     parallel: Literal["jit", "pmap"] = "jit"
+    noise: float | None = None
+    decay: float | None = None
+    patience: int = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +226,8 @@ class Evaluate:
     """What the scorecard stands on.
 
     Attributes:
+      split: Held-out images that are looked at: test, or validation to choose settings
+        by.
       pairs: Pairs of held-out images for swaps.
       latents: Held-out latents for the certificate.
       colors: Colours per held-out image for the probes.
@@ -220,6 +239,7 @@ class Evaluate:
       distance_images: Images on each side, at most.
     """
 
+    split: Literal["test", "validation"] = "test"
     pairs: int = 2000
     latents: int = 1000
     colors: int = 6
@@ -277,10 +297,16 @@ def smoke(experiment: Experiment) -> Experiment:
         flow=shrink(
             experiment.flow,
             num_blocks=1,
-            hidden_dim=min(experiment.flow.hidden_dim, 16),
+            hidden_dim=min(experiment.flow.hidden_dim or 16, 16),
         ),
         train=shrink(
-            train, steps=min(train.steps, 20), batch_size=16, checkpoint_every=10
+            train, steps=min(train.steps or 20, 20), batch_size=16, checkpoint_every=10
         ),
-        evaluate=Evaluate(pairs=100, latents=50, colors=1, judge_epochs=1),
+        evaluate=Evaluate(
+            split=experiment.evaluate.split,
+            pairs=100,
+            latents=50,
+            colors=1,
+            judge_epochs=1,
+        ),
     )

@@ -1,23 +1,31 @@
 """The stages of an experiment, in order; each reads and writes the run's folder."""
 
+import dataclasses
 import shutil
+import warnings
 from pathlib import Path
-
-import jax.numpy as jnp
+from typing import Any
 
 from experiments.encoded_feed import encoded_feed
 from experiments.evaluation import evaluate_stage, report_stage
 from experiments.network_training import train_autoencoder, train_classifier
 from experiments.run_folder import Run
-from iin_jax.concepts import PairTable, factor_sizes
+from experiments.settings import Experiment
+from iin_jax.concepts import FactorScores, factor_sizes
+from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.fit import FlowTraining, fit_flow
+from iin_jax.fit import VALIDATIONS, concept_sizes, fit_flow, held_sigma
 from iin_jax.flows import InterpretationFlow
 from iin_jax.networks import save_network
+from iin_jax.prepared import OURS, estimated_sizes
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.flow_step import CachedLatents, draw_cached, draw_samples
+from iin_jax.training.defaults import FlowDefaults, flow_defaults
+from iin_jax.training.flow_step import draw_cached, draw_samples
+from iin_jax.training.flow_training import FlowTraining
 from iin_jax.training.log import MetricsLog
-from iin_jax.training.parallel import Draw
+
+PUBLISHED = ("pooled", "correlation")  # estimators of sizes
+LEADING = 32  # eigenvalues that a scorecard lists
 
 
 def network_stage(run: Run) -> None:
@@ -42,28 +50,47 @@ def latents_stage(run: Run) -> None:
 
 
 def sizes_stage(run: Run) -> None:
-    """Estimates the sizes from validation pairs, or takes the given ones."""
+    """Estimates the sizes by every estimator, or takes the given ones."""
     concept, cache = run.experiment.concept, run.latents("validation")
-    dim = cache.mean.shape[1]
+    dim, seed = cache.mean.shape[1], run.experiment.seed
     if not run.concepts:
         run.write_json("sizes.json", {"sizes": {RESIDUAL: dim}, "estimator": "none"})
         return
-    pairs, scores = run.scores(
-        run.cached_set("validation"), cache.mean, concept.score_pairs
-    )
-    layout = factor_sizes(scores, dim)
+    train, held_out = run.prepared_split("train"), run.prepared_split("validation")
+    asked = concept.estimator if concept.estimator in OURS else "shared_rank"
+    with warnings.catch_warnings():
+        if concept.sizes or concept.estimator not in OURS:
+            warnings.simplefilter("ignore")  # of sizes that are not taken
+        ours = estimated_sizes(train, held_out, asked, seed, ours=True)
+    scores, images = dict(ours.scores), run.cached_set("validation")
+    for name in PUBLISHED:
+        pairs, found = run.scores(images, cache.mean, concept.score_pairs, name)
+        scores[name] = found
+    chosen = scores[concept.estimator]
+    layout = ours.layout
+    if concept.estimator in PUBLISHED:
+        layout = factor_sizes(chosen, dim)
     given = run.given_sizes
     if given is not None:
         layout = FactorLayout({**given, RESIDUAL: dim - sum(given.values())})
+    elif concept.estimator in OURS:
+        print(ours.describe())
+    estimates = {name: _estimate(found, dim) for name, found in scores.items()}
+    if asked == "shared_rank":
+        estimates["shared_rank"]["sizes"] = ours.layout.as_dict()
+        estimates["shared_rank"]["choices"] = {
+            name: dataclasses.asdict(choice) for name, choice in ours.choices.items()
+        }
     run.write_json(
         "sizes.json",
         {
             "sizes": layout.as_dict(),
-            "scores": dict(scores),
-            "score_intervals": scores.intervals,
-            "score_null": scores.null,
+            "scores": dict(chosen),
+            "score_intervals": chosen.intervals,
+            "score_null": chosen.null,
             "score_pairs": len(pairs.a),
-            "estimator": "given" if given else scores.estimator,
+            "estimator": "given" if given else chosen.estimator,
+            "estimates": estimates,
         },
     )
 
@@ -72,39 +99,28 @@ def flow_stage(run: Run) -> None:
     """Trains T on latents, cached or made in the step; saves the interpreter."""
     experiment = run.experiment
     layout = FactorLayout(run.read_json("sizes.json")["sizes"])
-    settings = experiment.train
-    training = FlowTraining(
-        settings.schedule,
-        settings.batch_size,
-        experiment.flow.sigma,
-        experiment.seed,
-        settings.accumulate,
-        settings.parallel,
-        settings.checkpoint_every,
-    )
-    flow = InterpretationFlow(
-        layout.dim,
-        experiment.flow.num_blocks,
-        experiment.flow.hidden_dim,
-        experiment.flow.hidden_depth,
-    )
-    table = run.pair_table(run.train_set)
+    train, held_out = run.prepared_split("train"), run.prepared_split("validation")
+    start = None
+    if experiment.flow.start == "closed_form":
+        start = train.view(experiment.seed).start(concept_sizes(layout))
+    defaults = flow_defaults(train.images, layout.dim)
+    paired = draw_samples if train.table is None else draw_cached
     if experiment.latents.mode == "stream":
+        table = run.pair_table(run.train_set)
         draw, data, stream = encoded_feed(run, table)
     else:
-        (draw, data), stream = _cached(run, "train", table), None
-    validation = run.pair_table(run.cached_set("validation"))
-    draw_validation, held_out = _cached(run, "validation", validation)
+        draw, data, stream = paired, train.feed(), None
     checkpoints = Checkpoints(run.folder / "flow")
     log = MetricsLog(run.folder, "flow")
-    interpreter = fit_flow(
-        flow,
+    interpreter, record = fit_flow(
+        _flow(experiment, defaults, layout.dim, start),
         layout,
         draw,
         data,
-        training,
-        validation=held_out,
-        draw_validation=draw_validation,
+        _training(experiment, defaults, layout, start),
+        start=start,
+        validation=held_out.feed(),
+        draw_validation=paired,
         stream=stream,
         checkpoints=checkpoints,
         log=log,
@@ -112,7 +128,76 @@ def flow_stage(run: Run) -> None:
     )
     checkpoints.close()
     log.close()
+    run.write_json("training.json", record)
     interpreter.with_network(run.network).save(run.folder / "interpreter")
+
+
+def _flow(
+    experiment: Experiment, defaults: FlowDefaults, dim: int, start: Start | None
+) -> InterpretationFlow:
+    """The flow of the settings; zeros in these are as suits."""
+    flow = experiment.flow
+    if start is None:
+        sizes = (flow.num_blocks, flow.hidden_dim, flow.hidden_depth)
+        return InterpretationFlow(dim, *sizes)
+    sizes = (
+        flow.num_blocks or defaults.num_blocks,
+        flow.hidden_dim or defaults.hidden_dim,
+        flow.hidden_depth,
+    )
+    return InterpretationFlow(dim, *sizes, zero_init=True)
+
+
+def _training(
+    experiment: Experiment,
+    defaults: FlowDefaults,
+    layout: FactorLayout,
+    start: Start | None,
+) -> FlowTraining:
+    """The training of the settings; zeros and nothing in these are as suits."""
+    settings = experiment.train
+    schedule = settings.schedule
+    if start is not None:
+        schedule = dataclasses.replace(
+            schedule,
+            steps=settings.steps or defaults.steps,
+            rate_per_example=settings.rate_per_example
+            or defaults.rate / settings.batch_size,
+        )
+    noise = defaults.noise if settings.noise is None else settings.noise
+    decay = defaults.decay if settings.decay is None else settings.decay
+    every = settings.checkpoint_every
+    if start is not None and settings.steps == 0:
+        every = max(1, schedule.steps // VALIDATIONS)
+    return FlowTraining(
+        schedule,
+        settings.batch_size,
+        held_sigma(start, layout, experiment.flow.sigma),
+        experiment.seed,
+        settings.accumulate,
+        settings.parallel,
+        every,
+        0.0 if start is None else noise,
+        0.0 if start is None else decay,
+        settings.patience,
+    )
+
+
+def _estimate(scores: FactorScores, dim: int) -> dict[str, Any]:
+    """One estimator's scores, and the sizes that they would give."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes that are only told
+        sizes = factor_sizes(scores, dim).as_dict()
+    shown = {
+        "sizes": sizes,
+        "scores": dict(scores),
+        "intervals": scores.intervals,
+        "null": scores.null,
+    }
+    if scores.eigenvalues:
+        leading = {name: list(x[:LEADING]) for name, x in scores.eigenvalues.items()}
+        shown |= {"eigenvalues": leading, "thresholds": scores.thresholds}
+    return shown
 
 
 STAGES = {
@@ -123,12 +208,3 @@ STAGES = {
     "evaluate": evaluate_stage,
     "report": report_stage,
 }
-
-
-def _cached(
-    run: Run, split: str, table: PairTable | None
-) -> tuple[Draw, CachedLatents]:
-    """Pairs, or single latents without concepts, from a split's cache."""
-    cache = run.latents(split)
-    data = CachedLatents(jnp.asarray(cache.mean), jnp.asarray(cache.log_var), table)
-    return (draw_samples if table is None else draw_cached), data

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.factors import FactorLayout
-from iin_jax.flows import InterpretationFlow
+from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
 from iin_jax.flows.base import module_fields
 from iin_jax.flows.certificate import certify_flow, relative_error
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
@@ -22,7 +22,8 @@ from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 from iin_jax.weights.descriptions import described_by
 
-FORMAT = 1
+FORMAT = 2
+READ_FORMATS = (1, FORMAT)  # 1: version 0.1, which knew no start
 BATCH = 256  # images per call of the network
 
 
@@ -34,14 +35,14 @@ class Interpreter:
     [-1, 1]; latents are (B, N), or of the network's own shape, which is flattened.
 
     Attributes:
-      flow: T.
+      flow: T; a ``StartedFlow`` if it has a linear start.
       variables: its ``{"params", "constants"}``.
       layout: names and sizes of the factors.
       network: what is interpreted; None if only latents are at hand.
       sigma: similarity T was trained with: a number, or a tuple of one per factor.
     """
 
-    flow: InterpretationFlow
+    flow: InterpretationFlow | StartedFlow | LinearStart
     variables: Tree
     layout: FactorLayout
     network: Network | None = None
@@ -57,6 +58,20 @@ class Interpreter:
           ValueError: the network's latents do not have N numbers.
         """
         return dataclasses.replace(self, network=network)
+
+    def without_flow(self) -> "Interpreter":
+        """The linear start T_0 alone: what the flow's training is compared with.
+
+        Raises:
+          ValueError: T has no linear start (``start="published"``).
+        """
+        if not isinstance(self.flow, StartedFlow):
+            raise ValueError(
+                "this T has no linear start; train with start='closed_form'"
+            )
+        constants = {"constants": self.variables["constants"]["start"]}
+        start = LinearStart(self.flow.dim)
+        return dataclasses.replace(self, flow=start, variables=constants)
 
     def encode(self, images: Images) -> Array:
         """images -> z, in the network's own shape; a posterior's mean."""
@@ -150,7 +165,7 @@ class Interpreter:
         folder.mkdir(parents=True, exist_ok=True)
         description = {
             "format": FORMAT,
-            "flow": module_fields(self.flow),
+            **_described_flow(self.flow),
             "layout": self.layout.as_dict(),
             "sigma": self.sigma,
             "digest": tree_digest(self.variables),
@@ -212,9 +227,9 @@ def load(path: str | os.PathLike) -> Interpreter:
     with described_by(file):
         description = json.loads(file.read_text(encoding="utf-8"))
         found = description.get("format")
-        if found != FORMAT:
+        if found not in READ_FORMATS:
             raise ValueError(f"it has format {found}; this version reads {FORMAT}")
-        flow = InterpretationFlow(**description["flow"])
+        flow = _flow_from(description)
         layout = FactorLayout(description["layout"])
         digest, sigma = description["digest"], description["sigma"]
         known = description["network"] in NETWORKS
@@ -226,6 +241,26 @@ def load(path: str | os.PathLike) -> Interpreter:
         load_network(folder) if known else None,
         tuple(sigma) if isinstance(sigma, list) else sigma,
     )
+
+
+def _described_flow(flow: InterpretationFlow | StartedFlow | LinearStart) -> dict:
+    """``start`` (whether T has one: none, closed_form, or it alone) and the fields."""
+    if isinstance(flow, StartedFlow):
+        return {"start": "closed_form", "flow": module_fields(flow.flow)}
+    start = "alone" if isinstance(flow, LinearStart) else "none"
+    return {"start": start, "flow": module_fields(flow)}
+
+
+def _flow_from(
+    description: Mapping[str, Any],
+) -> InterpretationFlow | StartedFlow | LinearStart:
+    fields, start = description["flow"], description.get("start", "none")
+    if start == "alone":
+        return LinearStart(**fields)
+    if start not in ("none", "closed_form"):
+        raise ValueError(f"it has a start {start!r}, which this version does not know")
+    flow = InterpretationFlow(**fields)
+    return flow if start == "none" else StartedFlow(flow)
 
 
 def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:

@@ -30,7 +30,15 @@ def test_the_shared_factor_holds_what_pairs_share():
     za, zb, concept = mixed_pairs()
     shared = np.tile([True, False], (len(za), 1))
     fitted = iin_jax.fit(
-        za, zb, shared, LAYOUT, 0.95, SMALL, steps=500, batch_size=128, progress=False
+        za,
+        zb,
+        shared,
+        LAYOUT,
+        SMALL,
+        sigma=0.95,
+        steps=500,
+        batch_size=128,
+        progress=False,
     )
     parts = fitted.to_factors(za)
     reads = {
@@ -46,7 +54,7 @@ def test_a_learned_similarity_approaches_the_true_correlation():
     shared = np.tile([True, False], (len(za), 1))
     settings = {"steps": 300, "batch_size": 128, "rate_per_example": 3e-5}
     fitted = iin_jax.fit(
-        za, zb, shared, LAYOUT, None, SMALL, **settings, progress=False
+        za, zb, shared, LAYOUT, SMALL, sigma=None, **settings, progress=False
     )
     assert len(fitted.sigma) == 2
     assert fitted.sigma[0] > 0.95
@@ -57,7 +65,7 @@ def test_a_learned_similarity_stays_below_one_on_identical_halves():
     shared = np.tile([True, False], (500, 1))
     settings = {"steps": 200, "batch_size": 32, "rate_per_example": 1e-3}
     fitted = iin_jax.fit(
-        za, za, shared, LAYOUT, None, SMALL, **settings, progress=False
+        za, za, shared, LAYOUT, SMALL, sigma=None, **settings, progress=False
     )
     assert 0.95 < fitted.sigma[0] < 1.0
 
@@ -83,7 +91,17 @@ def test_a_layout_must_name_the_labels_in_order(autoencoder):
 def test_a_similarity_of_any_number_type_can_be_saved(tmp_path):
     za, zb, _ = mixed_pairs(64)
     sigma = np.float32(0.9)
-    fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, sigma, SMALL, 2, 8, progress=False)
+    fitted = iin_jax.fit(
+        za,
+        zb,
+        SHARED,
+        LAYOUT,
+        SMALL,
+        sigma=sigma,
+        steps=2,
+        batch_size=8,
+        progress=False,
+    )
     fitted.save(tmp_path)
     assert iin_jax.load(tmp_path).sigma == pytest.approx(0.9)
 
@@ -92,7 +110,16 @@ def test_fits_are_reproducible():
     za, zb, _ = mixed_pairs(64)
     one, two, other = [
         iin_jax.fit(
-            za, zb, SHARED, LAYOUT, 0.9, SMALL, 10, 16, seed=seed, progress=False
+            za,
+            zb,
+            SHARED,
+            LAYOUT,
+            SMALL,
+            sigma=0.9,
+            steps=10,
+            batch_size=16,
+            seed=seed,
+            progress=False,
         ).log_prob(za)
         for seed in (1, 1, 2)
     ]
@@ -252,7 +279,17 @@ def test_constant_components_are_warned_of():
     za, zb = np.array(normal((64, 4))), np.array(normal((64, 4), 1))
     za[:, 2] = zb[:, 2] = 1.0
     with pytest.warns(UserWarning, match="1 of 4 latent components never vary"):
-        fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, 0.9, SMALL, 2, 8, progress=False)
+        fitted = iin_jax.fit(
+            za,
+            zb,
+            SHARED,
+            LAYOUT,
+            SMALL,
+            sigma=0.9,
+            steps=2,
+            batch_size=8,
+            progress=False,
+        )
     assert np.isfinite(fitted.log_prob(za)).all()
 
 
@@ -268,6 +305,14 @@ def test_latents_of_other_frameworks_are_arrays_too():
 
     za, zb, _ = mixed_pairs(64)
     fitted = iin_jax.fit(
-        Tensor(za), Tensor(zb), SHARED, LAYOUT, 0.9, SMALL, 2, 8, progress=False
+        Tensor(za),
+        Tensor(zb),
+        SHARED,
+        LAYOUT,
+        SMALL,
+        sigma=0.9,
+        steps=2,
+        batch_size=8,
+        progress=False,
     )
     assert np.isfinite(fitted.log_prob(za)).all()

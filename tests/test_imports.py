@@ -24,6 +24,7 @@ RANKS = {
     "data": 4,
     "training": 5,
     "interpreter": 6,
+    "prepared": 6,
     "fit": 7,
     "convert": 7,
     "analysis": 8,

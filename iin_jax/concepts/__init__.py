@@ -9,7 +9,8 @@ from iin_jax.concepts.labels import (
     pair_table,
     pairs_from_labels,
 )
-from iin_jax.concepts.scores import FactorScores, factor_scores, factor_sizes
+from iin_jax.concepts.scores import FactorScores, factor_scores
+from iin_jax.concepts.sizes import factor_sizes
 
 __all__ = [
     "FactorScores",

@@ -35,6 +35,7 @@ class PairTable(NamedTuple):
       graded: bool (K,), which concepts are graded.
       scores: (n, K), normal scores in the columns of graded concepts, zeros elsewhere;
         None if no concept is graded.
+      image: int (n,), which image each entry shows; None: each one of its own.
     """
 
     order: Array
@@ -50,6 +51,7 @@ class PairTable(NamedTuple):
     shares_residual: Array
     graded: Array
     scores: Array | None
+    image: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +81,14 @@ def pair_table(
     differ: Iterable[str] = (),
     identity: np.ndarray | None = None,
     graded: Mapping[str, np.ndarray] | None = None,
-    others: Others = "differ",
+    others: Others = "free",
     drop_alone: bool = False,
+    image: np.ndarray | None = None,
 ) -> PairTable:
     """Sorts the entries once, so that pairs can be drawn by index arithmetic.
 
-    A pair that *agrees* in a concept has its value in common and differs in at least
-    one other label ("same colour, different digit"; see ``others``). A pair that
+    A pair that *agrees* in a concept has its value in common; all others are drawn
+    without regard to them, or differ in at least one (see ``others``). A pair that
     *differs* in a concept has all other concepts in common and, where ``identity`` is
     given, the thing itself ("the same image in another colour"): then it shares the
     residual too.
@@ -107,14 +110,18 @@ def pair_table(
       agree: concepts to agree in; None: all of them, the graded ones too.
       differ: concepts to differ in.
       identity: (n,), equal for entries that show the same thing (one image in several
-        colours, one person in several poses).
+        colours, one person in several poses). Pairs that agree in a concept are never
+        of one thing; where ``others`` must differ and they are, they share the
+        residual.
       graded: concept -> numbers, (n,) each; NaN or masked where missing. Graded
         concepts come after the labels.
-      others: of pairs that agree in a concept: "differ", at least one other label is
-        unlike, for training; "free", all others are drawn without regard to them, so
-        that unrelated latents have correlation 0, for estimates of similarity.
+      others: of pairs that agree in a concept: "free", all others are drawn without
+        regard to them, so that they keep their distribution and unrelated latents have
+        correlation 0; "differ", at least one other label is unlike.
       drop_alone: leaves entries without a partner out of a rule's pairs, as if their
         value was missing there; ``PairTable.alone`` counts them. Else they raise.
+      image: (n,), equal for entries of one image, where that is less than
+        ``identity`` says (distorted versions); None: as ``identity``.
 
     Raises:
       ValueError: no labels, no rule, unknown concepts, labels that are empty, NaN
@@ -130,13 +137,9 @@ def pair_table(
             f"pairs agree or differ in some of the concepts {list(columns.names)}; got "
             f"agree={list(agree)}, differ={list(differ)}"
         )
-    if identity is not None and np.shape(identity) != (len(columns),):
-        raise ValueError(
-            f"identity has shape {np.shape(identity)}, the labels {(len(columns),)}"
-        )
-    if identity is not None and np.ma.is_masked(identity):
-        raise ValueError("identity is masked; give an entry that is alone its own")
-    rules = [agreeing(columns, name, others, drop_alone) for name in agree]
+    identity = _codes_of(identity, "identity", len(columns))
+    image = identity if image is None else _codes_of(image, "image", len(columns))
+    rules = [agreeing(columns, name, others, drop_alone, image) for name in agree]
     rules += [differing(columns, name, identity, drop_alone) for name in differ]
     shares_residual = [False] * len(agree) + [identity is not None] * len(differ)
     concept = [columns.names.index(name) for name in agree] + [-1] * len(differ)
@@ -149,7 +152,19 @@ def pair_table(
         shares_residual=jnp.asarray(shares_residual),
         graded=jnp.asarray(columns.graded),
         scores=None if scores is None else jnp.asarray(scores, jnp.float32),
+        image=None if image is None else jnp.asarray(image, jnp.int32),
     )
+
+
+def _codes_of(values: np.ndarray | None, name: str, count: int) -> np.ndarray | None:
+    """Which things or images entries are of, as integers, (n,)."""
+    if values is None:
+        return None
+    if np.shape(values) != (count,):
+        raise ValueError(f"{name} has shape {np.shape(values)}, the labels {(count,)}")
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} is masked; give an entry that is alone its own")
+    return np.unique(values, return_inverse=True)[1].reshape(-1)
 
 
 def draw_pairs(
@@ -213,13 +228,14 @@ def pairs_from_labels(
     differ: Iterable[str] = (),
     identity: np.ndarray | None = None,
     graded: Mapping[str, np.ndarray] | None = None,
-    others: Others = "differ",
+    others: Others = "free",
     drop_alone: bool = False,
+    image: np.ndarray | None = None,
 ) -> Pairs:
     """Draws ``count`` pairs from labels; a list for estimates, arrays and tests.
 
     Args:
-      labels, agree, differ, identity, graded, others, drop_alone: as in
+      labels, agree, differ, identity, graded, others, drop_alone, image: as in
         ``pair_table``.
       count: number of pairs, >= 1.
       seed: of the draw.
@@ -237,6 +253,7 @@ def pairs_from_labels(
         graded=graded,
         others=others,
         drop_alone=drop_alone,
+        image=image,
     )
     drawn = _draw(table, jax.random.key(seed), jnp.arange(count))
     rule, a, b, shared = map(np.asarray, drawn)
@@ -264,6 +281,8 @@ def _draw(table: PairTable, key: Key, examples: Array):
     code_a, code_b = table.codes[a], table.codes[b]
     known = (code_a >= 0) & (code_b >= 0)
     one_thing = table.shares_residual[rule][:, None]
+    if table.image is not None:
+        one_thing |= (table.image[a] == table.image[b])[:, None]
     equal = (code_a == code_b) & (known | one_thing)
     shared = jnp.concatenate([equal | (table.graded & known), one_thing], axis=1)
     return rule, a, b, shared

@@ -22,17 +22,29 @@ class Rule(NamedTuple):
     alone: int
 
 
-def agreeing(columns: Columns, name: str, others: Others, drop_alone: bool) -> Rule:
-    """Pairs that agree in a concept; arguments and errors as in ``pair_table``."""
+def agreeing(
+    columns: Columns,
+    name: str,
+    others: Others,
+    drop_alone: bool,
+    image: np.ndarray | None = None,
+) -> Rule:
+    """Pairs that agree in a concept; arguments and errors as in ``pair_table``.
+
+    Where others are free, no pair is of one image. Where others must differ it may be:
+    ``draw_pairs`` then says that it shares the residual.
+    """
     k, entries = columns.names.index(name), len(columns)
+    apart = np.arange(entries) if image is None else image
     known = columns.codes[:, k] != MISSING
     if columns.graded[k]:
         reason = "no other entry has a value"
         group = np.where(known, 0, MISSING)
-        return _rule(columns, k, group, np.arange(entries), known, reason, drop_alone)
-    group, unlike = columns.codes[:, k], np.arange(entries)
+        return _rule(columns, k, group, apart, known, reason, drop_alone)
+    group, unlike = columns.codes[:, k], apart
     if others == "free":
-        reason = "no other entry has it"
+        what = "entry" if image is None else "image"
+        reason = f"no other {what} has it"
         return _rule(columns, k, group, unlike, known, reason, drop_alone)
     reason = "no other entry has it together with another value of the other concepts"
     rest = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector
+from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
+from iin_jax.flows.linear_start import LinearStart, StartedFlow
 from iin_jax.flows.shuffle import Shuffle
 
 # name -> constructor from (dim, hidden_dim); every entry passes the same tests
@@ -13,6 +15,10 @@ BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
     "act_norm": lambda dim, hidden: ActNorm(),
     "affine_coupling": lambda dim, hidden: AffineCoupling(hidden),
     "affine_coupling_flipped": lambda dim, hidden: AffineCoupling(hidden, flip=True),
+    "linear_start": lambda dim, hidden: LinearStart(dim),
+    "started_flow": lambda dim, hidden: StartedFlow(
+        InterpretationFlow(dim, 2, hidden, 1, zero_init=True)
+    ),
     "shuffle": lambda dim, hidden: Shuffle(),
     "flow_block": lambda dim, hidden: FlowBlock(hidden),
     "interpretation_flow": lambda dim, hidden: InterpretationFlow(dim, 3, hidden, 1),
@@ -23,7 +29,10 @@ __all__ = [
     "ActNorm",
     "AffineCoupling",
     "Bijector",
+    "Chain",
     "FlowBlock",
     "InterpretationFlow",
+    "LinearStart",
     "Shuffle",
+    "StartedFlow",
 ]

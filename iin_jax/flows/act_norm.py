@@ -22,7 +22,12 @@ class ActNorm(Bijector):
     ``constants`` holds ``sign``, +1 or -1 per channel, which multiplies the scale.
 
     Source: Kingma and Dhariwal, Glow, 2018, section 3.1.
+
+    Attributes:
+      whitens: ``init`` looks at its batch; False: it gives the identity.
     """
+
+    whitens: bool = True
 
     @nn.compact
     def loc_log_scale_and_sign(
@@ -31,10 +36,10 @@ class ActNorm(Bijector):
         flat = x.reshape(-1, x.shape[-1])
 
         def init_loc(_):
-            return -flat.mean(axis=0)
+            return -flat.mean(axis=0) if self.whitens else jnp.zeros_like(flat[0])
 
         def init_log_scale(_):
-            if flat.shape[0] == 1:
+            if flat.shape[0] == 1 or not self.whitens:
                 return jnp.zeros_like(flat[0])
             return -jnp.log(flat.std(axis=0, ddof=1) + 1e-6)
 

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.flows.flow import InterpretationFlow, jitted_forward, jitted_inverse
+from iin_jax.flows.base import Bijector
+from iin_jax.flows.chain import Chain
+from iin_jax.flows.flow import FlowBlock, jitted_forward, jitted_inverse
 from iin_jax.types import Latents, Tree
 
 FULL_JACOBIAN_DIM = 128  # all latents up to here
@@ -14,7 +16,7 @@ SOME_JACOBIAN_DIM = 1024  # 32 of them up to here, beyond that block by block
 SOME_LATENTS = 32
 
 
-def certify_flow(flow: InterpretationFlow, variables: Tree, z: Latents) -> dict:
+def certify_flow(flow: Bijector, variables: Tree, z: Latents) -> dict:
     """Largest errors of inverse and log-determinant on given latents.
 
     Errors are relative to max(1, |value|). The log-determinant is compared with
@@ -22,7 +24,7 @@ def certify_flow(flow: InterpretationFlow, variables: Tree, z: Latents) -> dict:
     on 32 if N <= 1024, beyond that on 2, block by block.
 
     Args:
-      flow, variables: T.
+      flow, variables: T, with a field or property ``dim``.
       z: (n, N), real latents.
 
     Returns:
@@ -66,9 +68,16 @@ def _log_det_errors(flow, variables, z):
     return jax.lax.map(error, z, batch_size=32)
 
 
+def _parts(flow: Bijector) -> list[Bijector]:
+    """The bijectors that a flow is a chain of, blocks in one piece."""
+    if not isinstance(flow, Chain) or isinstance(flow, FlowBlock):
+        return [flow]
+    return [part for each in flow.bijectors() for part in _parts(each)]
+
+
 def _block_log_det_errors(flow, variables, z):
     errors = []
-    for index in range(flow.num_blocks):
+    for index in range(len(_parts(flow.bind(dict(variables))))):
         z, error = _one_block(flow, index, variables, z)
         errors.append(error)
     return jnp.stack(errors)
@@ -78,7 +87,7 @@ def _block_log_det_errors(flow, variables, z):
 def _one_block(flow, index, variables, z):
     def block(vector):
         return flow.apply(
-            variables, vector, method=lambda bound, x: bound.blocks[index](x)
+            variables, vector, method=lambda bound, x: _parts(bound)[index](x)
         )
 
     def error(vector):

@@ -26,21 +26,23 @@ class MLP(nn.Module):
       depth: number of hidden-to-hidden layers.
       out_dim: width of the output.
       precision: of the matrix products, as in ``jax.lax.dot_general``.
+      zero_init: the last layer begins at zero.
     """
 
     hidden_dim: int
     depth: int
     out_dim: int
     precision: str = "highest"
+    zero_init: bool = False
 
     @nn.compact
     def __call__(self, x: Vectors) -> Vectors:
         for _ in range(self.depth + 1):
             x = nn.leaky_relu(self._linear(self.hidden_dim, x))
-        return self._linear(self.out_dim, x)
+        return self._linear(self.out_dim, x, self.zero_init)
 
-    def _linear(self, features: int, x: Vectors) -> Vectors:
-        init = torch_uniform(x.shape[-1])
+    def _linear(self, features: int, x: Vectors, zero: bool = False) -> Vectors:
+        init = nn.initializers.zeros if zero else torch_uniform(x.shape[-1])
         layer = nn.Dense(
             features, kernel_init=init, bias_init=init, precision=self.precision
         )
@@ -62,16 +64,19 @@ class AffineCoupling(Bijector):
       hidden_depth: number of their hidden-to-hidden layers.
       flip: the second half conditions, the first is transformed.
       precision: of the matrix products, as in ``jax.lax.dot_general``.
+      zero_init: begins at the identity.
     """
 
     hidden_dim: int = 512
     hidden_depth: int = 2
     flip: bool = False
     precision: str = "highest"
+    zero_init: bool = False
 
     @nn.compact
     def condition(self, x_a: Vectors) -> tuple[Vectors, Vectors]:
-        arguments = (self.hidden_dim, self.hidden_depth, x_a.shape[-1], self.precision)
+        sizes = (self.hidden_dim, self.hidden_depth, x_a.shape[-1])
+        arguments = (*sizes, self.precision, self.zero_init)
         log_scale = jnp.tanh(MLP(*arguments, name="log_scale")(x_a))
         shift = MLP(*arguments, name="shift")(x_a)
         return log_scale, shift

@@ -1,6 +1,5 @@
 """The interpretation network T: a stack of ActNorm, two couplings and a shuffle."""
 
-import abc
 import functools
 from collections.abc import Iterable
 
@@ -11,31 +10,10 @@ import numpy as np
 
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector, apply, check_even
+from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.shuffle import Shuffle
 from iin_jax.types import LogDet, Tree, Vectors
-
-
-class Chain(Bijector):
-    """Bijectors one after the other; a subclass names them in ``bijectors``."""
-
-    @abc.abstractmethod
-    def bijectors(self) -> Iterable[Bijector]:
-        """The parts, in forward order."""
-
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
-        log_det = jnp.zeros(x.shape[:-1], x.dtype)
-        for bijector in self.bijectors():
-            x, term = bijector.forward_and_log_det(x)
-            log_det += term
-        return x, log_det
-
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
-        log_det = jnp.zeros(y.shape[:-1], y.dtype)
-        for bijector in reversed(tuple(self.bijectors())):
-            y, term = bijector.inverse_and_log_det(y)
-            log_det += term
-        return y, log_det
 
 
 class FlowBlock(Chain):
@@ -45,17 +23,20 @@ class FlowBlock(Chain):
 
     Attributes:
       hidden_dim, hidden_depth, precision: of the couplings' networks.
+      zero_init: begins as its shuffle alone.
     """
 
     hidden_dim: int = 512
     hidden_depth: int = 2
     precision: str = "highest"
+    zero_init: bool = False
 
     def setup(self):
         arguments = (self.hidden_dim, self.hidden_depth)
-        self.act_norm = ActNorm()
-        self.coupling = AffineCoupling(*arguments, False, self.precision)
-        self.coupling_flipped = AffineCoupling(*arguments, True, self.precision)
+        settings = (self.precision, self.zero_init)
+        self.act_norm = ActNorm(whitens=not self.zero_init)
+        self.coupling = AffineCoupling(*arguments, False, *settings)
+        self.coupling_flipped = AffineCoupling(*arguments, True, *settings)
         self.shuffle = Shuffle()
 
     def bijectors(self) -> Iterable[Bijector]:
@@ -77,6 +58,8 @@ class InterpretationFlow(Chain):
       precision: of their matrix products; ``"highest"`` is true float32 everywhere, and
         what edits and the certificate should use. ``"default"`` is the device's own
         choice (TF32 or bfloat16 on an accelerator), for training.
+      zero_init: begins as its shuffles alone, whatever latents ``init`` sees; for a
+        flow behind a ``LinearStart``.
 
     Raises:
       ValueError: N is odd, or the last axis of the input is not N long.
@@ -87,11 +70,13 @@ class InterpretationFlow(Chain):
     hidden_dim: int = 512
     hidden_depth: int = 2
     precision: str = "highest"
+    zero_init: bool = False
 
     def setup(self):
         check_even(self.dim)
-        arguments = (self.hidden_dim, self.hidden_depth, self.precision)
-        self.blocks = [FlowBlock(*arguments) for _ in range(self.num_blocks)]
+        sizes = (self.hidden_dim, self.hidden_depth)
+        settings = (*sizes, self.precision, self.zero_init)
+        self.blocks = [FlowBlock(*settings) for _ in range(self.num_blocks)]
 
     def bijectors(self) -> Iterable[Bijector]:
         return self.blocks

@@ -14,6 +14,7 @@ from iin_jax.types import Key, Latents
 
 INIT_LATENTS = 4096  # that whiten the flow's ActNorms
 INIT_STEP = 2**31  # stands for a step in their key: no training step has it
+FIRST_LEARNED = 2.0  # logit of a learned similarity at the first step
 CHUNK = 256  # examples drawn at once: a draw may run a whole network on its images
 
 
@@ -80,5 +81,5 @@ def first_state(
     variables = flow.init(jax.random.key(seed), jnp.asarray(z))
     params = {"flow": variables["params"]}
     if similarities:
-        params["similarity"] = jnp.full((1, similarities), 2.0)
+        params["similarity"] = jnp.full((1, similarities), FIRST_LEARNED)
     return TrainState.create(tx, params, variables["constants"])

@@ -4,6 +4,7 @@ A batch is ``LatentPairs`` or, without concepts, ``LatentSamples``: each knows w
 latents the flow reads and which loss suits them.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from iin_jax.concepts.labels import PairTable, draw_pairs, pair_sigma
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.flows import InterpretationFlow
 from iin_jax.flows.base import apply
+from iin_jax.flows.linear_start import LinearStart
 from iin_jax.losses import (
     PairOutputs,
     SampleOutputs,
@@ -27,11 +29,19 @@ from iin_jax.losses import (
     pair_term,
     weighted_sum,
 )
-from iin_jax.training.parallel import Metrics, Step, mean_gradients
+from iin_jax.training.parallel import (
+    Draw,
+    Metrics,
+    Step,
+    Streamed,
+    mean_gradients,
+)
 from iin_jax.training.state import TrainState
 from iin_jax.types import Array, Key, Latents, LogDet, Shared, Tree
 
 MAX_SIMILARITY = 0.9995  # of a learned one: at 1 the likelihood has no bound
+NOISE_STREAM = 2**31 + 1  # folded into a batch's key; larger than any example index
+QUIET = 0.9  # share of the steps after which latents get no noise
 
 # indices (b,) of entries -> mean and log-variance of their latents, (b, N) each
 Posterior = Callable[[Array], tuple[Latents, Latents]]
@@ -45,16 +55,22 @@ class LatentPairs(NamedTuple):
       shared: (B, K+1).
       sigma: (B, K+1), how similar each pair is at most in each factor, where concepts
         are graded; None: all pairs as similar as the step says.
+      noise: (B, 2, N), standard normal, for both halves; None: none is ever added.
     """
 
     z_a: Latents
     z_b: Latents
     shared: Shared
     sigma: Array | None = None
+    noise: Array | None = None
 
-    def latents(self) -> Latents:
-        """Both halves, (2B, N)."""
-        return jnp.concatenate([self.z_a, self.z_b])
+    def latents(self, noise_scale: float | Array = 0.0) -> Latents:
+        """Both halves, (2B, N), with so much of the noise."""
+        z = jnp.concatenate([self.z_a, self.z_b])
+        if self.noise is None:
+            return z
+        noise = jnp.concatenate([self.noise[:, 0], self.noise[:, 1]])
+        return z + noise_scale * noise
 
     def outputs(self, z_tilde: Latents, log_det: LogDet, sigma: Array) -> PairOutputs:
         """What the flow made of ``latents()``, with the step's similarity."""
@@ -72,13 +88,19 @@ class LatentPairs(NamedTuple):
 
 
 class LatentSamples(NamedTuple):
-    """A batch of single latents z, (B, N), for a flow without concepts."""
+    """A batch of single latents z, (B, N), for a flow without concepts.
+
+    Attributes:
+      z: (B, N).
+      noise: (B, N), standard normal; None: none is ever added.
+    """
 
     z: Latents
+    noise: Array | None = None
 
-    def latents(self) -> Latents:
-        """All of them, (B, N)."""
-        return self.z
+    def latents(self, noise_scale: float | Array = 0.0) -> Latents:
+        """All of them, (B, N), with so much of the noise."""
+        return self.z if self.noise is None else self.z + noise_scale * self.noise
 
     def outputs(self, z_tilde: Latents, log_det: LogDet, sigma: Array) -> SampleOutputs:
         """What the flow made of ``latents()``; nothing here is similar to anything."""
@@ -132,6 +154,54 @@ def draw_arrays(data: LatentPairs, key: Key, examples: Array) -> LatentPairs:
     return jax.tree.map(lambda array: array[indices], data)
 
 
+class Started(NamedTuple):
+    """What a draw reads, and the linear start T_0 that its latents go through.
+
+    Attributes:
+      data: of the draw.
+      constants: of ``flows.LinearStart``.
+    """
+
+    data: Any
+    constants: Tree
+
+
+def draw_started(draw: Draw, dim: int, noisy: bool) -> Draw:
+    """A draw whose latents have gone through T_0; it reads ``Started`` data.
+
+    Args:
+      draw: gives ``LatentPairs`` or ``LatentSamples`` of z.
+      dim: N.
+      noisy: the batch brings noise for the step to add.
+    """
+    start = LinearStart(dim)
+
+    def drawn(data: Any, key: Key, examples: Array) -> LatentPairs | LatentSamples:
+        if isinstance(data, Streamed):
+            constants = data.resident.constants
+            inner: Any = Streamed(data.resident.data, data.batch)
+        else:
+            constants, inner = data.constants, data.data
+        batch = draw(inner, key, examples)
+        variables = {"constants": constants}
+
+        def through(z: Latents) -> Latents:
+            return apply(start, variables, z)[0]
+
+        noise_key = jax.random.fold_in(key, NOISE_STREAM)
+        if isinstance(batch, LatentSamples):
+            shape = (dim,)
+            batch = batch._replace(z=through(batch.z))
+        else:
+            shape = (2, dim)
+            batch = batch._replace(z_a=through(batch.z_a), z_b=through(batch.z_b))
+        if not noisy:
+            return batch
+        return batch._replace(noise=_noise(noise_key, examples, shape))
+
+    return drawn
+
+
 def pairs_of(
     table: PairTable, key: Key, examples: Array, posterior: Posterior
 ) -> LatentPairs:
@@ -176,65 +246,100 @@ def uniform_indices(entries: int, key: Key, examples: Array) -> Array:
     return jax.vmap(index)(examples)
 
 
-def flow_step(
-    flow: InterpretationFlow,
-    loss: WeightedSum,
-    tx: optax.GradientTransformation,
-    sigma: float | None,
-) -> Step:
-    """The step for a flow, a loss of its outputs and an optimiser.
+@dataclasses.dataclass(frozen=True)
+class FlowObjective:
+    """What a step of the flow minimises.
 
-    Args:
-      flow, tx: as named.
-      loss: of ``PairOutputs`` for pairs, of ``SampleOutputs`` for single latents; the
-        batch's own ``loss(layout)``, or any other.
-      sigma: similarity of pairs; None: learned per factor, from
-        ``params["similarity"]`` (1, K+1), through a logistic function.
+    Attributes:
+      flow: T, or the part of it that is trained.
+      loss: a sum of terms of ``PairOutputs`` for pairs, of ``SampleOutputs`` for single
+        latents; the batch's own ``loss(layout)``, or any other.
+      sigma: similarity of pairs, a number or one per factor; None: learned per factor,
+        from ``params["similarity"]`` (1, K+1), through a logistic function.
+      noise: standard deviation of what is added to latents, until the last tenth.
+      steps: of the whole training.
+      floor: least value of a learned similarity, per factor.
+      log_det: of what latents have gone through before.
     """
-    return functools.partial(_step, flow, loss, tx, sigma)
+
+    flow: InterpretationFlow
+    loss: WeightedSum
+    sigma: float | tuple[float, ...] | None
+    noise: float = 0.0
+    steps: int = 0
+    floor: tuple[float, ...] | None = None
+    log_det: float = 0.0
+
+    def metrics(
+        self,
+        params: Tree,
+        constants: Tree,
+        batch: LatentPairs | LatentSamples,
+        noise_scale: float | Array = 0.0,
+    ) -> tuple[Array, Metrics]:
+        """Mean loss over a batch, each term, and z's own bits per dimension."""
+        z_tilde, log_det, outputs = self.outputs(params, constants, batch, noise_scale)
+        total = self.loss(outputs).mean()
+        terms = {name: value.mean() for name, value in self.loss.terms(outputs).items()}
+        marginal = bits_per_dim(gaussian_nll(z_tilde, log_det).mean(), self.flow.dim)
+        return total, {**terms, "loss": total, "bits_per_dim": marginal}
+
+    def outputs(
+        self,
+        params: Tree,
+        constants: Tree,
+        batch: LatentPairs | LatentSamples,
+        noise_scale: float | Array = 0.0,
+    ) -> tuple[Latents, LogDet, PairOutputs | SampleOutputs]:
+        """z_tilde and log-determinants of all latents, and the batch's outputs."""
+        variables = {"params": params["flow"], "constants": constants}
+        z_tilde, log_det = apply(self.flow, variables, batch.latents(noise_scale))
+        if self.log_det:
+            log_det = log_det + self.log_det
+        sigma = similarity(params, self.sigma, self.floor)
+        return z_tilde, log_det, batch.outputs(z_tilde, log_det, sigma)
+
+    def noise_at(self, step: Array) -> Array:
+        """Standard deviation of the noise in a step."""
+        return jnp.where(step < QUIET * self.steps, self.noise, 0.0)
 
 
-def similarity(params: Tree, sigma: float | None) -> Array:
-    """The similarity that a step uses: given, or learned, shape (1, K+1)."""
-    if sigma is not None:
-        return jnp.asarray(sigma, jnp.float32)
-    return MAX_SIMILARITY * jax.nn.sigmoid(params["similarity"])
+def flow_step(objective: FlowObjective, tx: optax.GradientTransformation) -> Step:
+    """The step for an objective and an optimiser."""
+    return functools.partial(_step, objective, tx)
 
 
-def flow_metrics(
-    flow: InterpretationFlow,
-    loss: WeightedSum,
-    sigma: float | None,
+def similarity(
     params: Tree,
-    constants: Tree,
-    batch: LatentPairs | LatentSamples,
-) -> tuple[Array, Metrics]:
-    """Mean loss over a batch, each term, and z's own bits per dimension under T."""
-    variables = {"params": params["flow"], "constants": constants}
-    z_tilde, log_det = apply(flow, variables, batch.latents())
-    outputs = batch.outputs(z_tilde, log_det, similarity(params, sigma))
-    total = loss(outputs).mean()
-    terms = {name: value.mean() for name, value in loss.terms(outputs).items()}
-    marginal = bits_per_dim(gaussian_nll(z_tilde, log_det).mean(), flow.dim)
-    return total, {**terms, "loss": total, "bits_per_dim": marginal}
+    sigma: float | tuple[float, ...] | None,
+    floor: tuple[float, ...] | None = None,
+) -> Array:
+    """The similarity that a step uses: scalar if given as one, else (1, K+1)."""
+    if sigma is not None:
+        given = jnp.asarray(sigma, jnp.float32)
+        return given if given.ndim == 0 else given[None]
+    share = jax.nn.sigmoid(params["similarity"])
+    if floor is None:
+        return MAX_SIMILARITY * share
+    least = jnp.asarray(floor, jnp.float32)[None]
+    return least + (MAX_SIMILARITY - least) * share
 
 
 def _step(
-    flow: InterpretationFlow,
-    loss: WeightedSum,
+    objective: FlowObjective,
     tx: optax.GradientTransformation,
-    sigma: float | None,
     state: TrainState,
     batches: Any,
     axis_name: str | None,
     frozen: Tree,
 ) -> tuple[TrainState, Metrics]:
     del frozen  # whoever draws the batches has the network's variables
+    noise = objective.noise_at(state.step) if objective.noise else 0.0
 
-    def objective(params, batch):
-        return flow_metrics(flow, loss, sigma, params, state.constants, batch)
+    def loss(params, batch):
+        return objective.metrics(params, state.constants, batch, noise)
 
-    gradients, metrics = mean_gradients(objective, state.params, batches, axis_name)
+    gradients, metrics = mean_gradients(loss, state.params, batches, axis_name)
     return state.apply_gradients(tx, gradients), metrics
 
 

@@ -1,16 +1,24 @@
 """The flow's training from beginning to end, on whatever latents are drawn."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.concepts.closed_form import Start
+from iin_jax.concepts.separation import separation
 from iin_jax.factors import FactorLayout
-from iin_jax.flows import InterpretationFlow
-from iin_jax.losses import check_sigma, gaussian_reference
+from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
+from iin_jax.flows.linear_start import arrangement, joined_variables
+from iin_jax.losses import (
+    PairOutputs,
+    WeightedSum,
+    check_sigma,
+    gaussian_reference,
+)
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.flow_start import (
     INIT_LATENTS,
@@ -20,15 +28,24 @@ from iin_jax.training.flow_start import (
     first_state,
     first_streamed_batch,
 )
-from iin_jax.training.flow_step import flow_metrics, flow_step, similarity
+from iin_jax.training.flow_step import (
+    FlowObjective,
+    Started,
+    draw_started,
+    flow_step,
+    similarity,
+)
 from iin_jax.training.log import MetricsLog
-from iin_jax.training.loop import train
+from iin_jax.training.loop import Choice, train
 from iin_jax.training.optim import Schedule, adam
 from iin_jax.training.parallel import Draw, Runner, Stream
 from iin_jax.training.state import TrainState
 from iin_jax.types import Tree
 
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
+UNKNOWN_SIMILARITY = 0.9  # of factors that a start says nothing of, in the choice
+
+Similarity = float | tuple[float, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,20 +55,45 @@ class FlowTraining:
     Attributes:
       schedule: steps and learning rate.
       batch_size: pairs (or single latents) per step, over all devices.
-      sigma: similarity of pairs; None: learned, one per factor. Graded concepts have
-        less in pairs that differ more.
+      sigma: similarity of pairs, one number or one per factor; None: learned, one per
+        factor. Graded concepts have less in pairs that differ more.
       seed: of initialisation, pairs and noise.
       accumulate, parallel: as in ``training.parallel.Runner``.
       checkpoint_every: steps between checkpoints and validations.
+      noise: standard deviation of what is added to latents that went through a linear
+        start, where their own is 1; none in the last tenth of the steps.
+      decay: decoupled weight decay of matrices, times the learning rate.
+      patience: validations without a better state that end the training.
     """
 
     schedule: Schedule
     batch_size: int
-    sigma: float | None = 0.975
+    sigma: Similarity = 0.975
     seed: int = 0
     accumulate: int = 1
     parallel: str = "jit"
     checkpoint_every: int = 500
+    noise: float = 0.0
+    decay: float = 0.0
+    patience: int = 10
+
+
+class Trained(NamedTuple):
+    """What a training gives.
+
+    Attributes:
+      flow: T; a ``StartedFlow`` where a linear start stands before it.
+      variables: of T.
+      sigma: the given similarity, or the learned ones of all factors.
+      record: figures of the kept state: ``step``, ``steps``, and, as far as they were
+        measured, ``held_out_bits_per_dim``, ``gaussian_bits_per_dim``,
+        ``start_bits_per_dim``, ``separation`` and ``start_separation``.
+    """
+
+    flow: InterpretationFlow | StartedFlow
+    variables: Tree
+    sigma: Similarity
+    record: dict[str, float]
 
 
 def train_flow(
@@ -61,13 +103,15 @@ def train_flow(
     data: Any,
     training: FlowTraining,
     *,
+    start: Start | None = None,
+    loss: WeightedSum | None = None,
     validation: Any = None,
     draw_validation: Draw | None = None,
     stream: Stream | None = None,
     checkpoints: Checkpoints | None = None,
     log: MetricsLog | None = None,
     progress: str | None = None,
-) -> tuple[Tree, float | tuple[float, ...]]:
+) -> Trained:
     """Trains T on drawn latents.
 
     Args:
@@ -76,14 +120,14 @@ def train_flow(
         alone, ``LatentSamples``.
       data: arrays that ``draw`` reads; every device gets a copy.
       training: how.
-      validation: the like for a held-out loss; None: no validation.
+      start: a linear start T_0; then the state is kept that does best on validation
+        data, T_0 itself among them. None: the flow begins as its ``init`` has it, and
+        the last state is kept.
+      loss: of the batch's outputs; None: the batch's own.
+      validation: the like for held-out figures; None: no validation, and no choice.
       draw_validation: what reads it; None: ``draw``.
       stream: as in ``training.parallel.Runner``; ``draw`` then reads ``Streamed``.
       checkpoints, log, progress: as in ``training.loop.train``.
-
-    Returns:
-      T's variables, and the similarity: the given one, or the learned ones of all
-      factors.
 
     Raises:
       ValueError: sigma outside (0, 1), or concepts without pairs.
@@ -94,14 +138,41 @@ def train_flow(
     else:
         numbers = (training.seed, stream, training.batch_size)
         batch = first_streamed_batch(draw, data, *numbers)
-    loss, z = type(batch).loss(layout), batch.latents()
+    z = batch.latents()
+    if loss is None:
+        loss = type(batch).loss(layout)
+    held_out = draw_validation or draw
+    beside, first, whole, log_det = {}, z, None, 0.0
+    if validation is not None:
+        unseen = _held_out_batch(held_out, validation, training.seed)
+        honest = gaussian_reference(z, unseen.latents(), shrunk=True)
+        beside = {"gaussian_bits_per_dim": honest}
+    if start is not None:
+        whole = _started(flow, start, training.seed)
+        first, log_det = whole.through(z)
+        held_out = draw_started(held_out, flow.dim, noisy=False)
+        draw = draw_started(draw, flow.dim, noisy=training.noise > 0)
+        data = Started(data, whole.constants)
+        validation = None if validation is None else Started(validation, data.constants)
+    objective = FlowObjective(
+        flow,
+        loss,
+        training.sigma,
+        training.noise if start is not None else 0.0,
+        training.schedule.steps,
+        _floor(start, layout, training.sigma),
+        log_det,
+    )
     tx = adam(
-        training.schedule, training.batch_size, fast={"similarity": SIMILARITY_RATE}
+        training.schedule,
+        training.batch_size,
+        fast={"similarity": SIMILARITY_RATE},
+        decay=training.decay,
     )
     learned = len(layout) if training.sigma is None else 0
-    state = first_state(flow, z, tx, training.seed, similarities=learned)
+    state = first_state(flow, first, tx, training.seed, similarities=learned)
     runner = Runner(
-        flow_step(flow, loss, tx, training.sigma),
+        flow_step(objective, tx),
         draw,
         data,
         state,
@@ -111,12 +182,16 @@ def train_flow(
         mode=training.parallel,
         stream=stream,
     )
-    validate = None
+    validate, choice = None, None
     if validation is not None:
-        measure = jax.jit(functools.partial(flow_metrics, flow, loss, training.sigma))
+        fixed = _fixed_sigma(start, layout, training.sigma)
         validate = _validation(
-            measure, draw_validation or draw, validation, training.seed + 1
+            objective, layout, fixed, held_out, validation, training.seed + 1
         )
+        if start is not None:
+            score = "separation" if layout.concepts else "negative_bits"
+            choice = Choice(score, "bits_per_dim", training.patience)
+    before = None if validate is None else validate(state)
     state = train(
         runner,
         state,
@@ -126,14 +201,79 @@ def train_flow(
         log=log,
         validate=validate,
         progress=progress,
-        beside={"gaussian_bits_per_dim": gaussian_reference(z, z)},
+        beside=beside,
+        choice=choice,
     )
     variables = {"params": state.params["flow"], "constants": state.constants}
     sigma = training.sigma
     if sigma is None:
-        found = np.asarray(similarity(state.params, None))
-        sigma = tuple(float(value) for value in found.ravel())
-    return variables, sigma
+        learned_values = similarity(state.params, None, objective.floor)
+        sigma = tuple(float(value) for value in np.asarray(learned_values).ravel())
+    record = {"steps": int(state.step), "step": int(state.step), **beside}
+    if choice is not None:
+        record["step"] = int(state.best["step"])
+    if validate is not None:
+        record |= _record(before, validate(state))
+    if whole is None:
+        return Trained(flow, variables, sigma, record)
+    joined = joined_variables(start.constants, whole.order, variables)
+    return Trained(StartedFlow(flow), joined, sigma, record)
+
+
+class _Arranged(NamedTuple):
+    """T_0 with its columns where the flow's shuffles take them from."""
+
+    constants: Tree
+    order: np.ndarray
+
+    def through(self, z) -> tuple[Any, float]:
+        """Latents after it, and its log-determinant."""
+        module = LinearStart(z.shape[1])
+        y, log_det = module.apply({"constants": self.constants}, z)
+        return y, float(log_det[0])
+
+
+def _started(flow: InterpretationFlow, start: Start, seed: int) -> _Arranged:
+    dim = flow.dim
+    variables = flow.init(jax.random.key(seed), jnp.zeros((2, dim)))
+    order = arrangement(flow, variables, dim)
+    order = np.arange(dim) if order is None else np.asarray(order)
+    constants = {
+        name: jnp.asarray(x, jnp.float32) for name, x in start.constants.items()
+    }
+    return _Arranged({**constants, "turn": constants["turn"][:, order]}, order)
+
+
+def _record(before: Mapping[str, float], after: Mapping[str, float]) -> dict:
+    record = {
+        "held_out_bits_per_dim": after["bits_per_dim"],
+        "start_bits_per_dim": before["bits_per_dim"],
+    }
+    if "separation" in after:
+        record["separation"] = after["separation"]
+        record["start_separation"] = before["separation"]
+    return record
+
+
+def _fixed_sigma(
+    start: Start | None, layout: FactorLayout, sigma: Similarity
+) -> tuple[float, ...]:
+    """The similarity that states are compared at, one per factor."""
+    if start is not None:
+        values = [start.sigma.get(name, UNKNOWN_SIMILARITY) for name in layout.names]
+        return tuple(values)
+    if sigma is None:
+        return (UNKNOWN_SIMILARITY,) * len(layout)
+    return tuple(np.broadcast_to(np.asarray(sigma, float), len(layout)).tolist())
+
+
+def _floor(
+    start: Start | None, layout: FactorLayout, sigma: Similarity
+) -> tuple[float, ...] | None:
+    """What a learned similarity never falls below: where the start had it."""
+    if start is None or sigma is not None:
+        return None
+    return tuple(min(start.sigma.get(name, 0.0), 0.95) for name in layout.names)
 
 
 def _checked(training: FlowTraining, layout: FactorLayout) -> FlowTraining:
@@ -144,24 +284,46 @@ def _checked(training: FlowTraining, layout: FactorLayout) -> FlowTraining:
                 "without concepts no similarity can be learned; give sigma a number"
             )
         return training
-    if np.ndim(sigma):
+    if np.ndim(sigma) and np.shape(sigma) != (len(layout),):
         raise ValueError(
-            f"sigma is one number, or None to learn one per factor; got {sigma}"
+            f"sigma is one number, one per factor ({len(layout)}), or None to learn "
+            f"one per factor; got {sigma}"
         )
     check_sigma(sigma)
-    return dataclasses.replace(training, sigma=float(sigma))
+    values = np.asarray(sigma, float)
+    plain = tuple(values.tolist()) if values.ndim else float(values)
+    return dataclasses.replace(training, sigma=plain)
+
+
+def _held_out_batch(draw: Draw, data: Any, seed: int) -> Any:
+    count = examples_for(draw, data, INIT_LATENTS)
+    return draw_many(draw)(data, jax.random.key(seed + 1), count)
 
 
 def _validation(
-    measure: Callable, draw: Draw, data: Any, seed: int
+    objective: FlowObjective,
+    layout: FactorLayout,
+    sigma: tuple[float, ...],
+    draw: Draw,
+    data: Any,
+    seed: int,
 ) -> Callable[[TrainState], dict[str, float]]:
-    """The held-out loss: the same examples and noise at every call."""
-    drawn = draw_many(draw)
-    count = examples_for(draw, data, INIT_LATENTS)
+    """Held-out figures: the same examples and noise at every call."""
+    batch = _held_out_batch(draw, data, seed - 1)
+
+    @jax.jit
+    def measure(params, constants, batch):
+        metrics = objective.metrics(params, constants, batch)[1]
+        _, _, outputs = objective.outputs(params, constants, batch)
+        if isinstance(outputs, PairOutputs):
+            halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
+            fixed = jnp.asarray(sigma, jnp.float32)
+            metrics["separation"] = separation(*halves, fixed, layout)
+        metrics["negative_bits"] = -metrics["bits_per_dim"]
+        return metrics
 
     def validate(state: TrainState) -> dict[str, float]:
-        batch = drawn(data, jax.random.key(seed), count)
-        _, metrics = measure(state.params, state.constants, batch)
+        metrics = measure(state.params, state.constants, batch)
         return {name: float(x) for name, x in metrics.items()}
 
     return validate

@@ -1,6 +1,7 @@
 """The training loop: dispatches, metrics, checkpoints, and a clean stop."""
 
 import contextlib
+import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,10 @@ Validate = Callable[[TrainState], dict[str, float]]
 
 
 # metrics in the progress bar, where a step has them
-SHOWN = ("loss", "bits_per_dim", "gaussian_bits_per_dim")
+SHOWN = ("loss", "bits_per_dim", "held_out_bits_per_dim", "gaussian_bits_per_dim")
+
+
+SLACK = 1e-4  # relative; what rounding may add to a limit
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -27,6 +31,52 @@ class NonFiniteLossError(FloatingPointError):
 
 class StoppedError(Exception):
     """Training was asked to stop (SIGTERM, Ctrl-C) and has saved its state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which state of a training is kept: the best on held-out data, not the last.
+
+    The state before the first step is a candidate. A state counts only if its held-out
+    ``limited`` is not above that of the first.
+
+    Attributes:
+      score: metric of ``validate``; higher is better.
+      limited: metric that must not rise above where it began.
+      patience: validations without a better state after which the training ends.
+    """
+
+    score: str = "separation"
+    limited: str = "bits_per_dim"
+    patience: int = 10
+
+    def first(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
+        """The state with itself as the best."""
+        limit = values[self.limited]
+        return self._with_best(state, values[self.score], limit)
+
+    def better(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
+        """The state, as the best if it is."""
+        limit = float(state.best["limit"])
+        if not values[self.limited] <= limit + SLACK * max(1.0, abs(limit)):
+            return state
+        if not values[self.score] > float(state.best["score"]):
+            return state
+        return self._with_best(state, values[self.score], limit)
+
+    def ends(self, state: TrainState, every: int) -> bool:
+        """Whether patience has run out."""
+        return int(state.step) - int(state.best["step"]) >= self.patience * every
+
+    @staticmethod
+    def _with_best(state: TrainState, score: float, limit: float) -> TrainState:
+        best = {
+            "params": jax.tree.map(np.array, state.params),
+            "step": np.int32(state.step),
+            "score": np.float32(score),
+            "limit": np.float32(limit),
+        }
+        return dataclasses.replace(state, best=best)
 
 
 def train(
@@ -41,6 +91,7 @@ def train(
     validate: Validate | None = None,
     progress: str | None = None,
     beside: Mapping[str, float] | None = None,
+    choice: Choice | None = None,
 ) -> TrainState:
     """Trains from ``state`` (or the newest checkpoint) to ``steps``.
 
@@ -57,6 +108,8 @@ def train(
       validate: called at every checkpoint; its metrics are logged as ``validation_*``.
       progress: label of a progress bar; None: none.
       beside: figures to read the loss by, on every line of metrics.
+      choice: which state is returned, by what ``validate`` measures every
+        ``checkpoint_every`` steps; None: the last.
 
     Raises:
       NonFiniteLossError: with step and batch.
@@ -67,13 +120,19 @@ def train(
             "steps, every and checkpoint_every must be at least 1; got "
             f"{steps}, {every} and {checkpoint_every}"
         )
+    if choice is not None:
+        if validate is None:
+            raise ValueError("a state can only be chosen by a validation")
+        state = choice.first(state, validate(state))
     if checkpoints is not None:
         state = checkpoints.restore(state) or state
-    step = int(state.step)
+    step, held_out = int(state.step), {}
     placed = runner.place(state)
     bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
     with bar, _deferred_signals() as stop_requested:
-        while step < steps:
+        while step < steps and not (
+            choice is not None and choice.ends(state, checkpoint_every)
+        ):
             marks = (every, checkpoint_every)
             count = min(steps - step, *(mark - step % mark for mark in marks))
             placed, metrics, first_bad = runner.run(placed, count)
@@ -82,22 +141,31 @@ def train(
             step += count
             bar.update(count)
             metrics |= beside or {}
-            shown = {name: metrics[name] for name in SHOWN if name in metrics}
-            bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
-            save = step == steps or step % checkpoint_every == 0 or stop_requested()
+            due = step == steps or step % checkpoint_every == 0
+            save = due or stop_requested()
             if save:
                 state = jax.device_get(runner.fetch(placed))
                 _check_finite(state)
             if save and validate is not None:
                 values = validate(state)
                 metrics |= {f"validation_{name}": x for name, x in values.items()}
+                held_out = {f"held_out_{name}": x for name, x in values.items()}
+                if due and choice is not None:
+                    better = choice.better(state, values)
+                    if better is not state:
+                        state, placed = better, runner.place(better)
+            shown = {**metrics, **held_out}
+            shown = {name: shown[name] for name in SHOWN if name in shown}
+            bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
             if log is not None:
                 log.write(step, metrics)
             if save and checkpoints is not None:
                 checkpoints.save(state)
             if stop_requested():
                 raise StoppedError(f"stopped at step {step} of {steps}")
-    return state
+    if choice is None:
+        return state
+    return dataclasses.replace(state, params=state.best["params"])
 
 
 def _check_finite(state: TrainState) -> None:

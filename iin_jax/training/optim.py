@@ -44,7 +44,11 @@ class Schedule:
 
 
 def adam(
-    schedule: Schedule, batch_size: int, *, fast: dict[str, float] | None = None
+    schedule: Schedule,
+    batch_size: int,
+    *,
+    fast: dict[str, float] | None = None,
+    decay: float = 0.0,
 ) -> optax.GradientTransformation:
     """Adam(0.5, 0.9), as published, with the learning rate scaled by the batch.
 
@@ -53,12 +57,21 @@ def adam(
       batch_size: global batch size.
       fast: top-level name in ``params`` -> factor on its learning rate, for single
         numbers that have far to go (a learned scale or similarity).
+      decay: decoupled weight decay of matrices, times the learning rate.
     """
     rate = schedule.rate(batch_size)
     transforms = [optax.adam(rate, b1=0.5, b2=0.9)]
+    if decay:
+        transforms = [
+            optax.adamw(rate, b1=0.5, b2=0.9, weight_decay=decay, mask=_matrices)
+        ]
     for name, factor in (fast or {}).items():
         transforms.append(optax.masked(optax.scale(factor), _only(name)))
     return optax.chain(*transforms)
+
+
+def _matrices(params: Tree) -> Tree:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _only(name: str):

@@ -23,6 +23,8 @@ class TrainState:
       constants: saved, never optimised (permutations).
       stats: batch statistics of networks that have them.
       opt_state: the optimiser's.
+      best: the best state so far, where one is chosen: ``params``, and the ``step``,
+        ``score`` and ``limit`` of ``training.loop.Choice``; else empty.
     """
 
     step: Array
@@ -30,6 +32,7 @@ class TrainState:
     constants: Tree
     stats: Tree
     opt_state: Any
+    best: Tree = dataclasses.field(default_factory=dict)
 
     @classmethod
     def create(

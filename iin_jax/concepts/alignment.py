@@ -1,0 +1,107 @@
+"""All concepts at once: an orthogonal matrix that gives each its own directions."""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from iin_jax.concepts.shared_directions import SharedDirections, signed
+
+ROUNDS = 200
+CLOSE = 1e-7  # change of a round, over the number of directions, that ends it
+OVERLAP = 0.3  # least singular value of directions that are apart
+SIMILAR = 0.25  # eigenvalue of a direction that a concept clearly has
+SHIFT = 1e-3  # keeps the form of few pairs from losing directions; moves no maximum
+SIMILARITY = (0.05, 0.99)  # bounds of a similarity that follows from eigenvalues
+
+
+def aligned(
+    directions: Mapping[str, SharedDirections], sizes: Mapping[str, int], dim: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Maximises ``sum_k weight_k tr(Q_k^T C_k Q_k)`` over orthogonal Q.
+
+    Every concept's weight is ``N_k sigma_k / (1 - sigma_k^2)``, with sigma_k the mean
+    of its leading eigenvalues. Warns where two concepts ask for the same directions.
+
+    Args:
+      directions: concept -> what its pairs share.
+      sizes: concept -> its number of dimensions; they sum to N at most.
+      dim: N.
+
+    Returns:
+      Q (N, N): the concepts' columns in order, then the residual's; and concept ->
+      similarity of its pairs in its own directions.
+    """
+    names = [name for name, size in sizes.items() if size]
+    similarity = {
+        name: _bounded(directions[name].values[: sizes[name]].mean()) for name in names
+    }
+    q = np.zeros((dim, 0))
+    if names:
+        leading = [directions[name].vectors[:, : sizes[name]] for name in names]
+        clear = [
+            part[:, directions[name].values[: sizes[name]] > SIMILAR]
+            for name, part in zip(names, leading, strict=True)
+        ]
+        _warn_of_overlap(names, clear)
+        q = _polar(np.concatenate(leading, axis=1))
+        weight = {name: sizes[name] * s / (1 - s * s) for name, s in similarity.items()}
+        for _ in range(ROUNDS):
+            parts = _parts(q, names, sizes)
+            moved = [
+                weight[name] * (directions[name].matrix_times(part) + SHIFT * part)
+                for name, part in zip(names, parts, strict=True)
+            ]
+            last, q = q, _polar(np.concatenate(moved, axis=1))
+            if np.abs(q - last).max() < CLOSE:
+                break
+        parts = [
+            _ordered(directions[name], part)
+            for name, part in zip(names, _parts(q, names, sizes), strict=True)
+        ]
+        similarity = {
+            name: _bounded(
+                np.einsum("nd,nd->d", part, directions[name].matrix_times(part)).mean()
+            )
+            for name, part in zip(names, parts, strict=True)
+        }
+        q = np.concatenate(parts, axis=1)
+    rest = np.linalg.qr(q, mode="complete")[0][:, q.shape[1] :]
+    return np.concatenate([q, rest], axis=1), similarity
+
+
+def _parts(q: np.ndarray, names: list[str], sizes: Mapping[str, int]):
+    bounds = np.cumsum([sizes[name] for name in names])[:-1]
+    return np.split(q, bounds, axis=1)
+
+
+def _ordered(directions: SharedDirections, part: np.ndarray) -> np.ndarray:
+    """The same space, its most similar direction first."""
+    inner = part.T @ directions.matrix_times(part)
+    values, turn = np.linalg.eigh(0.5 * (inner + inner.T))
+    return signed(part @ turn[:, np.argsort(-values)])
+
+
+def _polar(matrix: np.ndarray) -> np.ndarray:
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    return left @ right
+
+
+def _bounded(value: float) -> float:
+    return float(np.clip(value, *SIMILARITY))
+
+
+def _warn_of_overlap(names: list[str], leading: list[np.ndarray]) -> None:
+    for index, name in enumerate(names):
+        for other in range(index):
+            both = np.concatenate([leading[index], leading[other]], axis=1)
+            if not (leading[index].size and leading[other].size):
+                continue
+            least = np.linalg.svd(both, compute_uv=False)[-1]
+            if least < OVERLAP:
+                warnings.warn(
+                    f"the concepts {names[other]!r} and {name!r} overlap: their pairs "
+                    f"share some directions of z (least singular value {least:.2f} < "
+                    f"{OVERLAP}), so that one factor will hold part of the other",
+                    stacklevel=2,
+                )

@@ -1,0 +1,90 @@
+"""Images that are held out of a training, whole: no pair crosses over."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from iin_jax.concepts.pair_forms import connected
+
+LEAST = 20  # images or groups of pairs that are held out, of a quarter at most
+UNEVEN = 0.5  # of the wanted share, below which groups of pairs cannot be held out
+
+
+class HeldOutPairs(NamedTuple):
+    """Rows of given pairs.
+
+    Attributes:
+      train, held_out: rows, sorted.
+      crossing: number of pairs in neither, since one half is held out.
+    """
+
+    train: np.ndarray
+    held_out: np.ndarray
+    crossing: int
+
+
+def hold_out_entries(image: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which entries are held out, bool (n,): all of some images.
+
+    Args:
+      image: (n,), which image each entry is of, 0 .. images - 1.
+      share: of the images, in [0, 1); at least 20, or a quarter if there are few.
+      seed: of the choice.
+
+    Raises:
+      ValueError: a share outside [0, 1).
+    """
+    images = int(image.max()) + 1
+    chosen = _chosen(images, share, seed)
+    return chosen[image]
+
+
+def hold_out_pairs(
+    image: np.ndarray, first: np.ndarray, second: np.ndarray, share: float, seed: int
+) -> HeldOutPairs:
+    """Splits given pairs such that no image is on both sides.
+
+    Whole groups of connected pairs are held out where there are several; otherwise
+    images are, and pairs that cross over are dropped.
+
+    Args:
+      image: (n,), which image each latent is of, 0 .. images - 1.
+      first, second: (p,), latents of the two halves.
+      share: of the groups or images, in [0, 1).
+      seed: of the choice.
+
+    Raises:
+      ValueError: a share outside [0, 1), or one that leaves no pair on one side.
+    """
+    a, b = image[first], image[second]
+    group = connected(a, b, int(image.max()) + 1)
+    names, place = np.unique(group[a], return_inverse=True)
+    place = place.reshape(-1)
+    wanted = _chosen(len(names), share, seed)
+    held = wanted[place]
+    crossing = np.zeros(len(a), bool)
+    if share > 0 and held.mean() < UNEVEN * share:
+        wanted = _chosen(int(image.max()) + 1, min(1.5 * share, 0.5), seed)
+        held = wanted[a] & wanted[b]
+        crossing = wanted[a] ^ wanted[b]
+    train = ~held & ~crossing
+    if share > 0 and not (train.any() and held.any()):
+        raise ValueError(
+            f"holding out {share:g} of the images leaves {int(train.sum())} pairs to "
+            f"train on and {int(held.sum())} to judge by, of {len(a)}: give more "
+            "pairs, another held_out, or held_out=0 to go without"
+        )
+    return HeldOutPairs(
+        np.flatnonzero(train), np.flatnonzero(held), int(crossing.sum())
+    )
+
+
+def _chosen(count: int, share: float, seed: int) -> np.ndarray:
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"held_out is a share of the images in [0, 1); got {share}")
+    chosen = np.zeros(count, bool)
+    if share > 0.0:
+        number = max(round(share * count), min(LEAST, count // 4))
+        order = np.random.default_rng([seed, 0x4E1D]).permutation(count)
+        chosen[order[:number]] = True
+    return chosen

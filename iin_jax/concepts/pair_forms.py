@@ -1,0 +1,284 @@
+"""What pairs of a concept have in common, as a quadratic form of their latents.
+
+The mean of ``w_a w_b^T`` over the pairs of a concept, made symmetric, is ``W^T A W``: A
+says who is paired with whom, W has one latent per row. A is never written out; an
+*apply* multiplies it with a matrix. Resampling changes A or the order of W's rows.
+"""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from iin_jax.concepts.columns import MISSING
+
+LEAST_GROUPS = 30  # connected groups of pairs from which on they are drawn whole
+Apply = Callable[[np.ndarray], np.ndarray]  # (n, d) -> A times it, (n, d)
+
+
+class Form(NamedTuple):
+    """``W[rows]^T A W[rows]``; rows None: all in order."""
+
+    apply: Apply
+    rows: np.ndarray | None = None
+
+    def matrix(self, w: np.ndarray) -> np.ndarray:
+        """The form of latents (n, N), a symmetric matrix (N, N)."""
+        w = w if self.rows is None else w[self.rows]
+        product = w.T @ self.apply(w)
+        return 0.5 * (product + product.T)
+
+    def diagonal(self, w: np.ndarray) -> np.ndarray:
+        """The form's diagonal alone, (N,)."""
+        w = w if self.rows is None else w[self.rows]
+        return np.einsum("nd,nd->d", w, self.apply(w))
+
+
+class PairForm(abc.ABC):
+    """Pairs of one concept among latents.
+
+    Attributes:
+      image: (n,), which image each latent is of, 0 .. images - 1.
+      differs: the pairs differ in the concept and share the rest; the form is then
+        half the mean of ``(w_a - w_b)(w_a - w_b)^T``.
+    """
+
+    image: np.ndarray
+    differs: bool = False
+
+    @abc.abstractmethod
+    def form(self) -> Form:
+        """The form of all pairs."""
+
+    @abc.abstractmethod
+    def resampled(self, rng: np.random.Generator) -> Form:
+        """The form with images drawn with replacement."""
+
+    @abc.abstractmethod
+    def null(self, rng: np.random.Generator) -> Form:
+        """A form of the same pairs of other images, drawn at random."""
+
+    @abc.abstractmethod
+    def subset(self, rows: np.ndarray) -> "PairForm":
+        """The pairs among some latents, given as sorted rows of whole images."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassPairs(PairForm):
+    """All pairs of unlike images in one class, each first half equally likely.
+
+    Attributes:
+      codes: int (n,), the class of each latent; ``MISSING`` where it is not known.
+      image: (n,), as in ``PairForm``.
+    """
+
+    codes: np.ndarray
+    image: np.ndarray
+    differs = False
+
+    def form(self) -> Form:
+        return Form(_class_apply(self.codes, self.image, np.ones(len(self.codes))))
+
+    def resampled(self, rng: np.random.Generator) -> Form:
+        each = drawn_again(int(self.image.max()) + 1, rng)[self.image]
+        return Form(_class_apply(self.codes, self.image, each))
+
+    def null(self, rng: np.random.Generator) -> Form:
+        each = np.ones(len(self.codes))
+        return Form(_class_apply(self._permuted(rng), self.image, each))
+
+    def subset(self, rows: np.ndarray) -> "ClassPairs":
+        return ClassPairs(self.codes[rows], _renumbered(self.image[rows]))
+
+    def _permuted(self, rng: np.random.Generator) -> np.ndarray:
+        """Classes dealt to other images; to other latents where an image has several.
+
+        A colour that each copy of a picture was painted in says nothing of the picture.
+        """
+        first = np.unique(self.image, return_index=True)[1]
+        per_image = self.codes[first]
+        if (per_image[self.image] == self.codes).all():
+            return rng.permutation(per_image)[self.image]
+        codes, known = self.codes.copy(), self.codes != MISSING
+        codes[known] = rng.permutation(codes[known])
+        return codes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GivenPairs(PairForm):
+    """Given pairs of latents, each with a coefficient.
+
+    Attributes:
+      first, second: (p,), rows of the latents of the two halves.
+      coefficient: (p,), of each pair in the mean.
+      image: (n,), as in ``PairForm``.
+      differs: as in ``PairForm``.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    coefficient: np.ndarray
+    image: np.ndarray
+    differs: bool = False
+
+    def form(self) -> Form:
+        return Form(self._apply(self.coefficient))
+
+    def resampled(self, rng: np.random.Generator) -> Form:
+        weight = self.resampled_weights(rng)
+        total = np.abs(self.coefficient).sum()
+        kept = max(np.abs(self.coefficient * weight).sum(), 1e-300)
+        return Form(self._apply(self.coefficient * weight * (total / kept)))
+
+    def null(self, rng: np.random.Generator) -> Form:
+        return Form(self._apply(self.coefficient), self.dealt(rng))
+
+    def resampled_weights(self, rng: np.random.Generator) -> np.ndarray:
+        """How often each pair counts when images are drawn with replacement, (p,).
+
+        Pairs without a common image, even by way of others, are independent: then
+        whole groups of connected pairs are drawn. Else a pair counts as often as its
+        two images together.
+        """
+        first, second = self.image[self.first], self.image[self.second]
+        group = self._groups
+        if group is not None:
+            return drawn_again(int(group.max()) + 1, rng)[group]
+        weight = drawn_again(int(self.image.max()) + 1, rng)
+        return weight[first] * weight[second]
+
+    def dealt(self, rng: np.random.Generator) -> np.ndarray:
+        """Rows of other images in place of each, (n,), drawn at random.
+
+        Second halves are dealt anew; all, if images stand on both sides.
+        """
+        images = int(self.image.max()) + 1
+        on_first = np.bincount(self.image[self.first], minlength=images) > 0
+        on_second = np.bincount(self.image[self.second], minlength=images) > 0
+        moved = on_second if not (on_first & on_second).any() else on_first | on_second
+        other, places = np.arange(images), np.flatnonzero(moved)
+        other[places] = rng.permutation(places)
+        order = np.argsort(self.image, kind="stable")
+        count = np.bincount(self.image, minlength=images)
+        start = np.r_[0, np.cumsum(count)[:-1]]
+        wanted = other[self.image]
+        draw = (rng.random(len(wanted)) * count[wanted]).astype(int)
+        rows = order[start[wanted] + draw]
+        kept = wanted == self.image
+        rows[kept] = np.flatnonzero(kept)
+        return rows
+
+    @functools.cached_property
+    def _groups(self) -> np.ndarray | None:
+        """The connected group of each pair, (p,); None if there are not many."""
+        first, second = self.image[self.first], self.image[self.second]
+        group = connected(first, second, int(self.image.max()) + 1)[first]
+        count = np.bincount(group)
+        few = (count > 0).sum() < LEAST_GROUPS or count.max() > 0.1 * len(first)
+        return None if few else np.unique(group, return_inverse=True)[1].reshape(-1)
+
+    def subset(self, rows: np.ndarray) -> "GivenPairs":
+        place = np.full(len(self.image), -1)
+        place[rows] = np.arange(len(rows))
+        a, b = place[self.first], place[self.second]
+        kept = (a >= 0) & (b >= 0)
+        lost = np.abs(self.coefficient).sum() / max(
+            np.abs(self.coefficient[kept]).sum(), 1e-300
+        )
+        return GivenPairs(
+            a[kept],
+            b[kept],
+            self.coefficient[kept] * lost,
+            _renumbered(self.image[rows]),
+            self.differs,
+        )
+
+    def _apply(self, coefficient: np.ndarray) -> Apply:
+        count = len(self.image)
+        shape, a, b = (count, count), self.first, self.second
+        if self.differs:
+            ends = np.concatenate([a, b])
+            half = 0.5 * np.concatenate([coefficient, coefficient])
+            diagonal = sparse.csr_matrix((half, (ends, ends)), shape)
+            cross = sparse.csr_matrix((coefficient, (a, b)), shape)
+            matrix = diagonal - 0.5 * (cross + cross.T)
+            return lambda w: matrix @ w
+        cross = sparse.csr_matrix((coefficient, (a, b)), shape)
+        matrix = 0.5 * (cross + cross.T)
+        first = np.bincount(a, coefficient, count)
+        second = np.bincount(b, coefficient, count)
+        each = np.abs(coefficient) / max(np.abs(coefficient).sum(), 1e-300)
+        mean_a, mean_b = np.bincount(a, each, count), np.bincount(b, each, count)
+        total = coefficient.sum()
+
+        def apply(w: np.ndarray) -> np.ndarray:
+            # (w_a - m_a)(w_b - m_b)^T, multiplied out
+            m_a, m_b, s_a, s_b = (x @ w for x in (mean_a, mean_b, first, second))
+            centring = (
+                np.outer(first, m_b)
+                + np.outer(mean_b, s_a)
+                + np.outer(mean_a, s_b)
+                + np.outer(second, m_a)
+                - total * (np.outer(mean_a, m_b) + np.outer(mean_b, m_a))
+            )
+            return matrix @ w - 0.5 * centring
+
+        return apply
+
+
+def connected(first: np.ndarray, second: np.ndarray, images: int) -> np.ndarray:
+    """Which connected group each image is in, (images,), if pairs connect them."""
+    edges = sparse.coo_matrix((np.ones(len(first)), (first, second)), (images, images))
+    return connected_components(edges, directed=False)[1]
+
+
+def drawn_again(count: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of ``count`` things is drawn in as many draws, (count,)."""
+    drawn = rng.multinomial(count, np.full(count, 1 / count))
+    return drawn.astype(np.float64)
+
+
+def _renumbered(image: np.ndarray) -> np.ndarray:
+    return np.unique(image, return_inverse=True)[1].reshape(-1)
+
+
+def _class_apply(codes: np.ndarray, image: np.ndarray, weight: np.ndarray) -> Apply:
+    known = (codes != MISSING) & (weight > 0)
+    safe = np.where(known, codes, 0)
+    each = np.where(known, weight, 0.0)
+    in_class = np.bincount(safe, each)
+    alone, place = np.unique(safe * (int(image.max()) + 1) + image, return_inverse=True)
+    place = place.reshape(-1)
+    in_image = np.bincount(place, each)
+    partners = np.where(known, in_class[safe] - in_image[place], 0.0)
+    paired = known & (partners > 1e-9)
+    rate = np.divide(each, partners, out=np.zeros_like(each), where=paired)
+    total = each[paired].sum()
+    if total == 0:
+        return lambda w: np.zeros_like(w)
+    rate = rate / total
+    rows = np.arange(len(codes))
+    classes = sparse.csr_matrix((np.ones(len(rows)), (safe, rows)))
+    copies = len(alone) < len(codes)
+    images = sparse.csr_matrix((np.ones(len(rows)), (place, rows))) if copies else None
+    first = np.where(paired, each, 0.0) / total
+
+    def partners_of(values: np.ndarray) -> np.ndarray:
+        """Sums over the class less those over the own image."""
+        own = values if images is None else images.T @ (images @ values)
+        return classes.T @ (classes @ values) - own
+
+    second = each * partners_of(rate[:, None])[:, 0]
+
+    def apply(w: np.ndarray) -> np.ndarray:
+        there = rate[:, None] * partners_of(each[:, None] * w)
+        back = each[:, None] * partners_of(rate[:, None] * w)
+        centring = np.outer(first, second @ w) + np.outer(second, first @ w)
+        return 0.5 * (there + back - centring)
+
+    return apply

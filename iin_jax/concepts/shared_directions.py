@@ -1,0 +1,133 @@
+"""Which directions of whitened latents the pairs of a concept share, and how many."""
+
+import dataclasses
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from iin_jax.concepts.pair_forms import Form, PairForm
+
+DENSE_DIM = 512  # largest N whose forms are written out
+RESAMPLES, FEW_RESAMPLES = 100, 20  # of null and bootstrap; above DENSE_DIM
+LEADING = 64  # eigenvalues that are looked at above DENSE_DIM
+UNRELATED = 0.5  # half the mean squared difference of unrelated pairs is 1 everywhere
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedDirections:
+    """Directions of one concept, the most similar first.
+
+    Attributes:
+      values: (d,), eigenvalues: correlations of the two halves of a pair, or, where
+        pairs differ in the concept, half their mean squared differences.
+      vectors: (N, d), unit vectors in whitened latents.
+      threshold: the 95 % point of the largest eigenvalue of pairs of other images.
+      rank: how many eigenvalues exceed it.
+      interval: of the rank, 95 %, images resampled.
+      trace: sum of all eigenvalues, less its mean over pairs of other images.
+      trace_interval: of it, 95 %, images resampled.
+      trace_null: 95 % interval of the trace for pairs of other images, about its mean.
+      null_ranks: 95 % interval of the rank for pairs of other images.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    threshold: float
+    rank: int
+    interval: tuple[float, float]
+    trace: float
+    trace_interval: tuple[float, float]
+    trace_null: tuple[float, float]
+    null_ranks: tuple[float, float]
+
+    def matrix_times(self, x: np.ndarray) -> np.ndarray:
+        """The form times x (N, s), negative eigenvalues as zero."""
+        positive = np.maximum(self.values, 0.0)[:, None]
+        return self.vectors @ (positive * (self.vectors.T @ x))
+
+
+def leading_directions(w: np.ndarray, form: Form) -> tuple[np.ndarray, np.ndarray]:
+    """Largest eigenvalues (d,), descending, and eigenvectors (N, d), signs fixed.
+
+    Args:
+      w: (n, N), whitened latents.
+      form: of the pairs.
+    """
+    dim = w.shape[1]
+    if dim <= DENSE_DIM:
+        values, vectors = eigh(form.matrix(w))
+    else:
+        count = min(LEADING, dim - 1)
+        values, vectors = eigsh(_operator(w, form), count, which="LA", v0=np.ones(dim))
+    order = np.argsort(-values)
+    return values[order], signed(vectors[:, order])
+
+
+def signed(vectors: np.ndarray) -> np.ndarray:
+    """Columns (N, d) with the entry of largest size positive."""
+    places = np.abs(vectors).argmax(axis=0)
+    return vectors * np.where(np.take_along_axis(vectors, places[None], 0) < 0, -1, 1)
+
+
+def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirections:
+    """Counts the directions that a concept's pairs share more than chance has it.
+
+    Args:
+      w: (n, N), whitened latents.
+      pairs: of the concept.
+      seed: of the resampling.
+    """
+    rng = np.random.default_rng([seed, 0x5A])
+    form, dim = pairs.form(), w.shape[1]
+    values, vectors = leading_directions(w, form)
+    resamples = RESAMPLES if dim <= DENSE_DIM else FEW_RESAMPLES
+    if pairs.differs:
+        threshold, traces, largest = UNRELATED, np.zeros(1), np.zeros(1)
+    else:
+        nulls = [pairs.null(rng) for _ in range(resamples)]
+        largest = np.array([_largest(w, null) for null in nulls])
+        traces = np.array([null.diagonal(w).sum() for null in nulls])
+        threshold = float(np.quantile(largest, 0.95))
+    projected = w @ vectors
+    again = [pairs.resampled(rng) for _ in range(resamples)]
+    resampled = np.array([each.diagonal(projected) for each in again])
+    ranks = (resampled > threshold).sum(axis=1)
+    every = np.array([each.diagonal(w).sum() for each in again])
+    return SharedDirections(
+        values,
+        vectors,
+        threshold,
+        int((values > threshold).sum()),
+        central_95(ranks),
+        float(form.diagonal(w).sum() - traces.mean()),
+        central_95(every - traces.mean()),
+        central_95(traces - traces.mean()),
+        central_95(largest > threshold),
+    )
+
+
+def central_95(values: np.ndarray) -> tuple[float, float]:
+    """From the 2.5 to the 97.5 % point."""
+    low, high = np.quantile(np.asarray(values, np.float64), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _largest(w: np.ndarray, form: Form) -> float:
+    dim = w.shape[1]
+    if dim <= DENSE_DIM:
+        last = [dim - 1, dim - 1]
+        return float(eigh(form.matrix(w), eigvals_only=True, subset_by_index=last)[0])
+    operator = _operator(w, form)
+    found = eigsh(operator, 1, which="LA", v0=np.ones(dim), return_eigenvectors=False)
+    return float(found[0])
+
+
+def _operator(w: np.ndarray, form: Form) -> LinearOperator:
+    rows = w if form.rows is None else w[form.rows]
+    shape = (w.shape[1], w.shape[1])
+
+    def times(vector: np.ndarray) -> np.ndarray:
+        return (rows.T @ form.apply(rows @ vector.reshape(-1, 1)))[:, 0]
+
+    return LinearOperator(shape, matvec=times, dtype=np.float64)

@@ -1,0 +1,31 @@
+"""Bijectors one after the other."""
+
+import abc
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+
+from iin_jax.flows.base import Bijector
+from iin_jax.types import LogDet, Vectors
+
+
+class Chain(Bijector):
+    """Bijectors one after the other; a subclass names them in ``bijectors``."""
+
+    @abc.abstractmethod
+    def bijectors(self) -> Iterable[Bijector]:
+        """The parts, in forward order."""
+
+    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+        log_det = jnp.zeros(x.shape[:-1], x.dtype)
+        for bijector in self.bijectors():
+            x, term = bijector.forward_and_log_det(x)
+            log_det += term
+        return x, log_det
+
+    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+        log_det = jnp.zeros(y.shape[:-1], y.dtype)
+        for bijector in reversed(tuple(self.bijectors())):
+            y, term = bijector.inverse_and_log_det(y)
+            log_det += term
+        return y, log_det
