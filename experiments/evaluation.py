@@ -66,6 +66,7 @@ def evaluate_stage(run: Run) -> None:
         "probe_train": len(few),
         "probe_test": len(run.test_set),
         "nll_bits_per_dim": _likelihoods(run, interpreter, train_cache, test),
+        "training": run.read_json("training.json"),
     }
     if run.concepts:
         card["test_pairs"] = _test_scores(run, test)
@@ -135,6 +136,9 @@ def _swap_figures(
         latents=_judged_in_z(run),
         linear=LinearEdits.fit(train.mean, concepts),
         truths=truths,
+        start=interpreter.without_flow() if interpreter.has_start else None,
+        pictures=(a.item, b.item),
+        seed=run.experiment.seed,
     )
     tested = {
         name: {

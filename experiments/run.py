@@ -180,6 +180,8 @@ def _run_stages(run: Run) -> None:
 def _print_summary(run: Run) -> None:
     card = run.read_json("scorecard.json")
     print(f"sizes: {card['sizes']}")
+    for line in card.get("unbeaten", ()):
+        print(f"note: {line}")
     for name, found in card.get("distances", {}).items():
         frechet = found["frechet"]
         print(f"{name.replace('_', ' ')}: {frechet['name']} {frechet['value']:.3f}")

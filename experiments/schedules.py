@@ -4,9 +4,14 @@ import dataclasses
 
 from experiments.settings import Experiment, FlowSettings, Train
 
+# a flow behind a linear start, as large as suits images and dimensions
+SUITED = FlowSettings(
+    start="closed_form", num_blocks=0, hidden_dim=0, hidden_depth=1, sigma="auto"
+)
+
 
 def short(
-    experiment: Experiment, *, base: int, network_steps: int, flow_steps: int
+    experiment: Experiment, *, base: int, network_steps: int, flow_steps: int = 0
 ) -> Experiment:
     """The same experiment with fewer steps of larger batches, and narrower networks.
 
@@ -16,7 +21,8 @@ def short(
     Args:
       experiment: with its published schedule.
       base: channels after the first layer of autoencoder and discriminator.
-      network_steps, flow_steps: of the two trainings.
+      network_steps, flow_steps: of the two trainings; 0 for the flow: as suits the
+        number of images.
     """
     network = dataclasses.replace(
         experiment.network,
@@ -32,7 +38,7 @@ def short(
     train = Train(
         steps=flow_steps,
         batch_size=256,
-        rate_per_example=1e-3 / 256,
+        rate_per_example=0.0,
         warmup=0.03,
         decay_start=0.3,
     )
@@ -44,7 +50,8 @@ def short(
     return dataclasses.replace(
         experiment,
         network=network,
-        flow=FlowSettings(hidden_dim=128),
+        concept=dataclasses.replace(experiment.concept, estimator="shared_rank"),
+        flow=SUITED,
         train=train,
         evaluate=evaluate,
     )

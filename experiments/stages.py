@@ -172,7 +172,7 @@ def _training(
     return FlowTraining(
         schedule,
         settings.batch_size,
-        held_sigma(start, layout, experiment.flow.sigma),
+        held_sigma(start, layout, experiment.flow.sigma, defaults),
         experiment.seed,
         settings.accumulate,
         settings.parallel,

@@ -42,7 +42,6 @@ VALIDATIONS = 20  # during a training
 HELD_OUT = 0.1  # share of the images that a training never sees
 STARTS = ("closed_form", "published")
 PUBLISHED_SIGMA = 0.975
-UNKNOWN_SIGMA = 0.9  # of a factor that no pair has been seen to share
 WORSE = 0.02  # bits per dimension by which held-out latents may cost more, unsaid
 PLAIN_STEPS = 2000  # of a training without a linear start
 PLAIN_RATE_PER_EXAMPLE = 4e-6  # of the same; 1e-3 at a batch of 256
@@ -140,8 +139,9 @@ def fit(
         image.
       start: ``"closed_form"``, or ``"published"``: no start, ActNorm whitens, the last
         state is kept.
-      sigma: similarity of pairs, in (0, 1), a number or one per factor; "auto": held at
-        what the start's eigenvalues say (published start: 0.975); None: learned.
+      sigma: similarity of pairs, in (0, 1), a number or one per factor; "auto": held
+        several times nearer to 1 than the start's eigenvalues (published start: 0.975);
+        None: learned, but never below these.
       held_out: share of the images that are not trained on, in [0, 1).
       steps: training steps; the learning rate falls linearly over the last 70 %. None:
         as suits the number of images.
@@ -322,15 +322,17 @@ def interpret(
     return fitted.with_network(network)
 
 
-def held_sigma(start: Start | None, layout: FactorLayout, sigma: Sigma) -> Similarity:
-    """The similarity to train with; "auto" is what a start's eigenvalues say."""
-    if not (isinstance(sigma, str)):
+def held_sigma(
+    start: Start | None, layout: FactorLayout, sigma: Sigma, defaults: FlowDefaults
+) -> Similarity:
+    """The similarity to train with; "auto" follows from a start's eigenvalues."""
+    if not isinstance(sigma, str):
         return sigma
     if sigma != "auto":
         raise ValueError(f"sigma is 'auto', numbers in (0, 1) or None; got {sigma!r}")
     if start is None or not layout.concepts:
         return PUBLISHED_SIGMA
-    return tuple(start.sigma.get(name, UNKNOWN_SIGMA) for name in layout.names)
+    return defaults.similarity(start, layout)
 
 
 def flow_behind(
@@ -412,7 +414,7 @@ def _training(
     return FlowTraining(
         schedule,
         batch,
-        held_sigma(start, layout, sigma),
+        held_sigma(start, layout, sigma, defaults),
         wanted["seed"],
         checkpoint_every=max(1, schedule.steps // VALIDATIONS),
         noise=noise,

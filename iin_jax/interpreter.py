@@ -59,6 +59,11 @@ class Interpreter:
         """
         return dataclasses.replace(self, network=network)
 
+    @property
+    def has_start(self) -> bool:
+        """Whether T begins with a linear start."""
+        return isinstance(self.flow, StartedFlow)
+
     def without_flow(self) -> "Interpreter":
         """The linear start T_0 alone: what the flow's training is compared with.
 

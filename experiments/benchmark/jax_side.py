@@ -36,9 +36,9 @@ from iin_jax.losses import pair_term, unsupervised_term, weighted_sum
 from iin_jax.networks import ARCHITECTURES, AutoencoderNetwork, PretrainedNetwork
 from iin_jax.training.flow_step import (
     CachedLatents,
+    FlowObjective,
     LatentPairs,
     draw_cached,
-    flow_metrics,
     flow_step,
 )
 from iin_jax.training.flow_training import SIMILARITY_RATE
@@ -108,8 +108,8 @@ class JaxSide(Side):
         def mean_loss(flow_params: Tree, name: str = "pairs") -> Array:
             loss = weighted_sum({name: (1.0, terms[name])})
             params = {"flow": flow_params}
-            arguments = (self.task.problem.sigma, params, constants, pairs)
-            return flow_metrics(flow, loss, *arguments)[0]
+            objective = FlowObjective(flow, loss, self.task.problem.sigma)
+            return objective.metrics(params, constants, pairs)[0]
 
         published = read_arrays(self.task.folder, "published")
         trained = {name: x for name, x in published.items() if x.dtype == np.float32}
@@ -200,7 +200,7 @@ class JaxSide(Side):
         term = unsupervised_term if unsupervised else pair_term(layout_of(problem))
         loss = weighted_sum({"loss_term": (1.0, term)})
         tx, state = self._initial_state(batch)
-        step = flow_step(self.flow, loss, tx, problem.sigma)
+        step = flow_step(FlowObjective(self.flow, loss, problem.sigma), tx)
         runner = Runner(
             step, draw, data, state, batch_size=batch, seed=0, devices=jax.devices()[:1]
         )

@@ -13,11 +13,11 @@ transferred 0.046 (on plain reconstructions 98.9 % and 0.029); digit read linear
 the colour factor 11.1 %, colour from the digit factor R^2 0.00.
 """
 
+from experiments.schedules import SUITED
 from experiments.settings import (
     Concept,
     Data,
     Experiment,
-    FlowSettings,
     Latents,
     NetworkSettings,
     Train,
@@ -44,14 +44,15 @@ EXPERIMENT = Experiment(
         colors=4,
         augment=Affine(degrees=12, shift=0.06, scale=0.1, shear=0.1),
     ),
-    concept=Concept(),
-    flow=FlowSettings(num_blocks=8, hidden_dim=128, hidden_depth=1),
+    concept=Concept(estimator="shared_rank"),
+    flow=SUITED,
     train=Train(
-        steps=1500,
+        steps=600,
         batch_size=256,
-        rate_per_example=1e-3 / 256,
+        rate_per_example=0.0,
         warmup=0.03,
         decay_start=0.3,
+        checkpoint_every=50,
     ),
 )
 

@@ -15,4 +15,4 @@ from experiments.settings import Data, Experiment
 
 EXPERIMENT = Experiment(data=Data(source="folder", image_size=64, coloring="none"))
 
-BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=1600, flow_steps=4000)}
+BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=1600)}

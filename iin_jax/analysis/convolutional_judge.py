@@ -18,7 +18,7 @@ from iin_jax.analysis.judge_network import (
     to_signed,
 )
 from iin_jax.analysis.judges import (
-    Judge,
+    ReadingJudge,
     ShapeJudge,
     is_class,
     known_rows,
@@ -52,7 +52,7 @@ class Meaning(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ConvolutionalJudge(Judge):
+class ConvolutionalJudge(ReadingJudge):
     """Reads classes or real values from images with a convolutional network.
 
     Attributes:
@@ -164,12 +164,6 @@ class ConvolutionalJudge(Judge):
             return self.classes[outputs.argmax(axis=-1)]
         values = outputs * self.meaning.std + self.meaning.mean
         return values.reshape(-1, *self.meaning.shape)
-
-    def score(self, outputs: Images, expected: np.ndarray) -> float:
-        read = self.read(outputs)
-        if self.measure == "accuracy":
-            return float((read == expected).mean())
-        return float(np.abs(read - expected).mean())
 
     def _tested(self, images: np.ndarray, values: np.ndarray) -> "ConvolutionalJudge":
         rows = np.flatnonzero(known_rows(values))

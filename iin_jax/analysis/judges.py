@@ -30,6 +30,13 @@ class Judge(abc.ABC):
     def score(self, outputs: Array, expected: np.ndarray) -> float:
         """The measure on images in [-1, 1], on logits, or on latents (B, N)."""
 
+    def each(self, outputs: Array, expected: np.ndarray) -> np.ndarray | None:
+        """The measure of every output alone, (B,), whose mean is the score.
+
+        None, as here, if a judge has none: then its figures have no intervals.
+        """
+        return None
+
     def target(self, images: Images, values: np.ndarray) -> np.ndarray:
         """What is expected of an edit that gives the attribute of these real images.
 
@@ -43,8 +50,26 @@ class Judge(abc.ABC):
         return values
 
 
+class ReadingJudge(Judge):
+    """A judge that reads each output: right or wrong, or off by so much."""
+
+    @abc.abstractmethod
+    def read(self, images: Array) -> np.ndarray:
+        """What it sees: classes (B,), or real values (B,) or (B, d)."""
+
+    def each(self, outputs: Array, expected: np.ndarray) -> np.ndarray:
+        read = self.read(outputs)
+        if self.measure == "accuracy":
+            return (read == expected).astype(np.float64)
+        error = np.abs(read - expected)
+        return error.reshape(len(error), -1).mean(axis=1)
+
+    def score(self, outputs: Array, expected: np.ndarray) -> float:
+        return float(self.each(outputs, expected).mean())
+
+
 @dataclasses.dataclass(frozen=True)
-class ShapeJudge(Judge):
+class ShapeJudge(ReadingJudge):
     """Tells classes by shape alone, for images in any colour.
 
     A support vector machine (RBF kernel) on ``brightness``: for small sets, since its
@@ -90,12 +115,9 @@ class ShapeJudge(Judge):
         """Predicted classes (B,) of images (B, H, W, C) in [-1, 1]."""
         return self.model.predict(_flat_brightness(images))
 
-    def score(self, outputs: Images, expected: np.ndarray) -> float:
-        return float((self.read(outputs) == expected).mean())
-
 
 @dataclasses.dataclass(frozen=True)
-class ColorJudge(Judge):
+class ColorJudge(ReadingJudge):
     """Measures the colour of the bright pixels; expects what a real image shows."""
 
     measure = "mean_abs_error"
@@ -116,23 +138,20 @@ class ColorJudge(Judge):
     def target(self, images: Images, values: np.ndarray) -> np.ndarray:
         return self.read(images)
 
-    def score(self, outputs: Images, expected: np.ndarray) -> float:
-        return float(np.abs(self.read(outputs) - expected).mean())
-
 
 @dataclasses.dataclass(frozen=True)
-class LogitsJudge(Judge):
+class LogitsJudge(ReadingJudge):
     """Reads the class from a classifier's own logits."""
 
     measure = "accuracy"
 
-    def score(self, outputs: Array, expected: np.ndarray) -> float:
-        """Share of logits (B, classes) whose largest is the expected class."""
-        return float((np.asarray(outputs).argmax(axis=-1) == expected).mean())
+    def read(self, images: Array) -> np.ndarray:
+        """The largest of each logits (B, classes), (B,)."""
+        return np.asarray(images).argmax(axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentJudge(Judge):
+class LatentJudge(ReadingJudge):
     """Reads an attribute from z, for networks whose output does not show it.
 
     A support vector machine for classes, kernel ridge regression for real values, both
@@ -158,11 +177,9 @@ class LatentJudge(Judge):
         fitted.fit(np.asarray(z)[rows], plain(values)[rows])
         return cls(fitted, "accuracy" if classes else "mean_abs_error")
 
-    def score(self, outputs: Latents, expected: np.ndarray) -> float:
-        read = self.model.predict(np.asarray(outputs))
-        if self.measure == "accuracy":
-            return float((read == expected).mean())
-        return float(np.abs(read - expected).mean())
+    def read(self, images: Array) -> np.ndarray:
+        """What latents (B, N) show."""
+        return self.model.predict(np.asarray(images))
 
 
 def is_class(values: np.ndarray) -> bool:

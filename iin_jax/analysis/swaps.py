@@ -2,10 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from iin_jax.analysis.comparisons import (
+    Difference,
+    PairResampling,
+    unbeaten_lines,
+)
 from iin_jax.analysis.judges import Judge, known_rows, plain
 from iin_jax.analysis.linear_edits import LinearEdits
 from iin_jax.interpreter import Interpreter
@@ -31,10 +36,10 @@ class _Jury:
             return np.ones(self.count, bool)
         return self.known_a[concept] & self.known_b[concept]
 
-    def verdict(self, concept: str, outputs: Array) -> tuple[dict, dict]:
-        """Figures of one swap, and the number of pairs that each stands on."""
+    def verdict(self, concept: str, outputs: Array) -> "_Verdict":
+        """Figures of one swap, and what they stand on."""
         rows, own = self.rows(concept), self.judges.get(concept)
-        transferred: tuple[float | None, int] = (None, 0)
+        transferred = _Score(None, 0, None)
         if own is not None:
             wanted, unlike = self.targets_b[concept], rows
             if own.measure == "accuracy":  # a class that both have proves nothing
@@ -45,18 +50,52 @@ class _Jury:
             if name != concept:
                 known = rows & self.known_a[name]
                 kept[name] = _score(judge, outputs, self.targets_a[name], known)
-        figures, counts = (
-            {"transferred": transferred[index], "others_kept": _column(kept, index)}
-            for index in (0, 1)
-        )
-        return figures, counts
+        return _Verdict(transferred, kept)
 
-    def plain_figures(self, outputs: Array) -> dict[str, tuple[float | None, int]]:
+    def plain_figures(self, outputs: Array) -> dict[str, "_Score"]:
         """Figures of unedited images."""
         return {
             name: _score(judge, outputs, self.targets_a[name], self.known_a[name])
             for name, judge in self.judges.items()
         }
+
+
+class _Score(NamedTuple):
+    """A figure (None if no pair is left), its number of pairs, and every pair's own.
+
+    ``each`` is (n,), NaN where a pair was not judged; None if the judge gives none.
+    """
+
+    figure: float | None
+    count: int
+    each: np.ndarray | None
+
+
+class _Verdict(NamedTuple):
+    """What judges say of one swap."""
+
+    transferred: _Score
+    kept: dict[str, _Score]
+
+    def column(self, index: int) -> dict[str, Any]:
+        """Figures (0) or numbers of pairs (1)."""
+        kept = _column(self.kept, index)
+        return {"transferred": self.transferred[index], "others_kept": kept}
+
+    def intervals(self, resampling: PairResampling) -> dict[str, Any]:
+        """95 % intervals of the figures, as ``column`` has these."""
+
+        def interval(score: _Score) -> tuple[float, float] | None:
+            if score.each is None or not score.count:
+                return None
+            return resampling.interval(score.each)
+
+        kept = {name: interval(score) for name, score in self.kept.items()}
+        return {"transferred": interval(self.transferred), "others_kept": kept}
+
+    def scores(self, concept: str) -> dict[str, _Score]:
+        """Attribute -> score; the concept's own is what was transferred."""
+        return {concept: self.transferred, **self.kept}
 
 
 def evaluate_swaps(
@@ -70,6 +109,9 @@ def evaluate_swaps(
     latents: bool = False,
     linear: LinearEdits | None = None,
     truths: Mapping[str, Images] | None = None,
+    start: Interpreter | None = None,
+    pictures: tuple[np.ndarray, np.ndarray] | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Swaps every concept alone, and lets the judges look.
 
@@ -88,16 +130,25 @@ def evaluate_swaps(
       linear: makes the same edits on raw z, for comparison.
       truths: concept -> what its swap should give, (n, H, W, C) in [-1, 1], where that
         can be made: for networks that decode to images.
+      start: the linear start alone, for comparison.
+      pictures: which image each a and each b is of, (n,) each, so that intervals
+        resample images; None: all are different.
+      seed: of the resampling.
 
     Returns:
       ``swap`` {concept: {``transferred`` (None if no judge reads the concept, or no
       pair is left), ``others_kept`` {attribute: figure}}},
       ``swap_counts`` the same with the number of pairs of every figure,
+      ``swap_intervals`` the same with 95 % intervals (None where a judge gives none),
       ``floor`` {attribute: figure} of the judges on plain reconstructions of a,
       ``floor_counts`` the same with the number of images,
       ``floor_inputs`` ``floor`` on the pictures themselves (for networks that decode to
       images), ``measure`` {attribute: name}, ``swap_pairs`` (n); with ``linear``:
-      ``linear`` as ``swap``, of the concepts that it was fitted to; with ``truths``:
+      ``linear`` as ``swap``, of the concepts that it was fitted to; with ``start``:
+      ``start`` as ``swap``; with either ``compared`` {concept: {baseline: {attribute:
+      {``value``, ``interval``, ``count``}}}}, how much better T is on the same pairs,
+      and ``unbeaten``, one line for every baseline that T does not beat; with
+      ``truths``:
       ``truth_l1`` {concept: {``edited``, ``linear``, ``unedited``, ``reconstructed``}},
       mean absolute errors in [0, 1] against the true result: of the swap, of the linear
       edit if there is one, of the reconstruction of a without any edit, and of the
@@ -123,6 +174,7 @@ def evaluate_swaps(
     result: dict[str, Any] = {
         "swap": {},
         "swap_counts": {},
+        "swap_intervals": {},
         "floor": _column(floor, 0),
         "floor_counts": _column(floor, 1),
         "measure": {name: judge.measure for name, judge in judges.items()},
@@ -132,6 +184,12 @@ def evaluate_swaps(
     }
     if shows_images:
         result["floor_inputs"] = _column(jury.plain_figures(images_a), 0)
+    resampling = PairResampling(*(pictures or _all_different(len(images_a))), seed)
+    started = None
+    if start is not None:
+        started = start.translate(z_a), start.translate(interpreter.encode(images_b))
+        result["start"] = {}
+    compared: dict[str, dict] = {}
     for concept in interpreter.layout.concepts:
         swapped = interpreter.layout.swap(z_tilde_a, z_tilde_b, [concept])
         seen = {"swap": shown(interpreter.untranslate(swapped))}
@@ -139,15 +197,34 @@ def evaluate_swaps(
             rows = jury.rows(concept)
             moved = _moved(linear, z_a, concept, values_a, values_b, rows)
             seen["linear"] = shown(moved)
-        for name, outputs in seen.items():
-            result[name][concept], counts = jury.verdict(concept, outputs)
-            result["swap_counts"][concept] = counts  # of both the same
+        if start is not None and started is not None:
+            swapped = start.layout.swap(*started, [concept])
+            seen["start"] = shown(start.untranslate(swapped))
+        verdicts = {name: jury.verdict(concept, x) for name, x in seen.items()}
+        for name, verdict in verdicts.items():
+            result[name][concept] = verdict.column(0)
+        result["swap_counts"][concept] = verdicts["swap"].column(1)  # the same of all
+        result["swap_intervals"][concept] = verdicts["swap"].intervals(resampling)
+        compared[concept] = _compared(concept, verdicts, resampling, judges)
         if concept in truths:
             truth = truths[concept]
+            seen.pop("start", None)
             seen["unedited"] = plain_a
             seen["reconstructed"] = interpreter.decode(interpreter.encode(truth))
             errors = {name: _l1(outputs, truth) for name, outputs in seen.items()}
             result["truth_l1"][concept] = {"edited": errors.pop("swap"), **errors}
+    if linear is not None or start is not None:
+        result["compared"] = {
+            concept: {
+                baseline: {
+                    name: None if found is None else dataclasses.asdict(found)
+                    for name, found in differences.items()
+                }
+                for baseline, differences in baselines.items()
+            }
+            for concept, baselines in compared.items()
+        }
+        result["unbeaten"] = unbeaten_lines(compared, result["measure"])
     return result
 
 
@@ -164,14 +241,45 @@ def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Ju
 
 def _score(
     judge: Judge, outputs: Array, expected: np.ndarray, rows: np.ndarray
-) -> tuple[float | None, int]:
-    """A figure on the chosen rows, None if there is none, and their number."""
+) -> _Score:
+    """A figure on the chosen rows, None if there is none, and what it stands on."""
     count = int(rows.sum())
     if count == 0:
-        return None, 0
+        return _Score(None, 0, None)
     if count < len(rows):
         outputs, expected = np.asarray(outputs)[rows], expected[rows]
-    return judge.score(outputs, expected), count
+    each = judge.each(outputs, expected)
+    if each is None:
+        return _Score(judge.score(outputs, expected), count, None)
+    every = np.full(len(rows), np.nan)
+    every[rows] = each
+    return _Score(float(each.mean()), count, every)
+
+
+def _compared(
+    concept: str,
+    verdicts: Mapping[str, _Verdict],
+    resampling: PairResampling,
+    judges: Mapping[str, Judge],
+) -> dict[str, dict[str, Difference | None]]:
+    """baseline -> attribute -> how much better T is."""
+    ours = verdicts["swap"].scores(concept)
+    result: dict[str, dict[str, Difference | None]] = {}
+    for baseline, verdict in verdicts.items():
+        if baseline == "swap":
+            continue
+        result[baseline] = {}
+        for name, score in verdict.scores(concept).items():
+            mine = ours[name].each
+            if name not in judges or score.each is None or mine is None:
+                continue
+            measure = judges[name].measure
+            result[baseline][name] = resampling.difference(mine, score.each, measure)
+    return result
+
+
+def _all_different(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(count), count + np.arange(count)
 
 
 def _column(pairs: Mapping[str, tuple], index: int) -> dict[str, Any]:

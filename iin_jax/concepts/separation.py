@@ -14,23 +14,20 @@ MOST_CORRELATION = 0.999
 
 
 def separation(
-    z_tilde_a: Latents,
-    z_tilde_b: Latents,
-    shared: Shared,
-    sigma: Array,
-    layout: FactorLayout,
+    z_tilde_a: Latents, z_tilde_b: Latents, shared: Shared, layout: FactorLayout
 ) -> Array:
     """What pairs' own factors say of them, less what other factors say, in nats.
 
-    For every factor k, over the pairs that share it: the mean of ``log N(b_k | sigma_k
-    a_k, 1 - sigma_k^2) - log N(b_k | 0, 1)``, less the information that every other
-    factor, where the pair does not share it, has of its counterpart, ``-1/2 sum log(1 -
-    rho^2)`` with rho the positive correlations of its components. Jittable.
+    For every factor, over the pairs that share it: the mean of ``log N(b | rho a, 1 -
+    rho^2) - log N(b | 0, 1)``, summed over its components, less the same of every other
+    factor, where the pair does not share it. rho is each component's correlation on
+    these held-out pairs (0 if negative), so a state gains nothing by scales or by a
+    similarity that it was trained with. At one fixed sigma in its place states compare
+    by ``sigma * rho`` alone, which hardly moves while swaps get better. Jittable.
 
     Args:
       z_tilde_a, z_tilde_b: (B, N), held-out pairs.
       shared: bool (B, K+1).
-      sigma: (K+1,), fixed, so that states compare.
       layout: the factors.
 
     Returns:
@@ -42,17 +39,13 @@ def separation(
         if layout[name]
     ]
     total = jnp.zeros(())
-    for k, where in parts:
+    for k, own in parts:
         rows = shared[:, k].astype(z_tilde_a.dtype)
-        a, b, s = z_tilde_a[:, where], z_tilde_b[:, where], sigma[k]
-        variance = 1.0 - s * s
-        conditional = jnp.square(b - s * a) / variance + jnp.log(variance)
-        gain = 0.5 * (jnp.square(b) - conditional).sum(axis=-1)
-        total += (rows * gain).sum() / jnp.maximum(rows.sum(), 1.0)
-        for j, place in parts:
+        total += _information(z_tilde_a[:, own], z_tilde_b[:, own], rows)
+        for j, other in parts:
             if j != k:
-                alone = rows * ~shared[:, j]
-                total -= _information(z_tilde_a[:, place], z_tilde_b[:, place], alone)
+                apart = rows * ~shared[:, j]
+                total -= _information(z_tilde_a[:, other], z_tilde_b[:, other], apart)
     return total
 
 

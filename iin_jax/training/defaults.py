@@ -2,10 +2,13 @@
 
 import dataclasses
 
+from iin_jax.concepts.closed_form import Start
+from iin_jax.factors import FactorLayout
 from iin_jax.flows import InterpretationFlow
 from iin_jax.training.optim import Schedule
 
-BATCH = 256
+MOST_SIMILAR = 0.99  # similarity of pairs, at most
+UNKNOWN = 0.9  # similarity in a factor of which the start says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +20,8 @@ class FlowDefaults:
       steps: of the training, at 256 pairs.
       rate: peak learning rate.
       noise, decay: as in ``training.flow_training.FlowTraining``.
+      sharpness: how many times nearer to 1 than in the linear start the similarity is
+        that pairs are trained with.
     """
 
     num_blocks: int
@@ -26,11 +31,21 @@ class FlowDefaults:
     rate: float
     noise: float
     decay: float
+    sharpness: float
 
     def flow(self, dim: int) -> InterpretationFlow:
         """A flow that begins as its shuffles."""
         sizes = (self.num_blocks, self.hidden_dim, self.hidden_depth)
         return InterpretationFlow(dim, *sizes, zero_init=True)
+
+    def similarity(self, start: Start, layout: FactorLayout) -> tuple[float, ...]:
+        """What pairs are trained with, one per factor of the layout."""
+        return tuple(
+            min(MOST_SIMILAR, 1.0 - (1.0 - start.sigma[name]) / self.sharpness)
+            if name in start.sigma
+            else UNKNOWN
+            for name in layout.names
+        )
 
     def schedule(self, steps: int | None, batch_size: int) -> Schedule:
         """Warm-up, a constant rate, and a linear decay over the last 70 %."""
@@ -48,9 +63,9 @@ def flow_defaults(images: int, dim: int) -> FlowDefaults:
     blocks = 6 if dim <= 16 else 12
     width = 32 if dim <= 16 else 64
     if images <= 1500:
-        return FlowDefaults(blocks, width, 1, 600, 3e-4, 0.3, 1e-2)
+        return FlowDefaults(blocks, width, 1, 600, 6e-4, 0.5, 0.1, 8.0)
     if images <= 8000:
-        return FlowDefaults(blocks, width, 1, 1200, 5e-4, 0.2, 1e-2)
+        return FlowDefaults(blocks, width, 1, 1200, 1e-3, 0.3, 0.1, 8.0)
     if images <= 30_000:
-        return FlowDefaults(blocks, 2 * width, 1, 2000, 1e-3, 0.1, 1e-2)
-    return FlowDefaults(blocks, 2 * width, 1, 3000, 1e-3, 0.05, 0.0)
+        return FlowDefaults(blocks, 2 * width, 1, 2000, 1e-3, 0.1, 1e-2, 20.0)
+    return FlowDefaults(blocks, 2 * width, 1, 3000, 1e-3, 0.0, 0.0, 20.0)

@@ -43,7 +43,6 @@ from iin_jax.training.state import TrainState
 from iin_jax.types import Tree
 
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
-UNKNOWN_SIMILARITY = 0.9  # of factors that a start says nothing of, in the choice
 
 Similarity = float | tuple[float, ...] | None
 
@@ -184,10 +183,7 @@ def train_flow(
     )
     validate, choice = None, None
     if validation is not None:
-        fixed = _fixed_sigma(start, layout, training.sigma)
-        validate = _validation(
-            objective, layout, fixed, held_out, validation, training.seed + 1
-        )
+        validate = _validation(objective, layout, held_out, validation, training.seed)
         if start is not None:
             score = "separation" if layout.concepts else "negative_bits"
             choice = Choice(score, "bits_per_dim", training.patience)
@@ -255,18 +251,6 @@ def _record(before: Mapping[str, float], after: Mapping[str, float]) -> dict:
     return record
 
 
-def _fixed_sigma(
-    start: Start | None, layout: FactorLayout, sigma: Similarity
-) -> tuple[float, ...]:
-    """The similarity that states are compared at, one per factor."""
-    if start is not None:
-        values = [start.sigma.get(name, UNKNOWN_SIMILARITY) for name in layout.names]
-        return tuple(values)
-    if sigma is None:
-        return (UNKNOWN_SIMILARITY,) * len(layout)
-    return tuple(np.broadcast_to(np.asarray(sigma, float), len(layout)).tolist())
-
-
 def _floor(
     start: Start | None, layout: FactorLayout, sigma: Similarity
 ) -> tuple[float, ...] | None:
@@ -303,13 +287,12 @@ def _held_out_batch(draw: Draw, data: Any, seed: int) -> Any:
 def _validation(
     objective: FlowObjective,
     layout: FactorLayout,
-    sigma: tuple[float, ...],
     draw: Draw,
     data: Any,
     seed: int,
 ) -> Callable[[TrainState], dict[str, float]]:
     """Held-out figures: the same examples and noise at every call."""
-    batch = _held_out_batch(draw, data, seed - 1)
+    batch = _held_out_batch(draw, data, seed)
 
     @jax.jit
     def measure(params, constants, batch):
@@ -317,8 +300,7 @@ def _validation(
         _, _, outputs = objective.outputs(params, constants, batch)
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
-            fixed = jnp.asarray(sigma, jnp.float32)
-            metrics["separation"] = separation(*halves, fixed, layout)
+            metrics["separation"] = separation(*halves, layout)
         metrics["negative_bits"] = -metrics["bits_per_dim"]
         return metrics
 

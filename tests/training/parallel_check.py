@@ -24,7 +24,12 @@ from iin_jax.networks import Autoencoder, Classifier, Discriminator
 from iin_jax.training.adversarial_step import Adversarial, adversarial_state
 from iin_jax.training.autoencoder_step import autoencoder_step
 from iin_jax.training.classifier_step import classifier_step
-from iin_jax.training.flow_step import CachedLatents, draw_cached, flow_step
+from iin_jax.training.flow_step import (
+    CachedLatents,
+    FlowObjective,
+    draw_cached,
+    flow_step,
+)
 from iin_jax.training.image_draws import (
     Preparation,
     TrainingImages,
@@ -56,7 +61,7 @@ def flow_case():
     params = {"flow": variables["params"], "similarity": jnp.ones((1, 3))}
     tx = optax.sgd(1e-2)
     state = TrainState.create(tx, params, variables["constants"])
-    return flow_step(flow, loss, tx, None), draw_cached, data, state
+    return flow_step(FlowObjective(flow, loss, None), tx), draw_cached, data, state
 
 
 def image_data():

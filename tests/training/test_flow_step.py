@@ -25,11 +25,11 @@ from iin_jax.training.encoded_draws import (
 from iin_jax.training.flow_start import INIT_LATENTS, first_streamed_batch
 from iin_jax.training.flow_step import (
     CachedLatents,
+    FlowObjective,
     LatentPairs,
     LatentSamples,
     draw_cached,
     draw_samples,
-    flow_metrics,
     flow_step,
 )
 from iin_jax.training.flow_training import FlowTraining, train_flow
@@ -75,7 +75,8 @@ def loss_of(batch, layout, sigma=0.9):
         "similarity": jnp.full((1, len(layout)), 1.0),
     }
     loss = type(batch).loss(layout)
-    return flow_metrics(FLOW, loss, sigma, params, variables["constants"], batch)
+    objective = FlowObjective(FLOW, loss, sigma)
+    return objective.metrics(params, variables["constants"], batch)
 
 
 def step_key(step):
@@ -163,7 +164,7 @@ def test_a_streamed_run_takes_the_steps_of_a_resident_one():
     layout = iin_jax.FactorLayout({"digit": 3, "color": 2, "age": 1, "residual": 2})
     data = EncodedImages(network.variables, jnp.asarray(PIXELS), table)
     tx = optax.sgd(1e-2)
-    step = flow_step(FLOW, LatentPairs.loss(layout), tx, 0.9)
+    step = flow_step(FlowObjective(FLOW, LatentPairs.loss(layout), 0.9), tx)
     variables = flow_variables()
     state = TrainState.create(tx, {"flow": variables["params"]}, variables["constants"])
     settings = {"batch_size": BATCH, "seed": SEED, "accumulate": 2}
