@@ -273,7 +273,8 @@ def gaussian_reference(train: Latents, test: Latents, *, shrunk: bool = False) -
     mean, covariance = fitted.mean(0), np.cov(fitted.T, bias=True).reshape(dim, dim)
     if shrunk and dim > 1 and len(fitted) > 1:
         std = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-        kept = 1.0 - float(ledoit_wolf_shrinkage((fitted - mean) / std))
+        once = np.unique(fitted, axis=0)  # a latent drawn twice is no second one
+        kept = 1.0 - float(ledoit_wolf_shrinkage((once - mean) / std))
         variance = np.diag(covariance).copy()
         covariance *= kept
         np.fill_diagonal(covariance, variance)

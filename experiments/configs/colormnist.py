@@ -29,12 +29,12 @@ then 8,000 of the flow on 4 colours: 92.4 %, 0.042, 98.6 %, 0.044 and 0.0186.
 
 import dataclasses
 
+from experiments.schedules import SUITED
 from experiments.settings import (
     Concept,
     Data,
     Evaluate,
     Experiment,
-    FlowSettings,
     Latents,
     NetworkSettings,
     Train,
@@ -60,15 +60,16 @@ BUDGETS = {
             decay_start=0.4,
             squared=0.06,
         ),
-        concept=Concept(sizes=(14, 4)),
-        flow=FlowSettings(hidden_dim=128, hidden_depth=1),
+        concept=Concept(estimator="shared_rank"),
+        flow=SUITED,
         latents=Latents(colors=6),
         train=Train(
-            steps=14_000,
+            steps=2800,
             batch_size=256,
-            rate_per_example=1e-3 / 256,
+            rate_per_example=0.0,
             warmup=0.03,
             decay_start=0.3,
+            checkpoint_every=200,
         ),
     )
 }

@@ -16,11 +16,11 @@ Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 
 import dataclasses
 
+from experiments.schedules import SUITED
 from experiments.settings import (
     Data,
     Evaluate,
     Experiment,
-    FlowSettings,
     Latents,
     NetworkSettings,
     Train,
@@ -42,12 +42,12 @@ BUDGETS = {
             batch_size=64,
             decay_start=0.5,
         ),
-        flow=FlowSettings(hidden_dim=128),
+        flow=SUITED,
         latents=Latents(colors=4),
         train=Train(
-            steps=8000,
+            steps=2800,
             batch_size=256,
-            rate_per_example=1e-3 / 256,
+            rate_per_example=0.0,
             warmup=0.03,
             decay_start=0.3,
         ),

@@ -17,11 +17,12 @@ hidden 128, rate 1e-3 and 1,500 steps the digit transferred was 56.5 %: the flow
 training is the limit. A learned similarity lost both concepts to the residual.
 """
 
+from experiments.schedules import SUITED
 from experiments.settings import (
+    Concept,
     Data,
     Evaluate,
     Experiment,
-    FlowSettings,
     Latents,
     NetworkSettings,
     Train,
@@ -41,13 +42,15 @@ EXPERIMENT = Experiment(
         colors=4,
         augment=Affine(degrees=12, shift=0.06, scale=0.1, shear=0.1),
     ),
-    flow=FlowSettings(num_blocks=8, hidden_dim=256, hidden_depth=1),
+    concept=Concept(estimator="shared_rank"),
+    flow=SUITED,
     train=Train(
-        steps=2500,
+        steps=800,
         batch_size=256,
-        rate_per_example=2e-3 / 256,
+        rate_per_example=0.0,
         warmup=0.03,
         decay_start=0.3,
+        checkpoint_every=50,
     ),
     evaluate=Evaluate(latents=10_000),
 )

@@ -88,8 +88,14 @@ def save_published_flow(
 
     Raises:
       ImportError: torch is not installed.
-      ValueError: variables that are not this flow's, not float32 or not finite.
+      ValueError: a flow with a linear start; variables that are not this flow's, not
+        float32 or not finite.
     """
+    if not isinstance(flow, InterpretationFlow):
+        raise ValueError(
+            f"a published checkpoint holds couplings alone, not a {type(flow).__name__} "
+            "with a linear start: train with start='published' to export"
+        )
     _check_variables(flow, variables)
     params = flatten(variables["params"])
     entries = flow_entries(flow)

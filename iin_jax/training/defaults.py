@@ -7,7 +7,6 @@ from iin_jax.factors import FactorLayout
 from iin_jax.flows import InterpretationFlow
 from iin_jax.training.optim import Schedule
 
-MOST_SIMILAR = 0.99  # similarity of pairs, at most
 UNKNOWN = 0.9  # similarity in a factor of which the start says nothing
 
 
@@ -22,6 +21,7 @@ class FlowDefaults:
       noise, decay: as in ``training.flow_training.FlowTraining``.
       sharpness: how many times nearer to 1 than in the linear start the similarity is
         that pairs are trained with.
+      most_similar: bound of that similarity, unless the start has more.
     """
 
     num_blocks: int
@@ -32,6 +32,7 @@ class FlowDefaults:
     noise: float
     decay: float
     sharpness: float
+    most_similar: float
 
     def flow(self, dim: int) -> InterpretationFlow:
         """A flow that begins as its shuffles."""
@@ -40,12 +41,15 @@ class FlowDefaults:
 
     def similarity(self, start: Start, layout: FactorLayout) -> tuple[float, ...]:
         """What pairs are trained with, one per factor of the layout."""
-        return tuple(
-            min(MOST_SIMILAR, 1.0 - (1.0 - start.sigma[name]) / self.sharpness)
-            if name in start.sigma
-            else UNKNOWN
-            for name in layout.names
-        )
+        result = []
+        for name in layout.names:
+            similar = start.sigma.get(name, UNKNOWN)
+            sharper = 1.0 - (1.0 - similar) / self.sharpness
+            known = name in start.sigma
+            result.append(
+                max(similar, min(sharper, self.most_similar)) if known else similar
+            )
+        return tuple(result)
 
     def schedule(self, steps: int | None, batch_size: int) -> Schedule:
         """Warm-up, a constant rate, and a linear decay over the last 70 %."""
@@ -63,9 +67,9 @@ def flow_defaults(images: int, dim: int) -> FlowDefaults:
     blocks = 6 if dim <= 16 else 12
     width = 32 if dim <= 16 else 64
     if images <= 1500:
-        return FlowDefaults(blocks, width, 1, 600, 6e-4, 0.5, 0.1, 8.0)
+        return FlowDefaults(blocks, width, 1, 600, 6e-4, 0.5, 0.1, 8.0, 0.975)
     if images <= 8000:
-        return FlowDefaults(blocks, width, 1, 1200, 1e-3, 0.3, 0.1, 8.0)
+        return FlowDefaults(blocks, width, 1, 1200, 1e-3, 0.3, 0.1, 8.0, 0.975)
     if images <= 30_000:
-        return FlowDefaults(blocks, 2 * width, 1, 2000, 1e-3, 0.1, 1e-2, 20.0)
-    return FlowDefaults(blocks, 2 * width, 1, 3000, 1e-3, 0.0, 0.0, 20.0)
+        return FlowDefaults(blocks, 2 * width, 1, 2000, 1e-3, 0.1, 1e-2, 20.0, 0.99)
+    return FlowDefaults(blocks, 2 * width, 1, 3000, 1e-3, 0.0, 0.0, 20.0, 0.99)
