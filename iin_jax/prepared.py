@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts import PairTable, pair_table, pairs_from_labels, quantile_classes
-from iin_jax.concepts.closed_form import LinearView, whole_images
+from iin_jax.concepts.closed_form import LinearView, some_latents
 from iin_jax.concepts.label_pairs import label_pairs
 from iin_jax.concepts.pair_forms import PairForm
 from iin_jax.concepts.rules import Others
@@ -139,7 +139,7 @@ class PreparedLatents:
 
     def view(self, seed: int) -> LinearView:
         """These latents and pairs as a linear method sees them; 65,536 at most."""
-        few = self.subset(whole_images(self.image, LINEAR_LATENTS, seed))
+        few = self.subset(some_latents(self.image, LINEAR_LATENTS, seed))
         return LinearView.of(few.mean, few.pairs(seed), few.image, few.spread)
 
     def subset(self, rows: np.ndarray) -> "PreparedLatents":

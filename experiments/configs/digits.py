@@ -47,12 +47,14 @@ EXPERIMENT = Experiment(
     concept=Concept(estimator="shared_rank"),
     flow=SUITED,
     train=Train(
-        steps=600,
+        steps=700,
         batch_size=256,
-        rate_per_example=0.0,
+        rate_per_example=1e-3 / 256,
         warmup=0.03,
         decay_start=0.3,
         checkpoint_every=50,
+        noise=0.1,
+        decay=1e-2,
     ),
 )
 

@@ -93,8 +93,8 @@ def save_published_flow(
     """
     if not isinstance(flow, InterpretationFlow):
         raise ValueError(
-            f"a published checkpoint holds couplings alone, not a {type(flow).__name__} "
-            "with a linear start: train with start='published' to export"
+            f"a published checkpoint holds couplings, and no linear start as a "
+            f"{type(flow).__name__} has one: train with start='published' to export"
         )
     _check_variables(flow, variables)
     params = flatten(variables["params"])

@@ -41,7 +41,7 @@ from iin_jax.types import Array, Key, Latents, LogDet, Shared, Tree
 
 MAX_SIMILARITY = 0.9995  # of a learned one: at 1 the likelihood has no bound
 NOISE_STREAM = 2**31 + 1  # folded into a batch's key; larger than any example index
-QUIET = 0.9  # share of the steps after which latents get no noise
+QUIET = 0.9  # share of the steps over which the noise on latents fades to none
 
 # indices (b,) of entries -> mean and log-variance of their latents, (b, N) each
 Posterior = Callable[[Array], tuple[Latents, Latents]]
@@ -256,7 +256,8 @@ class FlowObjective:
         latents; the batch's own ``loss(layout)``, or any other.
       sigma: similarity of pairs, a number or one per factor; None: learned per factor,
         from ``params["similarity"]`` (1, K+1), through a logistic function.
-      noise: standard deviation of what is added to latents, until the last tenth.
+      noise: standard deviation of what is added to latents at the first step; it falls
+        linearly, to none in the last tenth.
       steps: of the whole training.
       floor: least value of a learned similarity, per factor.
       log_det: of what latents have gone through before.
@@ -301,7 +302,7 @@ class FlowObjective:
 
     def noise_at(self, step: Array) -> Array:
         """Standard deviation of the noise in a step."""
-        return jnp.where(step < QUIET * self.steps, self.noise, 0.0)
+        return self.noise * jnp.maximum(0.0, 1.0 - step / (QUIET * self.steps))
 
 
 def flow_step(objective: FlowObjective, tx: optax.GradientTransformation) -> Step:

@@ -59,8 +59,8 @@ class FlowTraining:
       seed: of initialisation, pairs and noise.
       accumulate, parallel: as in ``training.parallel.Runner``.
       checkpoint_every: steps between checkpoints and validations.
-      noise: standard deviation of what is added to latents that went through a linear
-        start, where their own is 1; none in the last tenth of the steps.
+      noise: standard deviation of what is added, at first, to latents that went through
+        a linear start, where their own is 1; none in the last tenth of the steps.
       decay: decoupled weight decay of matrices, times the learning rate.
       patience: validations without a better state that end the training.
     """

@@ -43,7 +43,8 @@ class Choice:
     Attributes:
       score: metric of ``validate``; higher is better.
       limited: metric that must not rise above where it began.
-      patience: validations without a better state after which the training ends.
+      patience: validations without a higher score, limit or not, after which the
+        training ends.
     """
 
     score: str = "separation"
@@ -52,29 +53,39 @@ class Choice:
 
     def first(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
         """The state with itself as the best."""
-        limit = values[self.limited]
-        return self._with_best(state, values[self.score], limit)
+        score, limit = values[self.score], values[self.limited]
+        peak = {"peak": np.float32(score), "peak_step": np.int32(state.step)}
+        return self._with_best(state, score, limit, peak)
 
     def better(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
         """The state, as the best if it is."""
-        limit = float(state.best["limit"])
+        limit, score = float(state.best["limit"]), values[self.score]
+        peak = {name: state.best[name] for name in ("peak", "peak_step")}
+        if score > float(peak["peak"]):
+            peak = {"peak": np.float32(score), "peak_step": np.int32(state.step)}
+            best = {**state.best, **peak}
+            state = dataclasses.replace(state, best=best)
         if not values[self.limited] <= limit + SLACK * max(1.0, abs(limit)):
             return state
-        if not values[self.score] > float(state.best["score"]):
+        if not score > float(state.best["score"]):
             return state
-        return self._with_best(state, values[self.score], limit)
+        return self._with_best(state, score, limit, peak)
 
     def ends(self, state: TrainState, every: int) -> bool:
         """Whether patience has run out."""
-        return int(state.step) - int(state.best["step"]) >= self.patience * every
+        waited = int(state.step) - int(state.best["peak_step"])
+        return waited >= self.patience * every
 
     @staticmethod
-    def _with_best(state: TrainState, score: float, limit: float) -> TrainState:
+    def _with_best(
+        state: TrainState, score: float, limit: float, peak: Mapping
+    ) -> TrainState:
         best = {
             "params": jax.tree.map(np.array, state.params),
             "step": np.int32(state.step),
             "score": np.float32(score),
             "limit": np.float32(limit),
+            **peak,
         }
         return dataclasses.replace(state, best=best)
 

@@ -23,8 +23,8 @@ class TrainState:
       constants: saved, never optimised (permutations).
       stats: batch statistics of networks that have them.
       opt_state: the optimiser's.
-      best: the best state so far, where one is chosen: ``params``, and the ``step``,
-        ``score`` and ``limit`` of ``training.loop.Choice``; else empty.
+      best: the best state so far, where one is chosen: ``params``, and what
+        ``training.loop.Choice`` notes of it; else empty.
     """
 
     step: Array
