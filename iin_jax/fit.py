@@ -286,6 +286,8 @@ def interpret(
         )
     dim = int(np.prod(network.latent_shape))
     check_even(dim)
+    if layout is not None:
+        _check_layout(layout, tuple(concepts), network)
     label = "encode" if progress else None
     cache = encode_all(network, lambda part: images[part], len(images), progress=label)
     _warn_of_constants(cache.mean)
@@ -298,13 +300,6 @@ def interpret(
         layout = sizes.layout
         if progress and concepts:
             print(sizes.describe())
-    expected = (*concepts, RESIDUAL)
-    if layout.names != expected:
-        raise ValueError(
-            f"the layout's factors must be the labels, in order, then the residual: "
-            f"{list(expected)}; got {list(layout.names)}"
-        )
-    check_fits(dim, layout, network)
     defaults = flow_defaults(train.images, dim)
     begun = None
     if view is not None:
@@ -398,9 +393,10 @@ def _training(
 ) -> FlowTraining:
     """A training with what the caller wants, and what suits the data otherwise."""
     batch = wanted["batch_size"]
-    schedule = defaults.schedule(wanted["steps"], batch)
+    steps = wanted["steps"]
+    schedule = defaults.schedule(steps, batch)
     if start is None:
-        steps = wanted["steps"] or PLAIN_STEPS
+        steps = PLAIN_STEPS if steps is None else steps
         schedule = Schedule(steps, PLAIN_RATE_PER_EXAMPLE, 0.03, 0.3)
     if wanted["rate_per_example"] is not None:
         rate = wanted["rate_per_example"]
@@ -433,6 +429,18 @@ def _check_pairs(za, zb, shared: np.ndarray, layout: FactorLayout) -> None:
             f"shared must be bool of shape {(len(za), len(layout))}, one column per "
             f"factor of {layout}; got {shared.dtype} of shape {shared.shape}"
         )
+
+
+def _check_layout(
+    layout: FactorLayout, concepts: tuple[str, ...], network: Network
+) -> None:
+    expected = (*concepts, RESIDUAL)
+    if layout.names != expected:
+        raise ValueError(
+            f"the layout's factors must be the labels, in order, then the residual: "
+            f"{list(expected)}; got {list(layout.names)}"
+        )
+    check_fits(int(np.prod(network.latent_shape)), layout, network)
 
 
 def _check_start(start: str) -> None:

@@ -1,5 +1,6 @@
 """Fitting on arrays and on a network: concepts are found, mistakes are named."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -315,4 +316,123 @@ def test_latents_of_other_frameworks_are_arrays_too():
         batch_size=8,
         progress=False,
     )
+    assert np.isfinite(fitted.log_prob(za)).all()
+
+
+def curved_pairs(count, seed):
+    """Four shared numbers among sixteen, seen through a curved mixing."""
+    rng = np.random.default_rng(seed)
+    mixing = np.linalg.qr(np.random.default_rng(9).standard_normal((16, 16)))[0]
+    common = rng.standard_normal((count, 4))
+    halves = []
+    for _ in range(2):
+        mixed = np.hstack([common, rng.standard_normal((count, 12))]) @ mixing
+        halves.append((mixed + 0.5 * np.sin(2 * mixed)).astype("float32"))
+    return halves
+
+
+CURVED = iin_jax.FactorLayout({"c": 4, "residual": 12})
+
+
+def test_few_pairs_are_not_learned_by_heart():
+    za, zb = curved_pairs(200, 0)
+    shared = np.tile([True, False], (200, 1))
+    flow = iin_jax.InterpretationFlow(16, 2, 32, 1)
+    fitted = iin_jax.fit(za, zb, shared, CURVED, flow, steps=200, progress=False)
+    unseen, _ = curved_pairs(2000, 1)
+    bits = -np.asarray(fitted.log_prob(unseen)).mean() / 16 / np.log(2)
+    seen = np.concatenate([za, zb])
+    assert bits < iin_jax.losses.gaussian_reference(seen, unseen) + 0.05
+
+
+def test_defaults_suit_the_number_of_pairs_and_beat_a_gaussian_on_new_ones():
+    za, zb = curved_pairs(3000, 0)
+    shared = np.tile([True, False], (3000, 1))
+    fitted = iin_jax.fit(za, zb, shared, CURVED, steps=300, progress=False)
+    assert sum(x.size for x in jax.tree.leaves(fitted.variables["params"])) < 1e6
+    unseen_a, unseen_b = curved_pairs(2000, 1)
+    bits = -np.asarray(fitted.log_prob(unseen_a)).mean() / 16 / np.log(2)
+    seen = np.concatenate([za, zb])
+    assert bits < iin_jax.losses.gaussian_reference(seen, unseen_a) + 0.02
+    a, b = (np.asarray(fitted.to_factors(z)["c"]) for z in (unseen_a, unseen_b))
+    assert min(np.corrcoef(a[:, k], b[:, k])[0, 1] for k in range(4)) > 0.8
+    alone = fitted.without_flow()
+    assert alone.layout == fitted.layout
+
+
+def test_a_start_is_in_no_units():
+    za, zb, _ = mixed_pairs(500)
+    scale = np.array([1.0, 1e-4, 1e-2, 1e-3])
+    shared = np.tile([True, False], (500, 1))
+    settings = {"steps": 5, "batch_size": 64, "progress": False}
+    one = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, **settings)
+    other = iin_jax.fit(za * scale, zb * scale, shared, LAYOUT, SMALL, **settings)
+    np.testing.assert_allclose(
+        one.translate(za.astype("float32")),
+        other.translate((za * scale).astype("float32")),
+        atol=3e-2,  # rounding of the scaled latents, and what training makes of it
+    )
+
+
+def test_a_published_start_is_as_it_was():
+    za, zb, _ = mixed_pairs(200)
+    shared = np.tile([True, False], (200, 1))
+    settings = {"steps": 5, "batch_size": 16, "progress": False}
+    fitted = iin_jax.fit(
+        za, zb, shared, LAYOUT, SMALL, start="published", sigma=0.9, **settings
+    )
+    assert fitted.flow == SMALL and not fitted.has_start
+    with pytest.raises(ValueError, match="start is one of"):
+        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, start="linear", **settings)
+
+
+def test_what_was_held_out_is_said():
+    za, zb, _ = mixed_pairs(200)
+    shared = np.tile([True, False], (200, 1))
+    settings = {"steps": 2, "batch_size": 16, "progress": False}
+    with pytest.warns(UserWarning, match="nothing was held out"):
+        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, held_out=0.0, **settings)
+    index = np.arange(200) % 10  # ten images, each in many pairs
+    with pytest.warns(UserWarning, match="pairs are left out"):
+        iin_jax.fit(
+            za,
+            zb,
+            shared,
+            LAYOUT,
+            SMALL,
+            index_a=index,
+            index_b=(index + np.arange(200) // 10 + 1) % 10,
+            held_out=0.2,
+            **settings,
+        )
+
+
+@pytest.mark.parametrize(
+    ("za", "zb", "message"),
+    [
+        (normal((1, 4)), normal((1, 4), 1), "0 to judge by, of 1"),
+        (np.ones((64, 4)), np.ones((64, 4)), "no component of the 128 latents varies"),
+        (
+            np.tile(normal((1, 4)), (64, 1)),
+            np.tile(normal((1, 4), 1), (64, 1)),
+            "judge",
+        ),
+    ],
+)
+def test_latents_that_say_nothing_are_one_clear_line(za, zb, message):
+    shared = np.tile([True, False], (len(za), 1))
+    with pytest.raises(ValueError, match=message) as error:
+        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, steps=1, batch_size=8)
+    assert "\n" not in str(error.value)
+
+
+def test_fewer_pairs_than_dimensions_work_and_it_is_said():
+    rng = np.random.default_rng(0)
+    za, zb = rng.standard_normal((2, 24, 64)).astype("float32")
+    zb[:, :2] = za[:, :2]
+    layout = iin_jax.FactorLayout({"c": 2, "residual": 62})
+    shared = np.tile([True, False], (24, 1))
+    flow = iin_jax.InterpretationFlow(64, 1, 8, 1)
+    with pytest.warns(UserWarning, match="images for 64 dimensions"):
+        fitted = iin_jax.fit(za, zb, shared, layout, flow, steps=2, progress=False)
     assert np.isfinite(fitted.log_prob(za)).all()

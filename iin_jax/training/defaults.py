@@ -54,7 +54,8 @@ class FlowDefaults:
     def schedule(self, steps: int | None, batch_size: int) -> Schedule:
         """Warm-up, a constant rate, and a linear decay over the last 70 %."""
         per_example = self.rate / batch_size
-        return Schedule(steps or self.steps, per_example, warmup=0.03, decay_start=0.3)
+        steps = self.steps if steps is None else steps
+        return Schedule(steps, per_example, warmup=0.03, decay_start=0.3)
 
 
 def flow_defaults(images: int, dim: int) -> FlowDefaults:

@@ -14,7 +14,7 @@ LABELS = {"digit": DIGIT, "color": COLOR}
 
 
 def test_pairs_agree_in_one_concept_and_differ_in_the_other():
-    pairs = pairs_from_labels(LABELS, 4000, seed=1)
+    pairs = pairs_from_labels(LABELS, 4000, seed=1, others="differ")
     same_digit = DIGIT[pairs.a] == DIGIT[pairs.b]
     same_color = COLOR[pairs.a] == COLOR[pairs.b]
     np.testing.assert_array_equal(same_digit, pairs.concept == 0)
@@ -57,10 +57,30 @@ def test_without_identity_the_residual_is_never_shared():
     assert not pairs.shared[:, 2].any()
 
 
+@pytest.mark.parametrize("others", ["free", "differ"])
+def test_copies_of_one_image_are_no_pair_of_images(others):
+    item = np.repeat(np.arange(60), 6)
+    labels = {"digit": (item % 4), "color": RNG.integers(0, 12, 360)}
+    pairs = pairs_from_labels(labels, 5000, identity=item, others=others)
+    twice = item[pairs.a] == item[pairs.b]
+    np.testing.assert_array_equal(pairs.shared[:, -1], twice)
+    assert twice.any() == (others == "differ")
+
+
+def test_free_pairs_keep_a_rare_value_rare():
+    rng = np.random.default_rng(0)
+    common, rare = rng.integers(0, 2, 4000), (rng.random(4000) < 0.05).astype(int)
+    pairs = pairs_from_labels({"common": common, "rare": rare}, 40_000)
+    drawn = pairs.concept == 0
+    assert rare[pairs.b[drawn]].mean() == pytest.approx(rare.mean(), abs=0.01)
+
+
 def test_partners_are_uniform_among_all_that_qualify():
     digit = np.array([0, 0, 0, 0, 0, 1, 1])
     color = np.array([0, 1, 2, 3, 0, 0, 1])
-    pairs = pairs_from_labels({"digit": digit, "color": color}, 20_000, agree=["digit"])
+    labels = {"digit": digit, "color": color}
+    rule = {"agree": ["digit"], "others": "differ"}
+    pairs = pairs_from_labels(labels, 20_000, **rule)
     of_first = pairs.b[pairs.a == 0]
     values, counts = np.unique(of_first, return_counts=True)
     np.testing.assert_array_equal(values, [1, 2, 3])  # not itself, not entry 4
@@ -70,7 +90,7 @@ def test_partners_are_uniform_among_all_that_qualify():
 
 def test_chance_agreement_in_a_third_concept_is_shared_too():
     labels = {name: RNG.integers(0, 2, 300) for name in ("a", "b", "c")}
-    pairs = pairs_from_labels(labels, 3000)
+    pairs = pairs_from_labels(labels, 3000, others="differ")
     for column, (name, values) in enumerate(labels.items()):
         equal = values[pairs.a] == values[pairs.b]
         np.testing.assert_array_equal(pairs.shared[:, column], equal, err_msg=name)
@@ -113,7 +133,8 @@ def test_draws_are_pure_jittable_and_independent_of_the_split():
         ),
         (
             lambda: pair_table(
-                {"d": np.array([0, 0, 1, 1]), "c": np.array([0, 0, 1, 2])}
+                {"d": np.array([0, 0, 1, 1]), "c": np.array([0, 0, 1, 2])},
+                others="differ",
             ),
             "another value of the other concepts",
         ),

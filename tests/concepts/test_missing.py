@@ -32,7 +32,7 @@ def surely_equal(column, a, b):
     return known(column, a, b) and column[a] == column[b]
 
 
-def listed(labels, kind, name, identity=None):
+def listed(labels, kind, name, identity=None, free=True):
     """All pairs (a, b) that the rule allows, by its definition."""
     own = labels[name]
     others = [column for other, column in labels.items() if other != name]
@@ -40,7 +40,9 @@ def listed(labels, kind, name, identity=None):
         if not known(own, a, b):
             continue
         all_alike = all(surely_equal(column, a, b) for column in others)
-        if kind == "agree" and own[a] == own[b] and not all_alike:
+        apart = identity is None or identity[a] != identity[b]
+        allowed = apart if free else not all_alike
+        if kind == "agree" and own[a] == own[b] and allowed:
             yield a, b
         if kind == "differ" and own[a] != own[b]:
             one_thing = identity is not None and identity[a] == identity[b]
@@ -53,12 +55,15 @@ def listed(labels, kind, name, identity=None):
                 yield a, b
 
 
+@pytest.mark.parametrize("others", ["free", "differ"])
 @pytest.mark.parametrize("identity", [None, THING])
 @pytest.mark.parametrize("name", LABELS)
 @pytest.mark.parametrize("kind", ["agree", "differ"])
-def test_the_pairs_drawn_are_all_that_are_listed_and_no_others(kind, name, identity):
-    expected = set(listed(LABELS, kind, name, identity))
-    rule = {"agree": [], kind: [name]}
+def test_the_pairs_drawn_are_all_that_are_listed_and_no_others(
+    kind, name, identity, others
+):
+    expected = set(listed(LABELS, kind, name, identity, others == "free"))
+    rule = {"agree": [], kind: [name], "others": others}
     if not expected:
         with pytest.raises(ValueError, match="no pair"):
             pair_table(LABELS, **rule, identity=identity, drop_alone=True)
@@ -73,7 +78,7 @@ def test_the_pairs_drawn_are_all_that_are_listed_and_no_others(kind, name, ident
 
 
 def test_what_is_unknown_is_not_shared():
-    pairs = pairs_from_labels(LABELS, 2000, drop_alone=True)
+    pairs = pairs_from_labels(LABELS, 2000, drop_alone=True, others="differ")
     halves = np.stack([pairs.a, pairs.b], axis=1)
     for column, values in enumerate(LABELS.values()):
         expected = [surely_equal(values, *ab) for ab in halves]
@@ -135,7 +140,9 @@ HALF = np.ma.array([0, 0, 1, 1], mask=[False, False, True, True])
         ),
         (lambda: pair_table({"d": np.ma.masked_all(4, int)}), "all 4 are masked"),
         (
-            lambda: pair_table({"d": HALF, "c": HALF}, drop_alone=True),
+            lambda: pair_table(
+                {"d": HALF, "c": HALF}, drop_alone=True, others="differ"
+            ),
             "'d' has no pairs: of each of the 2 entries",
         ),
         (

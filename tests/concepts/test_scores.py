@@ -80,6 +80,47 @@ def test_sizes_sum_to_the_dimension_and_the_residual_takes_the_rest():
     assert layout.sizes[:3] == tuple(floored) and layout.dim == 10
 
 
+@pytest.mark.parametrize("estimator", ["shared_rank", "calibrated"])
+def test_our_estimators_count_directions_in_any_units(estimator):
+    a, b, concept = correlated_pairs()
+    mixing = np.random.default_rng(0).standard_normal((6, 6))
+    scale = 10.0 ** -np.arange(6)
+    scores = factor_scores(
+        a @ mixing * scale, b @ mixing * scale, concept, ("x", "y"), estimator
+    )
+    layout = factor_sizes(scores, 6)
+    assert layout == FactorLayout({"x": 3, "y": 1, "residual": 2})
+    for name, truth in {"x": 3, "y": 1}.items():
+        low, high = scores.intervals[name]
+        unit = 1 if estimator == "shared_rank" else 6
+        assert low * unit - 0.2 <= truth <= high * unit + 0.2
+        assert len(scores.eigenvalues[name]) == 6
+        assert scores.eigenvalues[name][truth - 1] > scores.thresholds[name]
+
+
+def test_pairs_of_few_images_are_not_independent():
+    """Unrelated labels of 60 images: 5,000 pairs say no more than 60 images do."""
+    outside, missed = 0, 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        z = rng.standard_normal((60, 8))
+        labels = {"y": rng.integers(0, 5, 60), "other": rng.integers(0, 5, 60)}
+        pairs = pairs_from_labels(labels, 5000, seed)
+        halves = z[pairs.a], z[pairs.b]
+        scores = factor_scores(*halves, pairs.concept, pairs.names)
+        given = factor_scores(
+            *halves, pairs.concept, pairs.names, index_a=pairs.a, index_b=pairs.b
+        )
+        for one, other in zip(  # equal rows are one image
+            scores.intervals["y"], given.intervals["y"], strict=True
+        ):
+            assert one == pytest.approx(other, abs=0.04)
+        (low, high), (lower, upper) = scores.null["y"], scores.intervals["y"]
+        outside += not low <= scores["y"] <= high
+        missed += not lower <= 0 <= upper
+    assert outside <= 2 and missed <= 2
+
+
 A, B, CONCEPT = correlated_pairs(40)
 
 
@@ -103,6 +144,16 @@ A, B, CONCEPT = correlated_pairs(40)
             lambda: factor_scores(A[:0], B[:0], CONCEPT[:0], ("x", "y")),
             "fewer than two",
         ),
+        (
+            lambda: factor_scores(A, B, CONCEPT, ("x", "y"), index_a=np.arange(40)),
+            "given together",
+        ),
+        (
+            lambda: factor_scores(
+                A, B, CONCEPT, ("x", "y"), index_a=np.arange(3), index_b=np.arange(3)
+            ),
+            "which image each of 40 rows",
+        ),
         (lambda: factor_sizes({}, 10), "need scores"),
         (lambda: factor_sizes({"a": float("inf")}, 10), "finite"),
         (lambda: factor_sizes({"residual": 0.5}, 10), "no concept"),
@@ -119,7 +170,7 @@ def test_a_concept_that_latents_ignore_scores_zero_on_free_pairs():
     labels = {"digit": rng.integers(0, 10, 3000), "color": rng.integers(0, 40, 3000)}
     z = np.eye(10)[labels["digit"]]  # z is the digit and nothing else
     free = pairs_from_labels(labels, 20_000, others="free")
-    apart = pairs_from_labels(labels, 20_000)
+    apart = pairs_from_labels(labels, 20_000, others="differ")
     names = tuple(labels)
     unbiased = factor_scores(z[free.a], z[free.b], free.concept, names)
     biased = factor_scores(z[apart.a], z[apart.b], apart.concept, names)
