@@ -18,6 +18,7 @@ from iin_jax.flows import InterpretationFlow
 from iin_jax.flows.base import check_even
 from iin_jax.flows.linear_start import DEAD_SPREAD
 from iin_jax.interpreter import Interpreter, check_fits
+from iin_jax.losses import check_sigma
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
 from iin_jax.prepared import PreparedLatents, Rules, estimated_sizes, prepared
@@ -47,7 +48,7 @@ PLAIN_STEPS = 2000  # of a training without a linear start
 PLAIN_RATE_PER_EXAMPLE = 4e-6  # of the same; 1e-3 at a batch of 256
 
 StartKind = Literal["closed_form", "published"]
-Sigma = float | tuple[float, ...] | Literal["auto"] | None
+Sigma = float | np.ndarray | tuple[float, ...] | Literal["auto"] | None
 
 
 def fit_flow(
@@ -139,8 +140,9 @@ def fit(
         image.
       start: ``"closed_form"``, or ``"published"``: no start, ActNorm whitens, the last
         state is kept.
-      sigma: similarity of pairs, in (0, 1), a number or one per factor; "auto": held
-        several times nearer to 1 than the start's eigenvalues (published start: 0.975);
+      sigma: similarity of pairs, in (0, 1): a number, one per factor, or (n, K+1) where
+        pairs are graded (then no pair counts as more similar); "auto": held several
+        times nearer to 1 than the start's eigenvalues (published start: 0.975);
         None: learned, but never below these.
       held_out: share of the images that are not trained on, in [0, 1).
       steps: training steps; the learning rate falls linearly over the last 70 %. None:
@@ -185,8 +187,12 @@ def fit(
             "held-out image and the other is not (held_out sets the share)",
             stacklevel=2,
         )
+    sigma, graded = _graded(sigma, shared.shape)
     parts = [
-        LatentPairs(*(jnp.asarray(x[rows]) for x in (za, zb, shared)))
+        LatentPairs(
+            *(jnp.asarray(x[rows]) for x in (za, zb, shared)),
+            None if graded is None else jnp.asarray(graded[rows]),
+        )
         for rows in (split.train, split.held_out)
     ]
     kept = np.r_[split.train, count + split.train]
@@ -195,8 +201,9 @@ def fit(
     begun = None
     if start == "closed_form":
         _warn_of_few(int(where.max()) + 1, za.shape[1])
-        graded = np.ones(shared[split.train].shape)
-        pairs = mask_pairs(shared[split.train], layout.concepts, where, graded)
+        masks = shared[split.train]
+        similar = np.ones(masks.shape) if graded is None else graded[split.train]
+        pairs = mask_pairs(masks, layout.concepts, where, similar)
         view = LinearView.of(both[kept], pairs, where)
         begun = view.start(concept_sizes(layout))
     training = _training(defaults, begun, layout, sigma, schedule)
@@ -322,7 +329,7 @@ def held_sigma(
 ) -> Similarity:
     """The similarity to train with; "auto" follows from a start's eigenvalues."""
     if not isinstance(sigma, str):
-        return sigma
+        return tuple(sigma) if isinstance(sigma, np.ndarray) and sigma.ndim else sigma
     if sigma != "auto":
         raise ValueError(f"sigma is 'auto', numbers in (0, 1) or None; got {sigma!r}")
     if start is None or not layout.concepts:
@@ -416,6 +423,22 @@ def _training(
         noise=noise,
         decay=decay,
     )
+
+
+def _graded(sigma: Any, shape: tuple[int, ...]) -> tuple[Sigma, np.ndarray | None]:
+    """The similarity of all pairs, and that of each pair where they are graded."""
+    if isinstance(sigma, str) or np.ndim(sigma) < 2:
+        return sigma, None
+    values = np.asarray(sigma, np.float32)
+    if values.shape == (1, shape[1]):
+        return tuple(values[0].tolist()), None
+    if values.shape != shape:
+        raise ValueError(
+            f"sigma is one number, one per factor ({shape[1]}) or one per pair and "
+            f"factor {shape}; got shape {values.shape}"
+        )
+    check_sigma(values)
+    return "auto", values
 
 
 def _check_pairs(za, zb, shared: np.ndarray, layout: FactorLayout) -> None:

@@ -436,3 +436,27 @@ def test_fewer_pairs_than_dimensions_work_and_it_is_said():
     with pytest.warns(UserWarning, match="images for 64 dimensions"):
         fitted = iin_jax.fit(za, zb, shared, layout, flow, steps=2, progress=False)
     assert np.isfinite(fitted.log_prob(za)).all()
+
+
+def test_similarities_may_be_of_each_factor_or_pair():
+    rng = np.random.default_rng(0)
+    za, zb, _ = mixed_pairs(600)
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    shared = np.tile([True, False], (600, 1))
+    settings = {"steps": 3, "batch_size": 32, "progress": False}
+    each = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=(0.9, 0.5), **settings)
+    assert each.sigma == (0.9, 0.5)
+    row = np.array([[0.9, 0.5]])
+    assert iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=row, **settings).sigma == (
+        pytest.approx(0.9),
+        0.5,
+    )
+    alike = rng.random(600) < 0.5  # half of the pairs have nothing in common
+    other = zb[rng.permutation(600)] @ rotation.T
+    zb = np.where(alike[:, None], zb, other @ rotation)
+    graded = np.stack([np.where(alike, 0.98, 0.01), np.full(600, 0.5)], axis=1)
+    fitted = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=graded, **settings)
+    a, b = (np.asarray(fitted.to_factors(z)["shape"])[alike] for z in (za, zb))
+    assert np.corrcoef(a[:, 0], b[:, 0])[0, 1] > 0.9
+    with pytest.raises(ValueError, match="one per pair and factor"):
+        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=graded[:5], **settings)

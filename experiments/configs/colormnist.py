@@ -60,7 +60,7 @@ BUDGETS = {
             decay_start=0.4,
             squared=0.06,
         ),
-        concept=Concept(estimator="shared_rank"),
+        concept=Concept(estimator="shared_rank", sizes=(30, 4)),
         flow=SUITED,
         latents=Latents(colors=6),
         train=Train(

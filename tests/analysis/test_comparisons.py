@@ -1,0 +1,84 @@
+"""Intervals of paired differences, and the lines that say where T is not ahead."""
+
+import numpy as np
+import pytest
+
+import iin_jax
+from iin_jax.analysis import ColorJudge, LinearEdits, evaluate_swaps
+from iin_jax.analysis.comparisons import Difference, PairResampling, unbeaten_lines
+
+RNG = np.random.default_rng(0)
+
+
+def independent(count, seed=0):
+    return PairResampling(np.arange(count), count + np.arange(count), seed)
+
+
+def test_the_interval_of_a_share_is_about_the_binomial_one():
+    values = (RNG.random(2000) < 0.8).astype(float)
+    low, high = independent(2000).interval(values)
+    width = 2 * 1.96 * np.sqrt(0.8 * 0.2 / 2000)
+    assert high - low == pytest.approx(width, rel=0.15)
+    assert low < values.mean() < high
+
+
+def test_pairs_of_few_images_have_wider_intervals():
+    image = RNG.integers(0, 20, (2, 2000))
+    values = RNG.standard_normal(20)[image[0]]
+    few = PairResampling(image[0], 100 + image[1]).interval(values)
+    many = independent(2000).interval(values)
+    assert few[1] - few[0] > 3 * (many[1] - many[0])
+
+
+def test_differences_are_paired_and_positive_if_better():
+    resampling = independent(500)
+    wrong = np.zeros(500)
+    right = wrong.copy()
+    right[:250] = 1.0
+    right[-1] = np.nan  # not judged
+    found = resampling.difference(right, wrong, "accuracy")
+    assert found.value == pytest.approx(250 / 499) and found.count == 499
+    assert found.is_ahead and not found.is_behind
+    as_errors = resampling.difference(right, wrong, "mean_abs_error")
+    assert as_errors.value == -found.value and as_errors.is_behind
+    assert resampling.difference(np.full(500, np.nan), wrong, "accuracy") is None
+
+
+def test_lines_name_each_concept_that_is_not_ahead():
+    ahead, level = Difference(0.1, (0.05, 0.2), 9), Difference(0.01, (-0.02, 0.03), 9)
+    behind = Difference(-0.004, (-0.005, -0.003), 9)
+    compared = {
+        "digit": {
+            "linear": {"digit": level, "color": behind},
+            "start": {"digit": ahead, "color": level},
+        },
+        "color": {"linear": {"color": behind, "digit": None}},
+    }
+    measures = {"digit": "accuracy", "color": "mean_abs_error"}
+    first, second = unbeaten_lines(compared, measures)
+    assert first.startswith("digit: against the linear edit T is not ahead in digit")
+    assert "+1.0 points, 95 % -2.0 to +3.0" in first
+    assert "loses in color kept (-0.0040" in first
+    assert second.startswith("color: against the linear edit T loses in color transf")
+
+
+def test_swaps_are_compared_with_the_linear_edit_and_the_start(interpreter, images):
+    """The interpreter as its own start is never ahead of itself."""
+    a, b = images[:4], images[4:]
+    colors = RNG.random((8, 3))
+    judges = {"color": ColorJudge()}
+    values = {"color": colors[:4]}, {"color": colors[4:]}
+    z = np.asarray(interpreter.encode(images))
+    linear = LinearEdits.fit(z, {"color": colors})
+    options = {"linear": linear, "start": interpreter}
+    found = evaluate_swaps(interpreter, a, b, *values, judges, **options)
+    same = found["compared"]["color"]["start"]["color"]
+    assert same["value"] == pytest.approx(0.0, abs=1e-6) and same["count"] == 4
+    assert any("T_0 alone T is not ahead in color" in x for x in found["unbeaten"])
+    transferred = found["swap_intervals"]["color"]["transferred"]
+    assert transferred[0] <= found["swap"]["color"]["transferred"] <= transferred[1]
+    expected = found["linear"]["color"]["transferred"]
+    expected -= found["swap"]["color"]["transferred"]
+    against = found["compared"]["color"]["linear"]["color"]["value"]
+    assert against == pytest.approx(expected, rel=1e-4)
+    assert isinstance(interpreter, iin_jax.Interpreter)
