@@ -188,13 +188,13 @@ def fit(
             stacklevel=2,
         )
     sigma, graded = _graded(sigma, shared.shape)
-    parts = [
-        LatentPairs(
-            *(jnp.asarray(x[rows]) for x in (za, zb, shared)),
-            None if graded is None else jnp.asarray(graded[rows]),
-        )
-        for rows in (split.train, split.held_out)
-    ]
+
+    def pairs_of(rows: np.ndarray) -> LatentPairs:
+        a, b, masks = (jnp.asarray(x[rows]) for x in (za, zb, shared))
+        similar = None if graded is None else jnp.asarray(graded[rows])
+        return LatentPairs(a, b, masks, similar)
+
+    parts = [pairs_of(rows) for rows in (split.train, split.held_out)]
     kept = np.r_[split.train, count + split.train]
     where = np.unique(image[kept], return_inverse=True)[1].reshape(-1)
     defaults = flow_defaults(int(where.max()) + 1, za.shape[1])
@@ -328,8 +328,10 @@ def held_sigma(
     start: Start | None, layout: FactorLayout, sigma: Sigma, defaults: FlowDefaults
 ) -> Similarity:
     """The similarity to train with; "auto" follows from a start's eigenvalues."""
+    if isinstance(sigma, np.ndarray):
+        return tuple(sigma.tolist()) if sigma.ndim else float(sigma)
     if not isinstance(sigma, str):
-        return tuple(sigma) if isinstance(sigma, np.ndarray) and sigma.ndim else sigma
+        return sigma
     if sigma != "auto":
         raise ValueError(f"sigma is 'auto', numbers in (0, 1) or None; got {sigma!r}")
     if start is None or not layout.concepts:
@@ -425,7 +427,7 @@ def _training(
     )
 
 
-def _graded(sigma: Any, shape: tuple[int, ...]) -> tuple[Sigma, np.ndarray | None]:
+def _graded(sigma: Any, shape: tuple[int, ...]) -> tuple[Any, np.ndarray | None]:
     """The similarity of all pairs, and that of each pair where they are graded."""
     if isinstance(sigma, str) or np.ndim(sigma) < 2:
         return sigma, None

@@ -46,7 +46,7 @@ class Interpreter:
     variables: Tree
     layout: FactorLayout
     network: Network | None = None
-    sigma: float | tuple[float, ...] = 0.975
+    sigma: float | tuple[float, ...] | None = 0.975
 
     def __post_init__(self):
         check_fits(self.flow.dim, self.layout, self.network)

@@ -61,8 +61,8 @@ class PreparedLatents:
       rules: which pairs.
     """
 
-    mean: Latents
-    log_var: Latents
+    mean: np.ndarray
+    log_var: np.ndarray
     labels: Mapping[str, np.ndarray]
     graded: Mapping[str, np.ndarray]
     image: np.ndarray
@@ -158,8 +158,8 @@ class PreparedLatents:
 
 
 def prepared(
-    mean: Latents,
-    log_var: Latents,
+    mean: np.ndarray,
+    log_var: np.ndarray,
     labels: Mapping[str, np.ndarray],
     graded: Mapping[str, np.ndarray],
     image: np.ndarray,

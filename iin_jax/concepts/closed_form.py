@@ -118,14 +118,14 @@ def mask_pairs(
     count = len(shared)
     first, second = np.arange(count), count + np.arange(count)
     regressors = (shared * sigma).astype(np.float64)
-    used = regressors.any(axis=0)
+    used = np.asarray(regressors.any(axis=0))
     gram = regressors.T @ regressors / count
     coefficients = regressors @ np.linalg.pinv(gram, rcond=COLLINEAR) / count
     _warn_of_collinear(gram, used, names)
     result: dict[str, PairForm] = {}
     for index, name in enumerate(names):
         others = np.delete(shared, index, axis=1).all(axis=1)
-        alone = ~shared[:, index] & others
+        alone = np.asarray(~shared[:, index] & others)
         if used[index]:
             values = coefficients[:, index]
             result[name] = GivenPairs(first, second, values, image)

@@ -59,7 +59,7 @@ def leading_directions(w: np.ndarray, form: Form) -> tuple[np.ndarray, np.ndarra
         values, vectors = eigh(form.matrix(w))
     else:
         count = min(LEADING, dim - 1)
-        values, vectors = eigsh(_operator(w, form), count, which="LA", v0=np.ones(dim))
+        values, vectors = eigsh(_Operator(w, form), count, which="LA", v0=np.ones(dim))
     order = np.argsort(-values)
     return values[order], signed(vectors[:, order])
 
@@ -118,16 +118,19 @@ def _largest(w: np.ndarray, form: Form) -> float:
     if dim <= DENSE_DIM:
         last = [dim - 1, dim - 1]
         return float(eigh(form.matrix(w), eigvals_only=True, subset_by_index=last)[0])
-    operator = _operator(w, form)
+    operator = _Operator(w, form)
     found = eigsh(operator, 1, which="LA", v0=np.ones(dim), return_eigenvectors=False)
     return float(found[0])
 
 
-def _operator(w: np.ndarray, form: Form) -> LinearOperator:
-    rows = w if form.rows is None else w[form.rows]
-    shape = (w.shape[1], w.shape[1])
+class _Operator(LinearOperator):
+    """A form as a linear map of vectors (N,), never written out."""
 
-    def times(vector: np.ndarray) -> np.ndarray:
-        return (rows.T @ form.apply(rows @ vector.reshape(-1, 1)))[:, 0]
+    def __init__(self, w: np.ndarray, form: Form):
+        self.rows = w if form.rows is None else w[form.rows]
+        self.form = form
+        super().__init__(np.dtype(np.float64), (w.shape[1], w.shape[1]))
 
-    return LinearOperator(shape, matvec=times, dtype=np.float64)
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        product = self.form.apply(self.rows @ x.reshape(-1, 1))
+        return (self.rows.T @ product)[:, 0]

@@ -31,7 +31,7 @@ from iin_jax.convert.state_dict import (
     signs_from,
     wrong_reader,
 )
-from iin_jax.flows import InterpretationFlow
+from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
 from iin_jax.flows.base import check_even
 from iin_jax.types import Tree
 from iin_jax.weights.torch_files import save_torch_file
@@ -78,7 +78,9 @@ def load_published_flow(
 
 
 def save_published_flow(
-    path: str | os.PathLike, flow: InterpretationFlow, variables: Tree
+    path: str | os.PathLike,
+    flow: InterpretationFlow | StartedFlow | LinearStart,
+    variables: Tree,
 ) -> None:
     """Writes a checkpoint that the published PyTorch code restores.
 

@@ -60,10 +60,18 @@ class LinearStart(Bijector):
     def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
         y = jnp.asarray(y)
         mean, scale, axes, variances, turn = self.constants(y)
-        white = self._product(y, turn.T) * jnp.sqrt(variances)
+        back = self._back(y)
+        # stored matrices are orthogonal up to rounding: one correction for what is left
+        again = self._product(back / scale, axes) / jnp.sqrt(variances)
+        x = back + self._back(y - self._product(again, turn)) + mean
         log_det = self._log_scale(scale, variances)
-        x = self._product(white, axes.T) * scale + mean
         return x, jnp.broadcast_to(log_det, y.shape[:-1])
+
+    def _back(self, y: Vectors) -> Vectors:
+        """The linear part's inverse by transposes."""
+        _, scale, axes, variances, turn = self.constants(y)
+        white = self._product(y, turn.T) * jnp.sqrt(variances)
+        return self._product(white, axes.T) * scale
 
     def _product(self, x: Vectors, matrix: Array) -> Vectors:
         return jnp.matmul(x, matrix, precision=self.precision)

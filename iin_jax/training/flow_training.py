@@ -12,6 +12,7 @@ from iin_jax.concepts.closed_form import Start
 from iin_jax.concepts.separation import separation
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
+from iin_jax.flows.base import apply
 from iin_jax.flows.linear_start import arrangement, joined_variables
 from iin_jax.losses import (
     PairOutputs,
@@ -138,8 +139,7 @@ def train_flow(
         numbers = (training.seed, stream, training.batch_size)
         batch = first_streamed_batch(draw, data, *numbers)
     z = batch.latents()
-    if loss is None:
-        loss = type(batch).loss(layout)
+    minimised = type(batch).loss(layout) if loss is None else loss
     held_out = draw_validation or draw
     beside, first, whole, log_det = {}, z, None, 0.0
     if validation is not None:
@@ -155,7 +155,7 @@ def train_flow(
         validation = None if validation is None else Started(validation, data.constants)
     objective = FlowObjective(
         flow,
-        loss,
+        minimised,
         training.sigma,
         training.noise if start is not None else 0.0,
         training.schedule.steps,
@@ -187,7 +187,7 @@ def train_flow(
         if start is not None:
             score = "separation" if layout.concepts else "negative_bits"
             choice = Choice(score, "bits_per_dim", training.patience)
-    before = None if validate is None else validate(state)
+    before = {} if validate is None else validate(state)
     state = train(
         runner,
         state,
@@ -210,7 +210,7 @@ def train_flow(
         record["step"] = int(state.best["step"])
     if validate is not None:
         record |= _record(before, validate(state))
-    if whole is None:
+    if start is None or whole is None:
         return Trained(flow, variables, sigma, record)
     joined = joined_variables(start.constants, whole.order, variables)
     return Trained(StartedFlow(flow), joined, sigma, record)
@@ -225,7 +225,7 @@ class _Arranged(NamedTuple):
     def through(self, z) -> tuple[Any, float]:
         """Latents after it, and its log-determinant."""
         module = LinearStart(z.shape[1])
-        y, log_det = module.apply({"constants": self.constants}, z)
+        y, log_det = apply(module, {"constants": self.constants}, z)
         return y, float(log_det[0])
 
 

@@ -86,7 +86,14 @@ def test_the_scorecard_says_all_it_should(finished):
     card = json.loads((folder / "scorecard.json").read_text())
     assert sum(card["sizes"].values()) == 32
     assert list(card["sizes"]) == ["digit", "color", "residual"]
-    assert card["estimator"] == "pooled" and set(card["scores"]) == {"digit", "color"}
+    assert card["estimator"] == "shared_rank"
+    assert set(card["scores"]) == {"digit", "color"}
+    estimates = card["estimates"]
+    assert set(estimates) == {"shared_rank", "calibrated", "pooled", "correlation"}
+    assert estimates["shared_rank"]["sizes"] == card["sizes"]
+    assert set(card["compared"]["digit"]) == {"linear", "start"}
+    assert isinstance(card["unbeaten"], list) and card["split"] == "test"
+    assert card["training"]["gaussian_bits_per_dim"] > 0
     certificate = card["certificate"]
     assert certificate["round_trip_max_abs"] < 1e-4
     assert certificate["log_det_max_abs"] < 1e-3
