@@ -6,6 +6,9 @@ values and small counts are classes; other numbers are real values: they pair by
 quantile, or carry a similarity of their own (``--concept.continuous sigma``). Empty
 cells are missing values. Sizes, judges and report follow from the columns.
 
+The short budget begins with the linear start; the flow's size, noise and steps follow
+from the number of training images, the sizes of the factors from shared ranks.
+
 Needs the weights of LPIPS (``$IIN_JAX_WEIGHTS``, ``--network.download``, or
 ``--network.perceptual none``).
 """
