@@ -3,16 +3,16 @@
 1,797 digits that scikit-learn ships, 16x16, coloured on black; an autoencoder with 32
 latent dimensions and a small flow behind a linear start, both trained on two CPU cores.
 The images are few, so both trainings see small distortions of them, and the
-autoencoder's KL term weighs 4: without these the flow learns the 1,258 training digits by
-heart. Chosen on the validation split.
+autoencoder's KL term weighs 4: without these the flow learns the 1,258 training digits
+by heart. Chosen on the validation split.
 
 Measured with ``--evaluate.split validation`` at commit 9bccffd, two cores of an Intel
 Xeon, seed 0, 3 min 16 s without the autoencoder's training; sizes digit 18 (twice its
 rank of 9), colour 4, residual 10; pairs of validation images: digit transferred 94.9 %,
 colour kept 0.037, digit kept 97.0 %, colour transferred 0.038 (on plain reconstructions
-96.8 % and 0.023). Version 0.1 (published start, sizes 8 and 7, commit 494a9a9, two cores
-of an AMD EPYC, 158 s in all), on test images: 95.2 %, 0.045, 98.8 %, 0.046 (98.9 % and
-0.029).
+96.8 % and 0.023). Version 0.1 (published start, sizes 8 and 7, commit 494a9a9, two
+cores of an AMD EPYC, 158 s in all), on test images: 95.2 %, 0.045, 98.8 %, 0.046 (98.9
+% and 0.029).
 """
 
 from experiments.schedules import SUITED
