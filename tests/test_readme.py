@@ -39,7 +39,7 @@ def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
 
