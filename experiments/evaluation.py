@@ -216,7 +216,8 @@ def _test_scores(run: Run, test: LatentCache) -> dict[str, Any]:
     images = run.paired_test_set
     if images is not run.test_set:
         test = encode_all(run.network, images.images, len(images))
-    pairs, scores = run.scores(images, test.mean, run.experiment.concept.score_pairs)
+    count = run.experiment.concept.score_pairs
+    pairs, scores = run.scores(images, test.mean, count, _published(run))
     return {
         "scores": dict(scores),
         "score_intervals": scores.intervals,
@@ -224,6 +225,12 @@ def _test_scores(run: Run, test: LatentCache) -> dict[str, Any]:
         "sizes": factor_sizes(scores, test.mean.shape[1]).as_dict(),
         "pairs": len(pairs.a),
     }
+
+
+def _published(run: Run) -> str:
+    """The estimator of scores that compare from layer to layer, and with the paper."""
+    estimator = run.experiment.concept.estimator
+    return estimator if estimator in ("pooled", "correlation") else "pooled"
 
 
 def _layer_scores(run: Run) -> dict[str, Any]:
@@ -236,7 +243,7 @@ def _layer_scores(run: Run) -> dict[str, Any]:
         len(images),
         pairs,
         run.concepts,
-        concept.estimator,
+        _published(run),
         seed=run.experiment.seed,
     )
     return {
