@@ -1,6 +1,6 @@
 """All concepts at once: an orthogonal matrix that gives each its own directions."""
 
-import warnings
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,7 +21,7 @@ def aligned(
     """Maximises ``sum_k weight_k tr(Q_k^T C_k Q_k)`` over orthogonal Q.
 
     Every concept's weight is ``N_k sigma_k / (1 - sigma_k^2)``, with sigma_k the mean
-    of its leading eigenvalues. Warns where two concepts ask for the same directions.
+    of its leading eigenvalues.
 
     Args:
       directions: concept -> what its pairs share.
@@ -39,11 +39,6 @@ def aligned(
     q = np.zeros((dim, 0))
     if names:
         leading = [directions[name].vectors[:, : sizes[name]] for name in names]
-        clear = [
-            part[:, directions[name].values[: sizes[name]] > SIMILAR]
-            for name, part in zip(names, leading, strict=True)
-        ]
-        _warn_of_overlap(names, clear)
         q = _polar(np.concatenate(leading, axis=1))
         weight = {name: sizes[name] * s / (1 - s * s) for name, s in similarity.items()}
         for _ in range(ROUNDS):
@@ -91,17 +86,25 @@ def _bounded(value: float) -> float:
     return float(np.clip(value, *SIMILARITY))
 
 
-def _warn_of_overlap(names: list[str], leading: list[np.ndarray]) -> None:
-    for index, name in enumerate(names):
-        for other in range(index):
-            both = np.concatenate([leading[index], leading[other]], axis=1)
-            if not (leading[index].size and leading[other].size):
-                continue
-            least = np.linalg.svd(both, compute_uv=False)[-1]
-            if least < OVERLAP:
-                warnings.warn(
-                    f"the concepts {names[other]!r} and {name!r} overlap: their pairs "
-                    f"share some directions of z (least singular value {least:.2f} < "
-                    f"{OVERLAP}), so that one factor will hold part of the other",
-                    stacklevel=2,
-                )
+def overlaps(
+    directions: Mapping[str, SharedDirections], sizes: Mapping[str, int]
+) -> list[str]:
+    """One line for every two concepts that clearly ask for the same directions."""
+    clear = {
+        name: directions[name].vectors[:, :size][
+            :, directions[name].values[:size] > SIMILAR
+        ]
+        for name, size in sizes.items()
+    }
+    names = [name for name, part in clear.items() if part.size]
+    lines = []
+    for first, second in itertools.combinations(names, 2):
+        both = np.concatenate([clear[first], clear[second]], axis=1)
+        least = np.linalg.svd(both, compute_uv=False)[-1]
+        if least < OVERLAP:
+            lines.append(
+                f"the concepts {first!r} and {second!r} overlap: their pairs share "
+                f"some directions of z (least singular value {least:.2f} < {OVERLAP}), "
+                "so that one factor will hold part of the other"
+            )
+    return lines

@@ -1,12 +1,13 @@
 """T_0 in closed form: whitened latents, turned until each factor is in its place."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from iin_jax.concepts.alignment import aligned
+from iin_jax.concepts.alignment import aligned, overlaps
 from iin_jax.concepts.pair_forms import GivenPairs, PairForm
 from iin_jax.concepts.shared_directions import (
     SharedDirections,
@@ -68,10 +69,18 @@ class LinearView:
         return cls(whitening, np.asarray(z), whitening(z), pairs)
 
     def start(self, sizes: Mapping[str, int]) -> Start:
-        """T_0 for concepts of these sizes; the residual takes the rest."""
-        directions = {
-            name: _uncounted(self.w, form) for name, form in self.pairs.items()
-        }
+        """T_0 for concepts of these sizes; the residual takes the rest.
+
+        Warns where two concepts ask for the same directions.
+        """
+        directions = self._directions(max(sizes.values(), default=0))
+        for line in overlaps(directions, sizes):
+            warnings.warn(line, stacklevel=3)
+        return self.trial(sizes)
+
+    def trial(self, sizes: Mapping[str, int]) -> Start:
+        """``start`` without a word, for sizes that are only tried."""
+        directions = self._directions(max(sizes.values(), default=0))
         turn, sigma = aligned(directions, sizes, self.w.shape[1])
         whitening = self.whitening
         if not sigma:  # no concept: principal axes, widest first
@@ -89,6 +98,18 @@ class LinearView:
             "turn": matrix,
         }
         return Start(constants, sigma)
+
+    def _directions(self, least: int) -> dict[str, SharedDirections]:
+        """Concept -> its leading directions, computed once."""
+        for name, form in self.pairs.items():
+            known = self._found.get(name)
+            if known is None or len(known.values) < min(least, self.w.shape[1]):
+                self._found[name] = _uncounted(self.w, form, least)
+        return self._found
+
+    @functools.cached_property
+    def _found(self) -> dict[str, SharedDirections]:
+        return {}
 
     def counted(self, seed: int) -> dict[str, SharedDirections]:
         """Concept -> directions above chance, on 8,192 latents at most."""
@@ -158,9 +179,9 @@ def _warn_of_collinear(
             )
 
 
-def _uncounted(w: np.ndarray, pairs: PairForm) -> SharedDirections:
-    """Directions without any resampling."""
-    values, vectors = leading_directions(w, pairs.form())
+def _uncounted(w: np.ndarray, pairs: PairForm, least: int) -> SharedDirections:
+    """Directions without any resampling, ``least`` of them at least."""
+    values, vectors = leading_directions(w, pairs.form(), least)
     nothing = (float("nan"), float("nan"))
     return SharedDirections(
         values, vectors, float("nan"), 0, nothing, 0.0, nothing, nothing, nothing

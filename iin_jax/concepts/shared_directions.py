@@ -47,19 +47,27 @@ class SharedDirections:
         return self.vectors @ (positive * (self.vectors.T @ x))
 
 
-def leading_directions(w: np.ndarray, form: Form) -> tuple[np.ndarray, np.ndarray]:
+def leading_directions(
+    w: np.ndarray, form: Form, least: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Largest eigenvalues (d,), descending, and eigenvectors (N, d), signs fixed.
+
+    All of them up to N = 512; above, as many as are asked for, and 64 at least.
 
     Args:
       w: (n, N), whitened latents.
       form: of the pairs.
+      least: number of directions that are needed.
     """
-    dim = w.shape[1]
-    if dim <= DENSE_DIM:
+    dim, count = w.shape[1], max(LEADING, least)
+    if dim <= DENSE_DIM or count >= dim - 1:
         values, vectors = eigh(form.matrix(w))
     else:
-        count = min(LEADING, dim - 1)
-        values, vectors = eigsh(_Operator(w, form), count, which="LA", v0=np.ones(dim))
+        operator = _Operator(w, form)
+        first = np.ones(dim)
+        if not np.any(operator @ first):  # no pair has anything in common
+            return np.zeros(count), np.eye(dim)[:, :count]
+        values, vectors = eigsh(operator, count, which="LA", v0=first)
     order = np.argsort(-values)
     return values[order], signed(vectors[:, order])
 

@@ -92,7 +92,7 @@ def _separation(
     pairs: PairForm,
     seed: int,
 ) -> float:
-    start = view.start(sizes)
+    start = view.trial(sizes)
     before = 0
     for other, size in sizes.items():
         if other == name:

@@ -159,6 +159,18 @@ def test_many_dimensions_go_by_their_leading_directions():
     assert found.rank == 2
 
 
+def test_more_directions_than_are_looked_at_can_be_asked_for():
+    rng = np.random.default_rng(0)
+    shared = np.tile([[True, False, False], [False, False, False]], (150, 1))
+    z = rng.standard_normal((600, 560))
+    image = np.arange(600)
+    with pytest.warns(UserWarning, match="'y' and none differs in it alone"):
+        pairs = mask_pairs(shared, ("x", "y"), image, np.ones(shared.shape))
+    start = LinearView.of(z, pairs, image).start({"x": 100, "y": 3})
+    turn = start.constants["turn"]
+    np.testing.assert_allclose(turn.T @ turn, np.eye(560), atol=1e-8)
+
+
 def test_without_concepts_the_axes_are_principal():
     rng = np.random.default_rng(0)
     z = rng.standard_normal((500, 4)) @ rng.standard_normal((4, 4))
