@@ -3,6 +3,7 @@
 ``python -m experiments.run NAME --workdir DIR [--section.field value ...]``
 """
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -10,7 +11,8 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -172,9 +174,24 @@ def _run_stages(run: Run) -> None:
             print(f"{label}: complete")
             continue
         print(f"{label} ...", flush=True)
-        with run.timed_stage(name):
+        with run.timed_stage(name), _warnings_as_notes():
             stage(run)
         print(f"{label}: {run.stages[name]['seconds']:.1f} s", flush=True)
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Our warnings as lines of the run, without the place in the code."""
+
+    def show(message, category, filename, *where, **more):
+        if category is UserWarning:
+            print(f"note: {message}", flush=True)
+        else:
+            shown(message, category, filename, *where, **more)
+
+    with warnings.catch_warnings():
+        shown, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def _print_summary(run: Run) -> None:

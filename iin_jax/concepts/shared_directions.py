@@ -65,7 +65,7 @@ def leading_directions(
     else:
         operator = _Operator(w, form)
         first = np.ones(dim)
-        if not np.any(operator @ first):  # no pair has anything in common
+        if not np.any(operator.matvec(first)):  # no pair has anything in common
             return np.zeros(count), np.eye(dim)[:, :count]
         values, vectors = eigsh(operator, count, which="LA", v0=first)
     order = np.argsort(-values)

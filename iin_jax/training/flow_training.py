@@ -39,10 +39,11 @@ from iin_jax.training.flow_step import (
 from iin_jax.training.log import MetricsLog
 from iin_jax.training.loop import Choice, train
 from iin_jax.training.optim import Schedule, adam
-from iin_jax.training.parallel import Draw, Runner, Stream
+from iin_jax.training.parallel import Draw, Runner, Step, Stream
 from iin_jax.training.state import TrainState
 from iin_jax.types import Tree
 
+HIGHEST_FLOOR = 0.95  # of a learned similarity, so that it has where to go
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
 
 Similarity = float | tuple[float, ...] | None
@@ -138,20 +139,20 @@ def train_flow(
     else:
         numbers = (training.seed, stream, training.batch_size)
         batch = first_streamed_batch(draw, data, *numbers)
-    z = batch.latents()
-    minimised = type(batch).loss(layout) if loss is None else loss
-    held_out = draw_validation or draw
-    beside, first, whole, log_det = {}, z, None, 0.0
+    z, held_out = batch.latents(), draw_validation or draw
+    beside = {}
     if validation is not None:
-        unseen = _held_out_batch(held_out, validation, training.seed)
-        honest = gaussian_reference(z, unseen.latents(), shrunk=True)
+        unseen = _held_out_batch(held_out, validation, training.seed).latents()
+        honest = gaussian_reference(z, unseen, shrunk=True)
         beside = {"gaussian_bits_per_dim": honest}
+    minimised = type(batch).loss(layout) if loss is None else loss
+    arranged, log_det = None, 0.0
     if start is not None:
-        whole = _started(flow, start, training.seed)
-        first, log_det = whole.through(z)
+        arranged = _arranged(flow, start, training.seed)
+        z, log_det = arranged.through(z)
         held_out = draw_started(held_out, flow.dim, noisy=False)
         draw = draw_started(draw, flow.dim, noisy=training.noise > 0)
-        data = Started(data, whole.constants)
+        data = Started(data, arranged.constants)
         validation = None if validation is None else Started(validation, data.constants)
     objective = FlowObjective(
         flow,
@@ -169,25 +170,15 @@ def train_flow(
         decay=training.decay,
     )
     learned = len(layout) if training.sigma is None else 0
-    state = first_state(flow, first, tx, training.seed, similarities=learned)
-    runner = Runner(
-        flow_step(objective, tx),
-        draw,
-        data,
-        state,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        accumulate=training.accumulate,
-        mode=training.parallel,
-        stream=stream,
-    )
-    validate, choice = None, None
+    state = first_state(flow, z, tx, training.seed, similarities=learned)
+    runner = _runner(training, flow_step(objective, tx), draw, data, state, stream)
+    validate, choice, before = None, None, {}
     if validation is not None:
         validate = _validation(objective, layout, held_out, validation, training.seed)
+        before = validate(state)
         if start is not None:
             score = "separation" if layout.concepts else "negative_bits"
             choice = Choice(score, "bits_per_dim", training.patience)
-    before = {} if validate is None else validate(state)
     state = train(
         runner,
         state,
@@ -200,19 +191,49 @@ def train_flow(
         beside=beside,
         choice=choice,
     )
+    after = {} if validate is None else validate(state)
+    record = {**beside, **_record(state, before, after)}
+    return _trained(flow, objective, state, start, arranged, record)
+
+
+def _runner(
+    training: FlowTraining,
+    step: Step,
+    draw: Draw,
+    data: Any,
+    state: TrainState,
+    stream: Stream | None,
+) -> Runner:
+    return Runner(
+        step,
+        draw,
+        data,
+        state,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        accumulate=training.accumulate,
+        mode=training.parallel,
+        stream=stream,
+    )
+
+
+def _trained(
+    flow: InterpretationFlow,
+    objective: FlowObjective,
+    state: TrainState,
+    start: Start | None,
+    arranged: "_Arranged | None",
+    record: dict[str, float],
+) -> Trained:
+    """What a finished state gives, behind its linear start if there is one."""
     variables = {"params": state.params["flow"], "constants": state.constants}
-    sigma = training.sigma
+    sigma = objective.sigma
     if sigma is None:
-        learned_values = similarity(state.params, None, objective.floor)
-        sigma = tuple(float(value) for value in np.asarray(learned_values).ravel())
-    record = {"steps": int(state.step), "step": int(state.step), **beside}
-    if choice is not None:
-        record["step"] = int(state.best["step"])
-    if validate is not None:
-        record |= _record(before, validate(state))
-    if start is None or whole is None:
+        learned = np.asarray(similarity(state.params, None, objective.floor))
+        sigma = tuple(learned.ravel().tolist())
+    if start is None or arranged is None:
         return Trained(flow, variables, sigma, record)
-    joined = joined_variables(start.constants, whole.order, variables)
+    joined = joined_variables(start.constants, arranged.order, variables)
     return Trained(StartedFlow(flow), joined, sigma, record)
 
 
@@ -229,7 +250,7 @@ class _Arranged(NamedTuple):
         return y, float(log_det[0])
 
 
-def _started(flow: InterpretationFlow, start: Start, seed: int) -> _Arranged:
+def _arranged(flow: InterpretationFlow, start: Start, seed: int) -> _Arranged:
     dim = flow.dim
     variables = flow.init(jax.random.key(seed), jnp.zeros((2, dim)))
     order = arrangement(flow, variables, dim)
@@ -240,14 +261,19 @@ def _started(flow: InterpretationFlow, start: Start, seed: int) -> _Arranged:
     return _Arranged({**constants, "turn": constants["turn"][:, order]}, order)
 
 
-def _record(before: Mapping[str, float], after: Mapping[str, float]) -> dict:
-    record = {
-        "held_out_bits_per_dim": after["bits_per_dim"],
-        "start_bits_per_dim": before["bits_per_dim"],
-    }
-    if "separation" in after:
-        record["separation"] = after["separation"]
-        record["start_separation"] = before["separation"]
+def _record(
+    state: TrainState, before: Mapping[str, float], after: Mapping[str, float]
+) -> dict[str, float]:
+    """Figures of the kept state, and of the first beside them."""
+    step = state.best["step"] if state.best else state.step
+    record: dict[str, float] = {"steps": int(state.step), "step": int(step)}
+    for name, shown in {
+        "bits_per_dim": "held_out_bits_per_dim",
+        "separation": "separation",
+    }.items():
+        if name in after:
+            record[shown] = after[name]
+            record[f"start_{name}"] = before[name]
     return record
 
 
@@ -257,7 +283,9 @@ def _floor(
     """What a learned similarity never falls below: where the start had it."""
     if start is None or sigma is not None:
         return None
-    return tuple(min(start.sigma.get(name, 0.0), 0.95) for name in layout.names)
+    return tuple(
+        min(start.sigma.get(name, 0.0), HIGHEST_FLOOR) for name in layout.names
+    )
 
 
 def _checked(training: FlowTraining, layout: FactorLayout) -> FlowTraining:
