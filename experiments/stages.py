@@ -14,12 +14,17 @@ from experiments.settings import Experiment
 from iin_jax.concepts import FactorScores, factor_sizes
 from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.fit import VALIDATIONS, concept_sizes, fit_flow, held_sigma
+from iin_jax.fit import concept_sizes, fit_flow
 from iin_jax.flows import InterpretationFlow
 from iin_jax.networks import save_network
 from iin_jax.prepared import OURS, estimated_sizes
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.defaults import FlowDefaults, flow_defaults
+from iin_jax.training.defaults import (
+    VALIDATIONS,
+    FlowDefaults,
+    flow_defaults,
+    held_sigma,
+)
 from iin_jax.training.flow_step import draw_cached, draw_samples
 from iin_jax.training.flow_training import FlowTraining
 from iin_jax.training.log import MetricsLog

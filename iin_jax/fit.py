@@ -1,6 +1,5 @@
 """From arrays, or from a network with images and labels, to an Interpreter."""
 
-import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts import pair_table
-from iin_jax.concepts.closed_form import LinearView, Start, mask_pairs
+from iin_jax.concepts.closed_form import LinearView, mask_pairs
 from iin_jax.concepts.hold_out import hold_out_entries, hold_out_pairs
 from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.latents import check_finite, encode_all
@@ -22,33 +21,28 @@ from iin_jax.losses import check_sigma
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
 from iin_jax.prepared import PreparedLatents, Rules, estimated_sizes, prepared
-from iin_jax.training.defaults import FlowDefaults, flow_defaults
+from iin_jax.training.defaults import (
+    Sigma,
+    Wanted,
+    flow_behind,
+    flow_defaults,
+    suited_training,
+)
 from iin_jax.training.flow_step import (
     LatentPairs,
     draw_arrays,
     draw_cached,
     draw_samples,
 )
-from iin_jax.training.flow_training import (
-    FlowTraining,
-    Similarity,
-    Trained,
-    train_flow,
-)
-from iin_jax.training.optim import Schedule
+from iin_jax.training.flow_training import FlowTraining, Trained, train_flow
 from iin_jax.training.parallel import Draw
 from iin_jax.types import Images, Latents, Shared
 
-VALIDATIONS = 20  # during a training
 HELD_OUT = 0.1  # share of the images that a training never sees
 STARTS = ("closed_form", "published")
-PUBLISHED_SIGMA = 0.975
 WORSE = 0.02  # bits per dimension by which held-out latents may cost more, unsaid
-PLAIN_STEPS = 2000  # of a training without a linear start
-PLAIN_RATE_PER_EXAMPLE = 4e-6  # of the same; 1e-3 at a batch of 256
 
 StartKind = Literal["closed_form", "published"]
-Sigma = float | np.ndarray | tuple[float, ...] | Literal["auto"] | None
 
 
 def fit_flow(
@@ -161,14 +155,7 @@ def fit(
         sigma outside (0, 1), latents that never vary, a held-out share that leaves no
         pair.
     """
-    schedule = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "seed": seed,
-        "rate_per_example": rate_per_example,
-        "noise": noise,
-        "decay": decay,
-    }
+    wanted = Wanted(steps, batch_size, seed, rate_per_example, noise, decay)
     za, zb = _latents(za, "za"), _latents(zb, "zb")
     shared = np.asarray(shared)
     _check_pairs(za, zb, shared, layout)
@@ -206,7 +193,7 @@ def fit(
         pairs = mask_pairs(masks, layout.concepts, where, similar)
         view = LinearView.of(both[kept], pairs, where)
         begun = view.start(concept_sizes(layout))
-    training = _training(defaults, begun, layout, sigma, schedule)
+    training = suited_training(defaults, begun, layout, sigma, wanted)
     flow = flow_behind(flow, defaults, za.shape[1], begun)
     options = {
         "start": begun,
@@ -263,14 +250,7 @@ def interpret(
       ValueError: images outside [-1, 1], labels of another length, a value that can
         form no pair, and all that ``fit`` raises.
     """
-    schedule = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "seed": seed,
-        "rate_per_example": rate_per_example,
-        "noise": noise,
-        "decay": decay,
-    }
+    wanted = Wanted(steps, batch_size, seed, rate_per_example, noise, decay)
     images = np.asarray(images)
     check_image_values(images)
     _check_start(start)
@@ -312,7 +292,7 @@ def interpret(
     if view is not None:
         _warn_of_few(train.images, dim)
         begun = view.start(concept_sizes(layout))
-    training = _training(defaults, begun, layout, sigma, schedule)
+    training = suited_training(defaults, begun, layout, sigma, wanted)
     options = {
         "start": begun,
         "validation": None if unseen is None else unseen.feed(),
@@ -322,44 +302,6 @@ def interpret(
     draw = draw_cached if paired else draw_samples
     fitted, _ = fit_flow(flow, layout, draw, train.feed(), training, **options)
     return fitted.with_network(network)
-
-
-def held_sigma(
-    start: Start | None, layout: FactorLayout, sigma: Sigma, defaults: FlowDefaults
-) -> Similarity:
-    """The similarity to train with; "auto" follows from a start's eigenvalues."""
-    if isinstance(sigma, np.ndarray):
-        return tuple(sigma.tolist()) if sigma.ndim else float(sigma)
-    if not isinstance(sigma, str):
-        return sigma
-    if sigma != "auto":
-        raise ValueError(f"sigma is 'auto', numbers in (0, 1) or None; got {sigma!r}")
-    if start is None or not layout.concepts:
-        return PUBLISHED_SIGMA
-    return defaults.similarity(start, layout)
-
-
-def flow_behind(
-    flow: InterpretationFlow | None,
-    defaults: FlowDefaults,
-    dim: int,
-    start: Start | None,
-) -> InterpretationFlow:
-    """The flow that is trained: behind a start it begins as its shuffles."""
-    if flow is None:
-        if start is None:
-            return InterpretationFlow(dim=dim)
-        return defaults.flow(dim)
-    if start is None:
-        return flow
-    if not hasattr(flow, "zero_init"):
-        warnings.warn(
-            f"{type(flow).__name__} keeps its own initialisation: it has no field "
-            "zero_init, so T does not begin as the linear start alone",
-            stacklevel=3,
-        )
-        return flow
-    return flow.clone(zero_init=True)
 
 
 def concept_sizes(layout: FactorLayout) -> dict[str, int]:
@@ -391,40 +333,6 @@ def _split(
             f"train on: {train.pairing_fault}; give more images, or held_out=0"
         )
     return train, unseen
-
-
-def _training(
-    defaults: FlowDefaults,
-    start: Start | None,
-    layout: FactorLayout,
-    sigma: Sigma,
-    wanted: Mapping[str, Any],
-) -> FlowTraining:
-    """A training with what the caller wants, and what suits the data otherwise."""
-    batch = wanted["batch_size"]
-    steps = wanted["steps"]
-    schedule = defaults.schedule(steps, batch)
-    if start is None:
-        steps = PLAIN_STEPS if steps is None else steps
-        schedule = Schedule(steps, PLAIN_RATE_PER_EXAMPLE, 0.03, 0.3)
-    if wanted["rate_per_example"] is not None:
-        rate = wanted["rate_per_example"]
-        schedule = dataclasses.replace(schedule, rate_per_example=rate)
-    noise, decay = (
-        (getattr(defaults, name) if start is not None else 0.0)
-        if wanted[name] is None
-        else wanted[name]
-        for name in ("noise", "decay")
-    )
-    return FlowTraining(
-        schedule,
-        batch,
-        held_sigma(start, layout, sigma, defaults),
-        wanted["seed"],
-        checkpoint_every=max(1, schedule.steps // VALIDATIONS),
-        noise=noise,
-        decay=decay,
-    )
 
 
 def _graded(sigma: Any, shape: tuple[int, ...]) -> tuple[Any, np.ndarray | None]:

@@ -382,6 +382,10 @@ def test_a_published_start_is_as_it_was():
         za, zb, shared, LAYOUT, SMALL, start="published", sigma=0.9, **settings
     )
     assert fitted.flow == SMALL and not fitted.has_start
+    with pytest.raises(ValueError, match="noise is in units of a linear start"):
+        iin_jax.fit(
+            za, zb, shared, LAYOUT, SMALL, start="published", noise=0.1, **settings
+        )
     with pytest.raises(ValueError, match="start is one of"):
         iin_jax.fit(za, zb, shared, LAYOUT, SMALL, start="linear", **settings)
 
