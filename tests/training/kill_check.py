@@ -16,14 +16,14 @@ from iin_jax.training.optim import Schedule
 from iin_jax.weights import save_tree
 
 STEPS = 1500
-PAIRS = 200
-TRAINED = 160  # the others are held out, so that a best state is kept
+PAIRS = 600
+TRAINED = 480  # the others are held out, so that a best state is kept
 
 
 def main(folder: str) -> None:
     rng = np.random.default_rng(0)
-    za = rng.standard_normal((PAIRS, 4)).astype(np.float32)
-    zb = (0.9 * za + 0.4 * rng.standard_normal((PAIRS, 4))).astype(np.float32)
+    shape = rng.standard_normal((PAIRS, 2))
+    za, zb = (_bent(shape, rng) for _ in range(2))
     shared = np.tile([True, False], (PAIRS, 1))
     layout = FactorLayout({"shape": 2, "residual": 2})
 
@@ -40,7 +40,7 @@ def main(folder: str) -> None:
     )
     print("started", flush=True)
     interpreter, record = fit_flow(
-        InterpretationFlow(4, 1, 8, 0),
+        InterpretationFlow(4, 1, 8, 0, zero_init=True),
         layout,
         draw_arrays,
         pairs_of(slice(TRAINED)),
@@ -51,6 +51,12 @@ def main(folder: str) -> None:
     )
     save_tree(f"{folder}/final.safetensors", interpreter.variables)
     Path(folder, "record.json").write_text(json.dumps(record))
+
+
+def _bent(shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Latents that a linear start leaves something to do in."""
+    own, residual = 0.3 * rng.standard_normal((2, *shape.shape))
+    return np.concatenate([shape + own, residual + shape**2], 1).astype(np.float32)
 
 
 if __name__ == "__main__":
