@@ -279,7 +279,12 @@ class FlowObjective:
         noise_scale: float | Array = 0.0,
     ) -> tuple[Array, Metrics]:
         """Mean loss over a batch, each term, and z's own bits per dimension."""
-        z_tilde, log_det, outputs = self.outputs(params, constants, batch, noise_scale)
+        return self.metrics_of(*self.outputs(params, constants, batch, noise_scale))
+
+    def metrics_of(
+        self, z_tilde: Latents, log_det: LogDet, outputs: PairOutputs | SampleOutputs
+    ) -> tuple[Array, Metrics]:
+        """``metrics`` of what ``outputs`` gave."""
         total = self.loss(outputs).mean()
         terms = {name: value.mean() for name, value in self.loss.terms(outputs).items()}
         marginal = bits_per_dim(gaussian_nll(z_tilde, log_det).mean(), self.flow.dim)

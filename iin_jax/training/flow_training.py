@@ -324,8 +324,8 @@ def _validation(
 
     @jax.jit
     def measure(params, constants, batch):
-        metrics = objective.metrics(params, constants, batch)[1]
-        _, _, outputs = objective.outputs(params, constants, batch)
+        *latents, outputs = objective.outputs(params, constants, batch)
+        metrics = objective.metrics_of(*latents, outputs)[1]
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
             metrics["separation"] = separation(*halves, layout)

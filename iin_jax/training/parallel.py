@@ -164,8 +164,11 @@ class Runner:
         on_cpu = self.devices[0].platform == "cpu"
         wanted = not on_cpu if fused is None else fused
         self.stream, self.fused = stream, wanted and stream is None
+        if stream is not None:
+            self._streamed(stream, int(state.step))  # refused before anything compiles
         self._mesh = Mesh(np.array(self.devices), (AXIS,))
-        self._zeros = self._zero_metrics(state, data, frozen or {})
+        if self.fused:
+            self._zeros = self._zero_metrics(state, data, frozen or {})
         self._data, self._frozen = self.place(data), self.place(frozen or {})
         self._run = self._compile()
 
@@ -200,21 +203,31 @@ class Runner:
           The placed state, metrics averaged over these steps, and the first step whose
           loss was not finite (None if there was none).
         """
+        if not self.fused:
+            return self._run_apart(state, count)
         carry = (state, *self.place(self._zeros))
-        if self.fused:
-            carry = self._run(carry, self._data, self._frozen, jnp.int32(count))
-        else:
-            first = int(np.asarray(self.fetch(state.step)))
-            data = self._data_of(first)
-            for step in range(first, first + count):
-                carry = self._run(carry, data, self._frozen, 1)
-                if step + 1 < first + count:
-                    data = self._data_of(step + 1)
-                carry = jax.block_until_ready(carry)
+        carry = self._run(carry, self._data, self._frozen, jnp.int32(count))
         state, totals, bad = carry
         totals, bad = jax.device_get(self.fetch((totals, bad)))
         metrics = {name: float(total) / count for name, total in totals.items()}
         return state, metrics, int(bad) if bad >= 0 else None
+
+    def _run_apart(
+        self, state: Any, count: int
+    ) -> tuple[Any, dict[str, float], int | None]:
+        """``run``, one dispatch per step."""
+        first = int(np.asarray(self.fetch(state.step)))
+        found, data = [], self._data_of(first)
+        for step in range(first, first + count):
+            state, metrics = self._run(state, data, self._frozen, 1)
+            if step + 1 < first + count:
+                data = self._data_of(step + 1)
+            state, metrics = jax.block_until_ready((state, metrics))
+            found.append(metrics)
+        found = jax.device_get([self.fetch(metrics) for metrics in found])
+        bad = [first + i for i, m in enumerate(found) if not np.isfinite(m["loss"])]
+        means = {name: float(np.mean([m[name] for m in found])) for name in found[0]}
+        return state, means, bad[0] if bad else None
 
     def batch(self, step: int) -> Any:
         """The whole batch of one step, as the step saw it."""
@@ -270,6 +283,10 @@ class Runner:
         return jax.pmap(run_share, AXIS, donate_argnums=0, **axes)
 
     def _steps(self, carry, data, frozen, count, examples, axis_name):
+        """A state after one step and its metrics; fused, a carry after ``count``."""
+        if not self.fused:
+            return self._one(carry, data, frozen, examples, axis_name)
+
         def body(carry):
             state, totals, bad = carry
             new_state, metrics = self._one(state, data, frozen, examples, axis_name)
@@ -277,8 +294,6 @@ class Runner:
             totals = jax.tree.map(jnp.add, totals, metrics)
             return new_state, totals, jnp.where(broken, state.step, bad)
 
-        if not self.fused:
-            return body(carry)
         return jax.lax.fori_loop(0, count, lambda _, carry: body(carry), carry)
 
     def _one(self, state, data, frozen, examples, axis_name):
@@ -290,8 +305,6 @@ class Runner:
         """Zeros of the metrics' shapes, and "no bad step", placed."""
         rows = (self.accumulate, self.batch_size // self.accumulate)
         examples = jax.ShapeDtypeStruct(rows, jnp.int32)
-        if self.stream is not None:
-            data = Streamed(data, self._streamed(self.stream, int(state.step)))
         call = functools.partial(self._one, axis_name=None)
         metrics = jax.eval_shape(call, state, data, frozen, examples)[1]
         zeros = {name: np.zeros(x.shape, x.dtype) for name, x in metrics.items()}

@@ -1,7 +1,6 @@
 """What training changes, and the constants that travel with it."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import flax.struct
@@ -58,13 +57,8 @@ def update(
     tx: optax.GradientTransformation, params: Tree, opt_state: Any, gradients: Tree
 ) -> tuple[Any, Any]:
     """Parameters and the optimiser's state after one step of it."""
-    return jax.lax.platform_dependent(
-        params,
-        opt_state,
-        gradients,
-        cpu=functools.partial(_update if fuses_outputs() else _update_in_place, tx),
-        default=functools.partial(_update, tx),
-    )
+    copies = jax.default_backend() == "cpu" and not fuses_outputs()
+    return (_update_in_place if copies else _update)(tx, params, opt_state, gradients)
 
 
 def _update(

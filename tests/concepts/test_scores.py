@@ -101,7 +101,7 @@ def test_our_estimators_count_directions_in_any_units(estimator):
 def test_pairs_of_few_images_are_not_independent():
     """Unrelated labels of 60 images: 5,000 pairs say no more than 60 images do."""
     outside, missed = 0, 0
-    for seed in range(8):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         z = rng.standard_normal((60, 8))
         labels = {"y": rng.integers(0, 5, 60), "other": rng.integers(0, 5, 60)}
@@ -118,7 +118,7 @@ def test_pairs_of_few_images_are_not_independent():
         (low, high), (lower, upper) = scores.null["y"], scores.intervals["y"]
         outside += not low <= scores["y"] <= high
         missed += not lower <= 0 <= upper
-    assert outside <= 2 and missed <= 2
+    assert outside <= 1 and missed <= 1
 
 
 A, B, CONCEPT = correlated_pairs(40)

@@ -311,6 +311,7 @@ def test_the_published_defaults_give_every_entry_a_partner(recolored, tmp_path):
     assert np.bincount(images.color).min() >= 7
 
 
+@pytest.mark.thorough
 def test_sigterm_saves_and_prints_the_line_that_resumes(tmp_path):
     arguments = (
         "digits",

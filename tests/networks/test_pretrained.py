@@ -114,6 +114,7 @@ def check_every_cut(network, images):
 
 
 @pytest.mark.parametrize(("name", "file", "size", "expected"), [FILES[0]])
+@pytest.mark.thorough
 def test_squeezenets_are_the_same_at_every_cut(shared, name, file, size, expected):
     network = load(name, shared / "weights" / file)
     check_every_cut(network, pictures(size))
