@@ -14,6 +14,7 @@ from tests.conftest import normal
 LAYOUT = iin_jax.FactorLayout({"shape": 2, "residual": 2})
 SHARED = np.tile([True, False], (64, 1))
 SMALL = iin_jax.InterpretationFlow(4, 2, 16, 1)
+TINY = iin_jax.InterpretationFlow(4, 1, 8, 0)
 # of fits that learn nothing: alike, so that their programs are compiled once
 BRIEF = {"sigma": 0.9, "steps": 2, "batch_size": 8, "progress": False}
 
@@ -66,12 +67,13 @@ def test_a_learned_similarity_approaches_the_true_correlation():
     assert fitted.sigma[0] > 0.95
 
 
+@pytest.mark.thorough
 def test_a_learned_similarity_stays_below_one_on_identical_halves():
     za, _, _ = mixed_pairs(500)
     shared = np.tile([True, False], (500, 1))
     settings = {"steps": 60, "batch_size": 32, "rate_per_example": 1e-3}
     fitted = iin_jax.fit(
-        za, za, shared, LAYOUT, SMALL, sigma=None, **settings, progress=False
+        za, za, shared, LAYOUT, TINY, sigma=None, **settings, progress=False
     )
     assert 0.95 < fitted.sigma[0] < 1.0
 
@@ -97,7 +99,7 @@ def test_a_layout_must_name_the_labels_in_order(autoencoder):
 def test_a_similarity_of_any_number_type_can_be_saved(tmp_path):
     za, zb, _ = mixed_pairs(64)
     settings = BRIEF | {"sigma": np.float32(0.9)}
-    fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, SMALL, **settings)
+    fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **settings)
     fitted.save(tmp_path)
     assert iin_jax.load(tmp_path).sigma == pytest.approx(0.9)
 
@@ -105,7 +107,7 @@ def test_a_similarity_of_any_number_type_can_be_saved(tmp_path):
 def test_fits_are_reproducible():
     za, zb, _ = mixed_pairs(64)
     one, two, other = [
-        iin_jax.fit(za, zb, SHARED, LAYOUT, SMALL, seed=seed, **BRIEF).log_prob(za)
+        iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, seed=seed, **BRIEF).log_prob(za)
         for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(one, two)
@@ -180,7 +182,7 @@ def test_sizes_of_graded_concepts_are_estimated_from_quantile_classes():
     age, kind = rng.uniform(-1, 1, 400), rng.integers(0, 2, 400)
     images = 0.1 * rng.standard_normal((400, 2, 2, 1)).astype(np.float32)
     images[:, 0, :, 0] = 0.9 * age[:, None]
-    settings = {"flow": SMALL, **BRIEF}
+    settings = {"flow": TINY, **BRIEF}
     network = linear_network(images, rng)
     fitted = iin_jax.interpret(
         network, images.clip(-1, 1), {"kind": kind}, graded={"age": age}, **settings
@@ -240,7 +242,7 @@ def test_mistakes_are_one_clear_line(change, message):
         **BRIEF,
     }
     if "za" not in change or change["za"].shape[1] == 4:
-        arguments["flow"] = SMALL
+        arguments["flow"] = TINY
     with pytest.raises(ValueError, match=message) as error:
         iin_jax.fit(**(arguments | change))
     assert "\n" not in str(error.value)
@@ -263,7 +265,7 @@ def test_constant_components_are_warned_of():
     za, zb = np.array(normal((64, 4))), np.array(normal((64, 4), 1))
     za[:, 2] = zb[:, 2] = 1.0
     with pytest.warns(UserWarning, match="1 of 4 latent components never vary"):
-        fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, SMALL, **BRIEF)
+        fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF)
     assert np.isfinite(fitted.log_prob(za)).all()
 
 
@@ -278,7 +280,7 @@ def test_latents_of_other_frameworks_are_arrays_too():
             return np.asarray(self.values, dtype)
 
     za, zb, _ = mixed_pairs(64)
-    fitted = iin_jax.fit(Tensor(za), Tensor(zb), SHARED, LAYOUT, SMALL, **BRIEF)
+    fitted = iin_jax.fit(Tensor(za), Tensor(zb), SHARED, LAYOUT, TINY, **BRIEF)
     assert np.isfinite(fitted.log_prob(za)).all()
 
 
@@ -330,8 +332,8 @@ def test_a_start_is_in_no_units():
     scale = np.array([1.0, 1e-4, 1e-2, 1e-3])
     shared = np.tile([True, False], (500, 1))
     settings = BRIEF | {"batch_size": 64}
-    one = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, **settings)
-    other = iin_jax.fit(za * scale, zb * scale, shared, LAYOUT, SMALL, **settings)
+    one = iin_jax.fit(za, zb, shared, LAYOUT, TINY, **settings)
+    other = iin_jax.fit(za * scale, zb * scale, shared, LAYOUT, TINY, **settings)
     np.testing.assert_allclose(
         one.translate(za.astype("float32")),
         other.translate((za * scale).astype("float32")),
@@ -343,14 +345,14 @@ def test_a_published_start_is_as_it_was():
     za, zb, _ = mixed_pairs(200)
     shared = np.tile([True, False], (200, 1))
     settings = BRIEF
-    fitted = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, start="published", **settings)
-    assert fitted.flow == SMALL and not fitted.has_start
+    fitted = iin_jax.fit(za, zb, shared, LAYOUT, TINY, start="published", **settings)
+    assert fitted.flow == TINY and not fitted.has_start
     with pytest.raises(ValueError, match="noise is in units of a linear start"):
         iin_jax.fit(
-            za, zb, shared, LAYOUT, SMALL, start="published", noise=0.1, **settings
+            za, zb, shared, LAYOUT, TINY, start="published", noise=0.1, **settings
         )
     with pytest.raises(ValueError, match="start is one of"):
-        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, start="linear", **settings)
+        iin_jax.fit(za, zb, shared, LAYOUT, TINY, start="linear", **settings)
 
 
 def test_what_was_held_out_is_said():
@@ -358,7 +360,7 @@ def test_what_was_held_out_is_said():
     shared = np.tile([True, False], (200, 1))
     settings = BRIEF
     with pytest.warns(UserWarning, match="nothing was held out"):
-        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, held_out=0.0, **settings)
+        iin_jax.fit(za, zb, shared, LAYOUT, TINY, held_out=0.0, **settings)
     index = np.arange(200) % 10  # ten images, each in many pairs
     with pytest.warns(UserWarning, match="pairs are left out"):
         iin_jax.fit(
@@ -366,7 +368,7 @@ def test_what_was_held_out_is_said():
             zb,
             shared,
             LAYOUT,
-            SMALL,
+            TINY,
             index_a=index,
             index_b=(index + np.arange(200) // 10 + 1) % 10,
             held_out=0.2,
@@ -389,7 +391,7 @@ def test_what_was_held_out_is_said():
 def test_latents_that_say_nothing_are_one_clear_line(za, zb, message):
     shared = np.tile([True, False], (len(za), 1))
     with pytest.raises(ValueError, match=message) as error:
-        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, steps=1, batch_size=8)
+        iin_jax.fit(za, zb, shared, LAYOUT, TINY, steps=1, batch_size=8)
     assert "\n" not in str(error.value)
 
 
@@ -411,10 +413,10 @@ def test_similarities_may_be_of_each_factor_or_pair():
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
     shared = np.tile([True, False], (600, 1))
     settings = {name: x for name, x in BRIEF.items() if name != "sigma"}
-    each = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=(0.9, 0.5), **settings)
+    each = iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=(0.9, 0.5), **settings)
     assert each.sigma == (0.9, 0.5)
     row = np.array([[0.9, 0.5]])
-    assert iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=row, **settings).sigma == (
+    assert iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=row, **settings).sigma == (
         pytest.approx(0.9),
         0.5,
     )
@@ -422,8 +424,8 @@ def test_similarities_may_be_of_each_factor_or_pair():
     other = zb[rng.permutation(600)] @ rotation.T
     zb = np.where(alike[:, None], zb, other @ rotation)
     graded = np.stack([np.where(alike, 0.98, 0.01), np.full(600, 0.5)], axis=1)
-    fitted = iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=graded, **settings)
+    fitted = iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=graded, **settings)
     a, b = (np.asarray(fitted.to_factors(z)["shape"])[alike] for z in (za, zb))
     assert np.corrcoef(a[:, 0], b[:, 0])[0, 1] > 0.9
     with pytest.raises(ValueError, match="one per pair and factor"):
-        iin_jax.fit(za, zb, shared, LAYOUT, SMALL, sigma=graded[:5], **settings)
+        iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=graded[:5], **settings)

@@ -86,6 +86,7 @@ def test_the_shape_judge_is_picked_by_the_number_of_images(digits, monkeypatch):
     assert shape_judge(images, masked).kind == "support vector machine"
 
 
+@pytest.mark.thorough
 def test_a_convolutional_judge_reads_real_values_in_colour(digits):
     """The colour itself: its true values are known, brightness does not show them."""
     rgb = palette(900, 3)

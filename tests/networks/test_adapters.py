@@ -291,6 +291,7 @@ def test_threads_do_not_see_each_others_hooks():
     assert not wrong
 
 
+@pytest.mark.thorough
 def test_interpreting_a_torch_module_end_to_end(tmp_path):
     torch.manual_seed(3)
     module = nn.Sequential(

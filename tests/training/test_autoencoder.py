@@ -170,6 +170,7 @@ def test_one_pass_back_equals_plain_gradients_of_the_whole(norm):
     assert float(metrics["loss"]) == pytest.approx(float(total), rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_micro_batches_are_averaged_and_judged_one_after_the_other():
     adversarial, state = with_discriminator("spectral")
     batches = [batch_of(TINY, seed=seed) for seed in (0, 5)]
@@ -267,6 +268,7 @@ def test_schedules_follow_the_steps_of_the_run():
     assert moved == [[], [], ["autoencoder", "discriminator"], []]
 
 
+@pytest.mark.thorough
 def test_training_through_both_phases_resumes_bit_for_bit(tmp_path):
     tx = optax.adam(1e-3)
     adversarial, state = with_discriminator("spectral", tx)
