@@ -51,6 +51,9 @@ def choose_sizes(
 ) -> dict[str, SizeChoice]:
     """Takes each concept's multiple of its rank, one after the other.
 
+    A multiple takes at most half of what the residual has left: a concept that took all
+    of it would be swapped perfectly, with everything else.
+
     Separation: of concepts with up to 50 classes, the accuracy of a kernel probe on the
     concept's own factor of T_0 less that of one on all others; of any other concept,
     the share of its pairs' similarity that its own factor has.
@@ -70,8 +73,8 @@ def choose_sizes(
         measured: dict[float, float] = {}
         best, size = 1.0, sizes[name]
         for multiple in MULTIPLES:
-            free = dim - sum(sizes.values()) + sizes[name]
-            tried = min(round(multiple * rank), free)
+            free = dim - sum(sizes.values())
+            tried = min(round(multiple * rank), sizes[name] + free // 2)
             if rank == 0 or (multiple > 1.0 and tried <= size):
                 continue
             trial = {**sizes, name: tried}
@@ -129,7 +132,10 @@ def _known(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _accuracy(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test) -> float:
-    if not x.shape[1] or not len(x_test) or len(np.unique(y)) < 2:
+    if not len(x_test):
         return 0.0
+    if not x.shape[1] or len(np.unique(y)) < 2:  # nothing to read from: the commonest
+        values, counts = np.unique(y, return_counts=True)
+        return float((y_test == values[counts.argmax()]).mean())
     probe = make_pipeline(StandardScaler(), SVC(C=10.0)).fit(x, y)
     return float((probe.predict(x_test) == y_test).mean())

@@ -107,3 +107,20 @@ def test_a_concept_on_a_circle_of_blobs_takes_more_than_its_rank():
     choice = choose_sizes(view, {"x": 1}, held, {"x": held_pairs})["x"]
     assert choice.rank == 1 and 1 <= choice.size <= 2
     assert choice.separation[1.0] <= max(choice.separation.values())
+
+
+def test_half_of_what_is_free_stays_with_the_residual():
+    """Classes whose other directions say of them all that there is to say."""
+    rng = np.random.default_rng(0)
+
+    def draw(count):
+        codes = rng.integers(0, 4, count)
+        z = rng.standard_normal((count, 6))
+        z[:, 0] += 1.5 * (codes == 1)
+        z[:, 1:] *= (1.0 + codes)[:, None]
+        return z, ClassPairs(codes, np.arange(count))
+
+    (z, pairs), (held, held_pairs) = draw(1500), draw(800)
+    view = LinearView.of(z, {"x": pairs}, np.arange(1500))
+    choice = choose_sizes(view, {"x": 4}, held, {"x": held_pairs})["x"]
+    assert set(choice.separation) == {1.0, 1.5} and choice.size <= 5
