@@ -66,12 +66,12 @@ BUDGETS = {
         flow=SUITED,
         latents=Latents(colors=6),
         train=Train(
-            steps=2800,
+            steps=1200,
             batch_size=256,
             rate_per_example=0.0,
             warmup=0.03,
             decay_start=0.3,
-            checkpoint_every=200,
+            checkpoint_every=100,
         ),
     )
 }

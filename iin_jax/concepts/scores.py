@@ -68,7 +68,7 @@ def factor_scores(
 
     ``"shared_rank"``: the number of directions of whitened latents along which halves
     correlate more than the most similar direction of images paired at random does in
-    95 of 100 cases; a lower bound where a concept lies on a curved set.
+    98 of 100 cases; a lower bound where a concept lies on a curved set.
     ``"calibrated"``: the sum of these correlations over all directions, less what
     images paired at random have, over N; 0 where it is inside the null.
 

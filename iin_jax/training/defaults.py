@@ -99,8 +99,8 @@ def flow_defaults(images: int, dim: int) -> FlowDefaults:
     if images <= 8000:
         return FlowDefaults(blocks, width, 1, 1200, 1e-3, 0.3, 0.1, 8.0, 0.975)
     if images <= 30_000:
-        return FlowDefaults(blocks, 2 * width, 1, 2000, 1e-3, 0.1, 1e-2, 20.0, 0.99)
-    return FlowDefaults(blocks, 2 * width, 1, 3000, 1e-3, 0.0, 0.0, 20.0, 0.99)
+        return FlowDefaults(blocks, 2 * width, 1, 1200, 4e-3, 0.1, 1e-2, 20.0, 0.99)
+    return FlowDefaults(blocks, 2 * width, 1, 1200, 4e-3, 0.0, 0.0, 20.0, 0.99)
 
 
 def suited_training(
