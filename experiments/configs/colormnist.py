@@ -12,19 +12,19 @@ The short budget trains its autoencoder, of 32 channels, on absolute errors and 
 alone: in 3,000 steps with LPIPS and discriminator the colours of plain reconstructions
 were off by 0.026, and the adaptive weight stood near its limit for half of the time.
 
-Its sizes are given, chosen on validation images (93.0 % of the digits transferred; 91.5 %
-with 18 dimensions, twice the shared rank). The scorecard has what every estimator says
-too.
+Its sizes are given, chosen on validation images (93.0 % of the digits transferred; 91.5
+% with 18 dimensions, twice the shared rank). The scorecard has what every estimator
+says too.
 
 Measured with ``--budget cpu`` at commit 29e1db2 on a finished network, two cores of an
 Intel Xeon, seed 0, flow 2 min 43 s, peak memory 3.2 GB; 2,000 pairs of test images of
-unlike digits, 95 % intervals: digit transferred 92.8 % (91.6 to 93.9), colour kept 0.0295
-(0.0285 to 0.0304), digit kept 99.2 % (98.8 to 99.6), colour transferred 0.0293 (0.0285 to
-0.0302); on plain reconstructions 99.2 % and 0.0166, by the linear edit 43.1 %, 0.0400,
-98.5 % and 0.0912. Recolouring 0.0110 in [0, 1] (reconstructions of the true picture
-0.0079, no edit 0.0458); digit read from the colour factor 11.5 % (chance 11.4 %), from
-the residual by the nearest neighbours 16.9 %. Version 0.1 (14,000 steps, sizes 14 and 4):
-92.6 %, 0.043, 99.1 %, 0.046, 0.0134.
+unlike digits, 95 % intervals: digit transferred 92.8 % (91.6 to 93.9), colour kept
+0.0295 (0.0285 to 0.0304), digit kept 99.2 % (98.8 to 99.6), colour transferred 0.0293
+(0.0285 to 0.0302); on plain reconstructions 99.2 % and 0.0166, by the linear edit 43.1
+%, 0.0400, 98.5 % and 0.0912. Recolouring 0.0110 in [0, 1] (reconstructions of the true
+picture 0.0079, no edit 0.0458); digit read from the colour factor 11.5 % (chance 11.4
+%), from the residual by the nearest neighbours 16.9 %. Version 0.1 (14,000 steps, sizes
+14 and 4): 92.6 %, 0.043, 99.1 %, 0.046, 0.0134.
 """
 
 import dataclasses

@@ -11,14 +11,15 @@ from the number of training images, the sizes of the factors from shared ranks.
 
 Measured with ``--budget cpu --network.perceptual none --data.image-size 32`` at commit
 13d2f02, two cores of an Intel Xeon, seed 0, on 2,000 pairs of test images, 95 %
-intervals. 1,000 MNIST pictures (700 train; class, and stroke width by quantile), 2 min 40
-s for the network and 4 min for the rest: digit transferred 67.1 %, by the linear edit,
-which is given both true classes, 72.5 % (paired difference -11.7 to +0.7 points; plain
-reconstructions 91.6 %); stroke width, whose standard deviation is 0.90, off by 0.44, by
-the linear edit by 0.76 (reconstructions 0.30); 1.63 bits per dimension on held-out latents, a Gaussian 1.67. 1,296 sprites with
-four attributes of six values, 7 min in all: 99.5, 99.4, 100 and 100 % transferred (linear
-99.3, 98.9, 100, 100 %), where no step of training beat the linear start, and -0.07 bits
-(Gaussian -0.01). Nothing here was chosen on these sets.
+intervals. 1,000 MNIST pictures (700 train; class, and stroke width by quantile), 2 min
+40 s for the network and 4 min for the rest: digit transferred 67.1 %, by the linear
+edit, which is given both true classes, 72.5 % (paired difference -11.7 to +0.7 points;
+plain reconstructions 91.6 %); stroke width, whose standard deviation is 0.90, off by
+0.44, by the linear edit by 0.76 (reconstructions 0.30); 1.63 bits per dimension on
+held-out latents, a Gaussian 1.67. 1,296 sprites with four attributes of six values, 7
+min in all: 99.5, 99.4, 100 and 100 % transferred (linear 99.3, 98.9, 100, 100 %), where
+no step of training beat the linear start, and -0.07 bits (Gaussian -0.01). Nothing here
+was chosen on these sets.
 
 Needs the weights of LPIPS (``$IIN_JAX_WEIGHTS``, ``--network.download``, or
 ``--network.perceptual none``).
