@@ -324,8 +324,8 @@ def _validation(
 
     @jax.jit
     def measure(params, constants, batch):
-        *latents, outputs = objective.outputs(params, constants, batch)
-        metrics = objective.metrics_of(*latents, outputs)[1]
+        z_tilde, log_det, outputs = objective.outputs(params, constants, batch)
+        metrics = objective.metrics_of(z_tilde, log_det, outputs)[1]
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
             metrics["separation"] = separation(*halves, layout)
