@@ -10,7 +10,7 @@ The sizes are given: estimated ones are twice the shared rank, digit 18 and colo
 with which no step of training beat the linear start and colours were off by 0.05.
 
 Measured with ``--evaluate.split validation`` at commit 103e706, two cores of an Intel
-Xeon, seed 0, 3 min 37 s in all; sizes digit 18, colour 4, residual 10; pairs of
+Xeon, seed 0, 3 min 20 s in all; sizes digit 18, colour 4, residual 10; pairs of
 validation images: digit transferred 95.7 %, colour kept 0.037, digit kept 97.0 %,
 colour transferred 0.038 (on plain reconstructions 96.8 % and 0.023). Version 0.1
 (published start, sizes 8 and 7, commit 494a9a9, two cores of an AMD EPYC, 158 s in
