@@ -1,13 +1,13 @@
 """Where the flow's latents come from if the network runs inside the training step."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.run_folder import Run
-from iin_jax.concepts import PairTable
+from iin_jax.concepts.base import PairDraw
 from iin_jax.data import ImageSet, StepStream, StoredImages
 from iin_jax.training.encoded_draws import (
     EncodedImages,
@@ -18,19 +18,11 @@ from iin_jax.training.encoded_draws import (
     sample_indices,
 )
 from iin_jax.training.image_draws import EntryImages, entry_images
-from iin_jax.training.parallel import Draw, Stream
+from iin_jax.training.parallel import Feed
 from iin_jax.types import Indices
 
 
-class EncodedFeed(NamedTuple):
-    """``Runner``'s draw, data and stream."""
-
-    draw: Draw
-    data: EncodedImages
-    stream: Stream | None
-
-
-def encoded_feed(run: Run, table: PairTable | None) -> EncodedFeed:
+def encoded_feed(run: Run, table: PairDraw | None) -> Feed:
     """The training entries, distorted anew at every use, encoded in the step.
 
     Images in memory live on the device; stored ones are read for every step.
@@ -41,24 +33,20 @@ def encoded_feed(run: Run, table: PairTable | None) -> EncodedFeed:
     )
     if not isinstance(images.variants, StoredImages):
         data = EncodedImages(network.variables, _entries(images, slice(None)), table)
-        return EncodedFeed(
-            functools.partial(draw_encoded, network, prepare), data, None
-        )
+        return Feed(functools.partial(draw_encoded, network, prepare), data)
     data = EncodedImages(network.variables, None, table)
     draw = functools.partial(draw_streamed, network, prepare)
     numbers = (run.experiment.seed, run.experiment.train.batch_size)
     if table is None:
         single = sample_indices(len(images), *numbers)
-        return EncodedFeed(
-            draw, data, StepStream(lambda step: _read(images, single(step)))
-        )
+        return Feed(draw, data, StepStream(lambda step: _read(images, single(step))))
     paired = pair_indices(table, *numbers)
 
     def read(step: int) -> PairImages:
         index_a, index_b = paired(step)
         return PairImages(_read(images, index_a), _read(images, index_b))
 
-    return EncodedFeed(draw, data, StepStream(read))
+    return Feed(draw, data, StepStream(read))
 
 
 def _entries(images: ImageSet, part: Any) -> EntryImages:

@@ -42,20 +42,12 @@ from iin_jax.training.image_draws import (
 from iin_jax.training.log import MetricsLog
 from iin_jax.training.loop import train
 from iin_jax.training.optim import adam
-from iin_jax.training.parallel import Draw, Runner, Step, Stream, Streamed
+from iin_jax.training.parallel import Feed, Runner, Step
 from iin_jax.training.state import TrainState
 from iin_jax.types import Tree
 
 INIT_IMAGES = 1024  # that whiten the network's ActNorms
 LOG_SCALE_RATE = 30.0  # factor on the learning rate of the autoencoder's scale
-
-
-class Feed(NamedTuple):
-    """Where batches come from: ``Runner``'s draw, data and stream."""
-
-    draw: Draw
-    data: TrainingImages
-    stream: Stream | None
 
 
 class Phase(NamedTuple):
@@ -93,10 +85,10 @@ def train_autoencoder(run: Run) -> Network:
         settings.base,
     )
     perceptual = load_perceptual(settings)
-    feed = _feed(
-        run, functools.partial(draw_with_noise, latent_dim=settings.latent_dim)
-    )
-    batch = _first_batch(feed, seed)
+    draw = functools.partial(draw_with_noise, latent_dim=settings.latent_dim)
+    weights = None if perceptual is None else perceptual.variables
+    feed = _feed(run, draw, perceptual=weights)
+    batch = feed.first(INIT_IMAGES, jax.random.key(seed + 1), seed)
     params = jax.jit(module.init)(_init_key(seed), *batch)["params"]
     tx = adam(
         settings.schedule, settings.batch_size, fast={"log_scale": LOG_SCALE_RATE}
@@ -108,8 +100,7 @@ def train_autoencoder(run: Run) -> Network:
         key = jax.random.fold_in(_init_key(seed), 1)
         state = adversarial_state(module, tx, params, adversarial, key)
         phases = _phases(settings, build, adversarial)
-    frozen = {} if perceptual is None else {"perceptual": perceptual.variables}
-    params = _train(run, phases, feed, state, frozen).params
+    params = _train(run, phases, feed, state).params
     own = params["autoencoder"] if adversarial is not None else params
     return AutoencoderNetwork(module, {"params": own})
 
@@ -128,10 +119,10 @@ def train_classifier(run: Run) -> Network:
         settings.base,
     )
     tx = adam(settings.schedule, settings.batch_size)
-    batch = _first_batch(feed, seed)
+    batch = feed.first(INIT_IMAGES, jax.random.key(seed + 1), seed)
     params = jax.jit(module.init)(_init_key(seed), batch.images)["params"]
     phases = [Phase(classifier_step(module, tx), settings.steps)]
-    state = _train(run, phases, feed, TrainState.create(tx, params), {})
+    state = _train(run, phases, feed, TrainState.create(tx, params))
     return ClassifierNetwork(module, {"params": state.params})
 
 
@@ -175,7 +166,10 @@ def _adversarial(settings: NetworkSettings) -> Adversarial | None:
 
 
 def _feed(
-    run: Run, draw: Callable[..., Any], classes: np.ndarray | None = None
+    run: Run,
+    draw: Callable[..., Any],
+    classes: np.ndarray | None = None,
+    perceptual: Tree | None = None,
 ) -> Feed:
     """Training images on the device, or streamed from where they are stored."""
     part, images = run.splits["train"], run.dataset.images
@@ -184,10 +178,11 @@ def _feed(
         None,
         jnp.asarray(run.train_colors) if run.colored else None,
         None if classes is None else jnp.asarray(classes[part], jnp.int32),
+        perceptual,
     )
     bound = functools.partial(draw, preparation)
     if not isinstance(images, StoredImages):
-        return Feed(bound, data._replace(images=jnp.asarray(images[part])), None)
+        return Feed(bound, data._replace(images=jnp.asarray(images[part])))
     settings = run.experiment.network
     chosen = epoch_indices(len(part), settings.batch_size, run.experiment.seed)
 
@@ -198,29 +193,12 @@ def _feed(
     return Feed(bound, data, StepStream(read))
 
 
-def _first_batch(feed: Feed, seed: int) -> Any:
-    """The images that whiten the network."""
-    data: Any = feed.data
-    if feed.stream is not None:
-        steps, batch = [], 0
-        while batch < INIT_IMAGES:
-            steps.append(feed.stream(len(steps)))
-            batch += len(steps[-1].index)
-        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *steps)
-        data = Streamed(data, joined)
-    return jax.jit(feed.draw)(
-        data, key=jax.random.key(seed + 1), examples=jnp.arange(INIT_IMAGES)
-    )
-
-
 def _init_key(seed: int) -> jax.Array:
     """A key whose draws compile fast: 2 s for the digits' autoencoder, not 8."""
     return jax.random.key(seed, impl="rbg")
 
 
-def _train(
-    run: Run, phases: list[Phase], feed: Feed, state: TrainState, frozen: Tree
-) -> TrainState:
+def _train(run: Run, phases: list[Phase], feed: Feed, state: TrainState) -> TrainState:
     """One training in phases; a resumed one passes over those that are done."""
     settings = run.experiment.network
     checkpoints = Checkpoints(run.folder / "network" / "checkpoints")
@@ -231,15 +209,12 @@ def _train(
             continue
         runner = Runner(
             phase.step,
-            feed.draw,
-            feed.data,
+            feed,
             state,
             batch_size=settings.batch_size,
             seed=run.experiment.seed,
             accumulate=settings.accumulate,
             mode=run.experiment.train.parallel,
-            frozen=frozen,
-            stream=feed.stream,
         )
         state = train(
             runner,

@@ -10,16 +10,14 @@ from experiments.settings import COLOR
 from iin_jax.analysis import is_class, known_rows
 from iin_jax.concepts import (
     FactorScores,
+    LabelPairs,
     Pairs,
-    PairTable,
     factor_scores,
-    pair_table,
-    pairs_from_labels,
     quantile_classes,
 )
 from iin_jax.data import ImageSet, LatentCache
 from iin_jax.factors import RESIDUAL
-from iin_jax.prepared import PreparedLatents, Rules, prepared
+from iin_jax.prepared import PreparedLatents
 from iin_jax.weights.hints import nearest
 
 RESERVED = (RESIDUAL, "z", "pca")  # other rows of the scorecard's tables
@@ -75,14 +73,19 @@ class RunConcepts(RunImages):
         """All that is paired later, in training or for estimates, can be."""
         count = self.experiment.concept.score_pairs
         try:
-            self.pair_table(self.train_set)
-            self.pair_table(self.validation_set)
+            for images in (self.train_set, self.validation_set):
+                self._say_who_is_alone(images)
             self.pairs(self.validation_set, count)
             self.pairs(self.paired_test_set, count)
         except ValueError as error:
             raise ValueError(
                 f"{error} (--concept.names chooses the attributes)"
             ) from error
+
+    def _say_who_is_alone(self, images: ImageSet) -> None:
+        source = self.source(images)
+        for name, alone in ({} if source is None else source.alone).items():
+            print(f"{name}: {alone} of {len(images)} entries have no partner")
 
     @functools.cached_property
     def attributes_of_interest(self) -> tuple[str, ...]:
@@ -169,44 +172,27 @@ class RunConcepts(RunImages):
                 discrete[name] = self._quantiles(name, values[name])
         return Labels(discrete, graded)
 
-    def pair_table(self, images: ImageSet) -> PairTable | None:
-        """Who can form a pair with whom; None without concepts. Says who cannot."""
+    def source(self, images: ImageSet) -> LabelPairs | None:
+        """Which entries form pairs; None without concepts."""
         if not self.concepts:
             return None
         discrete, graded = self.labels(images)
-        rules = self.rules
-        table = pair_table(
-            discrete,
-            differ=rules.differ,
-            identity=images.variant if rules.differ else None,
-            graded=graded,
-            others=rules.others,
-            drop_alone=True,
-            image=images.item,
-        )
-        for name, alone in zip(self.concepts, np.asarray(table.alone), strict=False):
-            if alone:
-                print(f"{name}: {alone} of {len(images)} entries have no partner")
-        return table
-
-    @property
-    def rules(self) -> Rules:
-        """Which entries form pairs."""
         concept = self.experiment.concept
-        return Rules(None, (COLOR,) if concept.recolored else (), concept.others)
-
-    def prepared(self, images: ImageSet, latents: LatentCache) -> PreparedLatents:
-        """Encoded entries with their concepts."""
-        discrete, graded = self.labels(images) if self.concepts else ({}, {})
-        return prepared(
-            latents.mean,
-            latents.log_var,
+        return LabelPairs(
             discrete,
             graded,
-            images.item,
-            images.variant if self.rules.differ else None,
-            self.rules,
+            np.unique(images.item, return_inverse=True)[1].reshape(-1),
+            images.variant if concept.recolored else None,
+            differ=(COLOR,) if concept.recolored else (),
+            others=concept.others,
+            bins=concept.bins,
         )
+
+    def prepared(self, images: ImageSet, latents: LatentCache) -> PreparedLatents:
+        """Encoded entries with their pairs."""
+        image = np.unique(images.item, return_inverse=True)[1].reshape(-1)
+        source = self.source(images)
+        return PreparedLatents(latents.mean, latents.log_var, source, image)
 
     def swap_items(self) -> np.ndarray:
         """Pairs of test images for swaps, (n, 2): unlike in a concept with classes.
@@ -270,16 +256,10 @@ class RunConcepts(RunImages):
 
     def pairs(self, images: ImageSet, count: int) -> Pairs:
         """Pairs of entries that agree in a concept or a quantile; for estimates."""
-        discrete, graded = self.labels(images)
-        classes = {name: self._quantiles(name, x) for name, x in graded.items()}
-        return pairs_from_labels(
-            {**discrete, **classes},
-            count,
-            self.experiment.seed,
-            others="free",
-            drop_alone=True,
-            image=images.item,
-        )
+        source = self.source(images)
+        if source is None:
+            raise ValueError("without concepts there are no pairs")
+        return source.scored(count, self.experiment.seed)
 
     def attributes(
         self, images: ImageSet, entries: np.ndarray | slice = slice(None)

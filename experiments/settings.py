@@ -213,12 +213,16 @@ class Train(Training):
       decay: Weight decay behind a closed-form start; none: as suits.
       patience: Checkpoints without a better state on validation images after which
         training behind a closed-form start ends.
+      terms: Terms that are added to the likelihood, with their weights: independence
+        (factors of a batch have no covariance), cycle (what is decoded and encoded
+        again keeps a swapped factor), or any in ``iin_jax.losses.TERMS``.
     """
 
     parallel: Literal["jit", "pmap"] = "jit"
     noise: float | None = None
     decay: float | None = None
     patience: int = 10
+    terms: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,21 +12,14 @@ from experiments.network_training import train_autoencoder, train_classifier
 from experiments.run_folder import Run
 from experiments.settings import Experiment
 from iin_jax.concepts import FactorScores, factor_sizes
-from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.fit import concept_sizes, fit_flow
+from iin_jax.fit import fit_prepared
 from iin_jax.flows import InterpretationFlow
+from iin_jax.losses import Loss, pair_loss, sample_loss, with_terms
 from iin_jax.networks import save_network
 from iin_jax.prepared import OURS, estimated_sizes
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.defaults import (
-    VALIDATIONS,
-    FlowDefaults,
-    flow_defaults,
-    held_sigma,
-)
-from iin_jax.training.flow_step import draw_cached, draw_samples
-from iin_jax.training.flow_training import FlowTraining
+from iin_jax.training.defaults import FlowDefaults, Training, flow_defaults
 from iin_jax.training.log import MetricsLog
 
 PUBLISHED = ("pooled", "correlation")  # estimators of sizes
@@ -105,87 +98,72 @@ def flow_stage(run: Run) -> None:
     experiment = run.experiment
     layout = FactorLayout(run.read_json("sizes.json")["sizes"])
     train, held_out = run.prepared_split("train"), run.prepared_split("validation")
-    start = None
-    if experiment.flow.start == "closed_form":
-        start = train.view(experiment.seed).start(concept_sizes(layout))
-    defaults = flow_defaults(train.images, layout.dim)
-    paired = draw_samples if train.table is None else draw_cached
+    feed = None
     if experiment.latents.mode == "stream":
-        table = run.pair_table(run.train_set)
-        draw, data, stream = encoded_feed(run, table)
-    else:
-        draw, data, stream = paired, train.feed(), None
+        source = run.source(run.train_set)
+        feed = encoded_feed(run, None if source is None else source.draws())
     checkpoints = Checkpoints(run.folder / "flow")
     log = MetricsLog(run.folder, "flow")
-    interpreter, record = fit_flow(
-        _flow(experiment, defaults, layout.dim, start),
+    interpreter, record = fit_prepared(
+        train,
+        held_out,
         layout,
-        draw,
-        data,
-        _training(experiment, defaults, layout, start),
-        start=start,
-        validation=held_out.feed(),
-        draw_validation=paired,
-        stream=stream,
+        _training(experiment),
+        flow=_flow(experiment, flow_defaults(train.images, layout.dim), layout.dim),
+        loss=_loss(experiment),
+        network=run.network,
+        feed=feed,
         checkpoints=checkpoints,
         log=log,
-        progress="flow",
     )
     checkpoints.close()
     log.close()
     run.write_json("training.json", record)
-    interpreter.with_network(run.network).save(run.folder / "interpreter")
+    interpreter.save(run.folder / "interpreter")
 
 
 def _flow(
-    experiment: Experiment, defaults: FlowDefaults, dim: int, start: Start | None
+    experiment: Experiment, defaults: FlowDefaults, dim: int
 ) -> InterpretationFlow:
     """The flow of the settings; zeros in these are as suits."""
     flow = experiment.flow
-    if start is None:
-        sizes = (flow.num_blocks, flow.hidden_dim, flow.hidden_depth)
-        return InterpretationFlow(dim, *sizes)
     sizes = (
         flow.num_blocks or defaults.num_blocks,
         flow.hidden_dim or defaults.hidden_dim,
         flow.hidden_depth,
     )
-    return InterpretationFlow(dim, *sizes, zero_init=True)
+    return InterpretationFlow(dim, *sizes)
 
 
-def _training(
-    experiment: Experiment,
-    defaults: FlowDefaults,
-    layout: FactorLayout,
-    start: Start | None,
-) -> FlowTraining:
-    """The training of the settings; zeros and nothing in these are as suits."""
-    settings = experiment.train
-    schedule = settings.schedule
-    if start is not None:
-        schedule = dataclasses.replace(
-            schedule,
-            steps=settings.steps or defaults.steps,
-            rate_per_example=settings.rate_per_example
-            or defaults.rate / settings.batch_size,
-        )
-    noise = defaults.noise if settings.noise is None else settings.noise
-    decay = defaults.decay if settings.decay is None else settings.decay
-    every = settings.checkpoint_every
-    if start is not None and settings.steps == 0:
-        every = max(1, schedule.steps // VALIDATIONS)
-    return FlowTraining(
-        schedule,
-        settings.batch_size,
-        held_sigma(start, layout, experiment.flow.sigma, defaults),
-        experiment.seed,
-        settings.accumulate,
-        settings.parallel,
-        every,
-        0.0 if start is None else noise,
-        0.0 if start is None else decay,
-        settings.patience,
+def _training(experiment: Experiment) -> Training:
+    """The training of the settings; zeros in these are as suits."""
+    flow, train = experiment.flow, experiment.train
+    suited = flow.start == "closed_form" and train.steps == 0
+    return Training(
+        start=flow.start,
+        sigma=flow.sigma,
+        steps=train.steps or None,
+        batch_size=train.batch_size,
+        rate_per_example=train.rate_per_example or None,
+        warmup=train.warmup,
+        decay_start=train.decay_start,
+        noise=train.noise,
+        decay=train.decay,
+        seed=experiment.seed,
+        accumulate=train.accumulate,
+        parallel=train.parallel,
+        checkpoint_every=None if suited else train.checkpoint_every,
+        patience=train.patience,
     )
+
+
+def _loss(experiment: Experiment) -> Loss | None:
+    """The loss with the terms of the settings; None: the likelihood alone."""
+    terms = experiment.train.terms
+    if not terms:
+        return None
+    paired = experiment.concept.source != "none"
+    return with_terms(pair_loss if paired else sample_loss, terms)
 
 
 def _estimate(scores: FactorScores, dim: int) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Composable likelihoods: arrays in, one value per example out.
 
 A *term* is a callable from the results of one step (any frozen dataclass) to one value
-per example, shape (B,). ``weighted_sum`` combines terms into a term.
+per example, shape (B,). ``weighted_sum`` combines terms into a term. A *loss* of T is a
+function of the layout that returns a term: ``fit(..., loss=mine)``, and likewise in
+``interpret`` and ``train_flow``. ``TERMS`` names the terms that settings can add.
 
 All densities are full: the constants in 2 pi and log(1 - sigma^2) are included, so the
 values are negative log-likelihoods in nats and compare across layouts and sigmas. They
@@ -18,13 +20,32 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from iin_jax.factors import FactorLayout
+from iin_jax.batch import batch_mean, device_mean
+from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.types import Array, Images, Latents, PerExample, Shared
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 Outputs = Any  # the frozen dataclass that holds one step's results
 Term = Callable[[Outputs], PerExample]
+Loss = Callable[[FactorLayout], Term]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Maps:
+    """The maps of one step, for terms that look through them; pure and jittable.
+
+    Attributes:
+      translate, invert: T and its inverse, with the parameters that are trained,
+        (b, N) -> (b, N).
+      encode: E, frozen, images (b, H, W, C) -> z (b, N); None without a network.
+      decode: G, frozen, z (b, N) -> what the network puts out; None without a network.
+    """
+
+    translate: Callable[[Latents], Latents]
+    invert: Callable[[Latents], Latents]
+    encode: Callable[[Images], Latents] | None = None
+    decode: Callable[[Latents], Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +57,10 @@ class PairOutputs:
       log_det_a, log_det_b: (B,).
       shared: (B, K+1), True where the pair shares the factor.
       sigma: similarity, in any shape that ``pair_nll`` takes.
+      z_a, z_b: (B, N), what T was given.
+      labels_a, labels_b: int (B, K), discrete values as codes 0 .. their number - 1, -1
+        where missing; None where pairs do not come from labels.
+      maps: T, E and G.
     """
 
     z_tilde_a: Latents
@@ -44,14 +69,33 @@ class PairOutputs:
     log_det_b: PerExample
     shared: Shared
     sigma: Array
+    z_a: Latents | None = None
+    z_b: Latents | None = None
+    labels_a: Array | None = None
+    labels_b: Array | None = None
+    maps: Maps | None = None
+
+    @property
+    def z_tilde(self) -> Latents:
+        """Both halves, (2B, N)."""
+        return jnp.concatenate([self.z_tilde_a, self.z_tilde_b])
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleOutputs:
-    """What a flow makes of single latents: z_tilde (B, N), log_det (B,)."""
+    """What a flow makes of single latents.
+
+    Attributes:
+      z_tilde: (B, N).
+      log_det: (B,).
+      z: (B, N), what T was given.
+      maps: T, E and G.
+    """
 
     z_tilde: Latents
     log_det: PerExample
+    z: Latents | None = None
+    maps: Maps | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +214,114 @@ def gaussian_term(outputs: SampleOutputs) -> PerExample:
     return gaussian_nll(outputs.z_tilde, outputs.log_det)
 
 
+def independence_term(layout: FactorLayout) -> Term:
+    """What factors of a batch still have in common linearly; for any outputs of T.
+
+    Half the sum of squared covariances between dimensions of different factors, over
+    the latents of the global batch: to second order the mutual information of jointly
+    normal factors of unit variance, in nats. One value for all examples; with n latents
+    in a batch, independent factors score about ``pairs of dimensions / n``.
+    """
+    factor = np.asarray(layout.factor_of_dim)
+    apart = factor[:, None] != factor[None]
+
+    def term(outputs: PairOutputs | SampleOutputs) -> PerExample:
+        z_tilde = outputs.z_tilde
+        centred = z_tilde - batch_mean(z_tilde)
+        covariance = device_mean(centred.T @ centred / len(centred))
+        value = 0.25 * jnp.square(jnp.where(apart, covariance, 0.0)).sum()
+        return jnp.broadcast_to(value, _examples(outputs))
+
+    return term
+
+
+def cycle_term(layout: FactorLayout) -> Term:
+    """How much of a donor's factor is lost on the way through G and E.
+
+    Swaps one concept of each pair (the concepts in turn, by the example's place in the
+    batch), decodes, encodes and translates again: half the mean squared difference of
+    that factor to the donor's, per dimension. For pairs, and networks that put out
+    images; each step then runs G and E on B images.
+
+    Raises:
+      ValueError: the layout has no concept, or the step has no such network.
+    """
+    factor = np.asarray(layout.factor_of_dim)
+    filled = [i for i, name in enumerate(layout.concepts) if layout[name]]
+    if not filled:
+        raise ValueError(f"a cycle swaps a concept; {layout.as_dict()} has none")
+    of_concept = np.stack([factor == index for index in filled])
+
+    def term(outputs: PairOutputs) -> PerExample:
+        maps = outputs.maps
+        if maps is None or maps.encode is None or maps.decode is None:
+            raise ValueError(
+                "the cycle term looks through a network's E and G: train with one that "
+                "puts out images (interpret, or train_flow with network=...)"
+            )
+        count = len(outputs.z_tilde_a)
+        swapped = of_concept[np.arange(count) % len(of_concept)]
+        edited = jnp.where(swapped, outputs.z_tilde_b, outputs.z_tilde_a)
+        seen = maps.translate(maps.encode(maps.decode(maps.invert(edited))))
+        lost = jnp.where(swapped, jnp.square(seen - edited), 0.0)
+        return 0.5 * lost.sum(-1) / swapped.sum(-1)
+
+    return term
+
+
+def pair_loss(layout: FactorLayout) -> "WeightedSum":
+    """The loss of pairs: ``pair_nll`` alone, called "pairs" in logs."""
+    return weighted_sum({"pairs": (1.0, pair_term(layout))})
+
+
+def sample_loss(layout: FactorLayout) -> "WeightedSum":
+    """The loss of single latents: ``gaussian_nll`` alone, called "samples" in logs.
+
+    Raises:
+      ValueError: the layout has concepts.
+    """
+    if layout.concepts:
+        raise ValueError(
+            "single latents tell no concepts apart: without pairs the layout is "
+            f"{{{RESIDUAL!r}: {layout.dim}}}; got {layout.as_dict()}"
+        )
+    return weighted_sum({"samples": (1.0, gaussian_term)})
+
+
+def with_terms(loss: Loss, weights: Mapping[str, float]) -> Loss:
+    """A loss with more terms.
+
+    Args:
+      loss: what is added to; it returns a ``WeightedSum``.
+      weights: name in ``TERMS`` -> weight.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    unknown = [name for name in weights if name not in TERMS]
+    if unknown:
+        raise ValueError(f"a term is one of {list(TERMS)}; got {unknown[0]!r}")
+
+    def more(layout: FactorLayout) -> WeightedSum:
+        base = summed(loss(layout))
+        added = {name: (w, TERMS[name](layout)) for name, w in weights.items()}
+        return WeightedSum((*base.parts, *weighted_sum(added).parts))
+
+    return more if weights else loss
+
+
+def summed(term: Term) -> "WeightedSum":
+    """A term as a sum: itself if it is one, else under the name "term"."""
+    if isinstance(term, WeightedSum):
+        return term
+    return weighted_sum({getattr(term, "__name__", "term"): (1.0, term)})
+
+
+def _examples(outputs: PairOutputs | SampleOutputs) -> tuple[int]:
+    paired = isinstance(outputs, PairOutputs)
+    return (len(outputs.shared if paired else outputs.z_tilde),)
+
+
 def unsupervised_term(outputs: PairOutputs) -> PerExample:
     """Mean of ``gaussian_nll`` over the two halves, as a term of ``PairOutputs``."""
     a = gaussian_nll(outputs.z_tilde_a, outputs.log_det_a)
@@ -246,6 +398,10 @@ def weighted_sum(parts: Mapping[str, tuple[float, Term]]) -> WeightedSum:
                 f"the weight of term {name!r} must be finite; got {weight}"
             )
     return WeightedSum(tuple((name, w, term) for name, (w, term) in parts.items()))
+
+
+# name -> a function of the layout that gives the term; registering is assignment
+TERMS: dict[str, Loss] = {"independence": independence_term, "cycle": cycle_term}
 
 
 def bits_per_dim(nll: Any, dim: int) -> Any:

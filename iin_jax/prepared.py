@@ -1,20 +1,18 @@
-"""Encoded images with their labels, ready for pairs, sizes, a linear start and a flow.
+"""Encoded images and their pairs, ready for sizes, a linear start and a flow.
 
 What ``fit.interpret`` and the experiments do between the encoder and the training.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.concepts import PairTable, pair_table, pairs_from_labels, quantile_classes
+from iin_jax.concepts.base import PairSource
 from iin_jax.concepts.closed_form import LinearView, some_latents
-from iin_jax.concepts.label_pairs import label_pairs
+from iin_jax.concepts.hold_out import hold_out_entries
 from iin_jax.concepts.pair_forms import PairForm
-from iin_jax.concepts.rules import Others
 from iin_jax.concepts.scores import (
     ESTIMATORS,
     FactorScores,
@@ -26,7 +24,9 @@ from iin_jax.concepts.size_choice import SizeChoice, choose_sizes
 from iin_jax.concepts.sizes import factor_sizes
 from iin_jax.data.latents import NO_SPREAD
 from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.training.flow_step import CachedLatents
+from iin_jax.networks import Network
+from iin_jax.training.flow_step import CachedLatents, draw_cached
+from iin_jax.training.parallel import Feed
 from iin_jax.types import Latents
 
 SIZE_PAIRS = 10_000  # pairs from which published estimates of sizes are made
@@ -35,44 +35,24 @@ LINEAR_LATENTS = 65_536  # latents that a linear view looks at, at most
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rules:
-    """Which entries form pairs.
-
-    Attributes:
-      agree, differ, others: as in ``concepts.pair_table``.
-    """
-
-    agree: tuple[str, ...] | None = None
-    differ: tuple[str, ...] = ()
-    others: Others = "free"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class PreparedLatents:
     """Latents of one side of a split.
 
     Attributes:
       mean, log_var: (n, N), the posterior; ``data.latents.NO_SPREAD`` stands for none.
-      labels: concept -> discrete values, (n,).
-      graded: concept -> numbers, (n,).
+      source: where pairs come from; None without concepts.
       image: int (n,), which image each entry is of, 0 .. images - 1.
-      identity: (n,), what is the same thing, where pairs differ in one concept alone;
-        None: nothing is said of it.
-      rules: which pairs.
     """
 
     mean: np.ndarray
     log_var: np.ndarray
-    labels: Mapping[str, np.ndarray]
-    graded: Mapping[str, np.ndarray]
+    source: PairSource | None
     image: np.ndarray
-    identity: np.ndarray | None = None
-    rules: Rules = dataclasses.field(default_factory=Rules)
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """Labels, then graded concepts."""
-        return (*self.labels, *self.graded)
+        """Names, in the source's order."""
+        return () if self.source is None else tuple(self.source.names)
 
     @property
     def images(self) -> int:
@@ -86,56 +66,32 @@ class PreparedLatents:
             return None
         return np.exp(self.log_var)
 
-    @functools.cached_property
-    def table(self) -> PairTable | None:
-        """Who can form a pair with whom; None without concepts.
-
-        Raises:
-          ValueError: a concept of which no two entries form a pair.
-        """
-        if not self.concepts:
-            return None
-        return pair_table(
-            self.labels,
-            agree=self.rules.agree,
-            differ=self.rules.differ,
-            identity=self.identity,
-            graded=self.graded,
-            others=self.rules.others,
-            drop_alone=True,
-            image=self.image,
-        )
-
     @property
     def pairing_fault(self) -> str | None:
         """Why these entries form no pairs; None if they do."""
         if not len(self.image):
             return "there is no image"
         try:
-            _ = self.table
+            if self.source is not None:
+                self.source.draws()
         except ValueError as error:
             return str(error)
         return None
 
-    def feed(self) -> CachedLatents:
-        """What ``draw_cached`` and ``draw_samples`` read."""
-        return CachedLatents(
-            jnp.asarray(self.mean), jnp.asarray(self.log_var), self.table
-        )
+    def feed(self, network: Network | None = None) -> Feed:
+        """Where a training's batches come from.
+
+        Args:
+          network: for a loss that looks through it.
+        """
+        table = None if self.source is None else self.source.draws()
+        variables = None if network is None else network.variables
+        arrays = jnp.asarray(self.mean), jnp.asarray(self.log_var)
+        return Feed(draw_cached, CachedLatents(*arrays, table, variables))
 
     def pairs(self, seed: int) -> dict[str, PairForm]:
         """Concept -> its pairs."""
-        if not self.concepts:
-            return {}
-        return label_pairs(
-            self.labels,
-            graded=self.graded,
-            agree=self.rules.agree,
-            differ=self.rules.differ,
-            identity=self.identity,
-            image=self.image,
-            seed=seed,
-        )
+        return {} if self.source is None else self.source.forms(seed)
 
     def view(self, seed: int) -> LinearView:
         """These latents and pairs as a linear method sees them; 65,536 at most."""
@@ -146,29 +102,37 @@ class PreparedLatents:
         """Some entries, in the given order."""
         if len(rows) == len(self.image):
             return self
-        return prepared(
+        return PreparedLatents(
             self.mean[rows],
             self.log_var[rows],
-            {name: x[rows] for name, x in self.labels.items()},
-            {name: x[rows] for name, x in self.graded.items()},
-            self.image[rows],
-            None if self.identity is None else self.identity[rows],
-            self.rules,
+            None if self.source is None else self.source.among(rows),
+            np.unique(self.image[rows], return_inverse=True)[1].reshape(-1),
         )
 
+    def split(
+        self, held_out: float, seed: int
+    ) -> tuple["PreparedLatents", "PreparedLatents | None"]:
+        """What is trained on, and what is held out; None where nothing is.
 
-def prepared(
-    mean: np.ndarray,
-    log_var: np.ndarray,
-    labels: Mapping[str, np.ndarray],
-    graded: Mapping[str, np.ndarray],
-    image: np.ndarray,
-    identity: np.ndarray | None,
-    rules: Rules,
-) -> PreparedLatents:
-    """``PreparedLatents`` with images numbered anew."""
-    image = np.unique(image, return_inverse=True)[1].reshape(-1)
-    return PreparedLatents(mean, log_var, labels, graded, image, identity, rules)
+        Raises:
+          ValueError: a share outside [0, 1), or one that leaves no pair on one side.
+        """
+        if self.source is None:
+            held = hold_out_entries(self.image, held_out, seed)
+        else:
+            held = self.source.held_out(held_out, seed)
+        if held_out == 0:
+            return self, None
+        train, unseen = (self.subset(np.flatnonzero(rows)) for rows in (~held, held))
+        sides = {"train on": train, "judge by": unseen}
+        for purpose, part in sides.items():
+            if part.pairing_fault is not None:
+                raise ValueError(
+                    f"holding out {held_out:g} of {self.images} images leaves no pair "
+                    f"to {purpose}: {part.pairing_fault}; give more images or pairs, "
+                    "another held_out, or held_out=0 to go without"
+                )
+        return train, unseen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,17 +226,9 @@ def published_scores(
     latents: PreparedLatents, estimator: str, seed: int, count: int = SIZE_PAIRS
 ) -> FactorScores:
     """Scores by ``"pooled"`` or ``"correlation"``, of drawn pairs."""
-    classes = {
-        name: quantile_classes(values, what=f"concept {name!r}")
-        for name, values in latents.graded.items()
-    }
-    pairs = pairs_from_labels(
-        {**latents.labels, **classes},
-        count,
-        seed,
-        drop_alone=True,
-        image=latents.image,
-    )
+    if latents.source is None:
+        raise ValueError("without concepts there are no pairs to score")
+    pairs = latents.source.scored(count, seed)
     return factor_scores(
         latents.mean[pairs.a],
         latents.mean[pairs.b],

@@ -39,12 +39,12 @@ from iin_jax.training.flow_step import (
     FlowObjective,
     LatentPairs,
     draw_cached,
-    flow_step,
 )
 from iin_jax.training.flow_training import SIMILARITY_RATE
 from iin_jax.training.optim import Schedule, adam
-from iin_jax.training.parallel import Draw, Runner
+from iin_jax.training.parallel import Draw, Feed, Runner
 from iin_jax.training.state import TrainState
+from iin_jax.training.step import gradient_step
 from iin_jax.types import Array, Images, Key, Latents, Shared, Tree
 
 RATE = 1e-4  # learning rate; the time of a step does not depend on it
@@ -200,10 +200,10 @@ class JaxSide(Side):
         term = unsupervised_term if unsupervised else pair_term(layout_of(problem))
         loss = weighted_sum({"loss_term": (1.0, term)})
         tx, state = self._initial_state(batch)
-        step = flow_step(FlowObjective(self.flow, loss, problem.sigma), tx)
-        runner = Runner(
-            step, draw, data, state, batch_size=batch, seed=0, devices=jax.devices()[:1]
-        )
+        step = gradient_step(FlowObjective(self.flow, loss, problem.sigma), tx)
+        first = jax.devices()[:1]
+        feed = Feed(draw, data)
+        runner = Runner(step, feed, state, batch_size=batch, seed=0, devices=first)
         placed = runner.place(state)
 
         def run(calls: int) -> None:

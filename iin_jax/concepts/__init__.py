@@ -1,8 +1,10 @@
 """Where pairs come from, and how many dimensions a concept gets."""
 
+from iin_jax.concepts.base import Pairing, Pairs, PairSource
 from iin_jax.concepts.continuous import quantile_classes
+from iin_jax.concepts.explicit_pairs import ExplicitPairs
+from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.labels import (
-    Pairs,
     PairTable,
     draw_pairs,
     pair_sigma,
@@ -13,8 +15,12 @@ from iin_jax.concepts.scores import FactorScores, factor_scores
 from iin_jax.concepts.sizes import factor_sizes
 
 __all__ = [
+    "ExplicitPairs",
     "FactorScores",
+    "LabelPairs",
+    "PairSource",
     "PairTable",
+    "Pairing",
     "Pairs",
     "draw_pairs",
     "factor_scores",

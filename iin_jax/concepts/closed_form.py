@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from iin_jax.concepts.alignment import aligned, overlaps
-from iin_jax.concepts.pair_forms import GivenPairs, PairForm
+from iin_jax.concepts.pair_forms import PairForm
 from iin_jax.concepts.shared_directions import (
     SharedDirections,
     leading_directions,
@@ -18,7 +18,6 @@ from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.types import Latents, Tree
 
 COUNTED_LATENTS = 8192  # most latents whose directions are counted by resampling
-COLLINEAR = 1e-6  # least eigenvalue, over the largest, of masks that are told apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,65 +117,6 @@ class LinearView:
             rows = some_latents(form.image, COUNTED_LATENTS, seed)
             result[name] = shared_directions(self.w[rows], form.subset(rows), seed)
         return result
-
-
-def mask_pairs(
-    shared: np.ndarray, names: Sequence[str], image: np.ndarray, sigma: np.ndarray
-) -> dict[str, PairForm]:
-    """Pairs given as masks: latents are the first halves, then the second halves.
-
-    Where pairs share several factors, what each contributes is fitted by least squares:
-    ``E w_a w_b^T = sum_j shared_j sigma_j C_j``. A concept that no pair shares, and in
-    which alone some pairs differ, is taken from their differences. Warns where the
-    masks do not tell concepts apart.
-
-    Args:
-      shared: bool (p, K+1), the residual's column last.
-      names: the K concepts.
-      image: (2p,), which image each latent is of.
-      sigma: (p, K+1), graded similarity where it counts, else 1.
-    """
-    count = len(shared)
-    first, second = np.arange(count), count + np.arange(count)
-    regressors = (shared * sigma).astype(np.float64)
-    used = np.asarray(regressors.any(axis=0))
-    gram = regressors.T @ regressors / count
-    coefficients = regressors @ np.linalg.pinv(gram, rcond=COLLINEAR) / count
-    _warn_of_collinear(gram, used, names)
-    result: dict[str, PairForm] = {}
-    for index, name in enumerate(names):
-        others = np.delete(shared, index, axis=1).all(axis=1)
-        alone = np.asarray(~shared[:, index] & others)
-        if used[index]:
-            values = coefficients[:, index]
-            result[name] = GivenPairs(first, second, values, image)
-        elif alone.any():
-            values = alone / alone.sum()
-            result[name] = GivenPairs(first, second, values, image, differs=True)
-        else:
-            warnings.warn(
-                f"no pair shares {name!r} and none differs in it alone, so nothing "
-                "says where it lies",
-                stacklevel=3,
-            )
-            result[name] = GivenPairs(first, second, np.zeros(count), image)
-    return result
-
-
-def _warn_of_collinear(
-    gram: np.ndarray, used: np.ndarray, names: Sequence[str]
-) -> None:
-    labels = [*names, "residual"]
-    places = np.flatnonzero(used)
-    values, vectors = np.linalg.eigh(gram[np.ix_(places, places)])
-    for value, vector in zip(values, vectors.T, strict=True):
-        if value <= COLLINEAR * values[-1]:
-            alike = [labels[places[i]] for i in np.flatnonzero(np.abs(vector) > 0.1)]
-            warnings.warn(
-                f"the pairs' masks do not tell {alike} apart: they are shared by the "
-                "same pairs",
-                stacklevel=4,
-            )
 
 
 def _uncounted(w: np.ndarray, pairs: PairForm, least: int) -> SharedDirections:

@@ -57,16 +57,8 @@ def hold_out_pairs(
       ValueError: a share outside [0, 1), or one that leaves no pair on one side.
     """
     a, b = image[first], image[second]
-    group = connected(a, b, int(image.max()) + 1)
-    names, place = np.unique(group[a], return_inverse=True)
-    place = place.reshape(-1)
-    wanted = _chosen(len(names), share, seed)
-    held = wanted[place]
-    crossing = np.zeros(len(a), bool)
-    if share > 0 and held.mean() < UNEVEN * share:
-        wanted = _chosen(int(image.max()) + 1, min(1.5 * share, 0.5), seed)
-        held = wanted[a] & wanted[b]
-        crossing = wanted[a] ^ wanted[b]
+    wanted = held_out_images(a, b, int(image.max()) + 1, share, seed)
+    held, crossing = wanted[a] & wanted[b], wanted[a] ^ wanted[b]
     train = ~held & ~crossing
     if share > 0 and not (train.any() and held.any()):
         raise ValueError(
@@ -77,6 +69,24 @@ def hold_out_pairs(
     return HeldOutPairs(
         np.flatnonzero(train), np.flatnonzero(held), int(crossing.sum())
     )
+
+
+def held_out_images(
+    first: np.ndarray, second: np.ndarray, images: int, share: float, seed: int
+) -> np.ndarray:
+    """Which images are held out, bool (images,): best in whole groups of pairs.
+
+    Args:
+      first, second: (p,), the images of each pair.
+      images: number of images.
+      share, seed: as in ``hold_out_pairs``.
+    """
+    group = connected(first, second, images)
+    names = np.unique(group[first])
+    held = names[_chosen(len(names), share, seed)]
+    if share > 0 and np.isin(group[first], held).mean() < UNEVEN * share:
+        return _chosen(images, min(1.5 * share, 0.5), seed)
+    return np.isin(group, held)
 
 
 def _chosen(count: int, share: float, seed: int) -> np.ndarray:

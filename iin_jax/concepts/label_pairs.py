@@ -1,64 +1,131 @@
-"""The pairs that labels define, concept by concept, as forms of their latents."""
+"""Pairs that labels define: entries that agree in a concept, or differ in one alone."""
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 
+from iin_jax.concepts.base import Pairs, PairSource
 from iin_jax.concepts.columns import MISSING, read_columns
 from iin_jax.concepts.continuous import quantile_classes
-from iin_jax.concepts.labels import pairs_from_labels
+from iin_jax.concepts.labels import PairTable, pair_table, pairs_from_labels
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs, PairForm
+from iin_jax.concepts.rules import Others
 
 DRAWN = 20_000  # pairs that differ in a concept, from which its directions follow
 
 
-def label_pairs(
-    labels: Mapping[str, np.ndarray],
-    *,
-    graded: Mapping[str, np.ndarray] | None = None,
-    agree: Iterable[str] | None = None,
-    differ: Iterable[str] = (),
-    identity: np.ndarray | None = None,
-    image: np.ndarray | None = None,
-    seed: int = 0,
-) -> dict[str, PairForm]:
-    """Concept -> its pairs, all others drawn without regard to them.
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelPairs(PairSource):
+    """Pairs from labels; all arguments as in ``concepts.pair_table``.
 
-    Graded concepts pair within ten quantiles. A concept that pairs agree in is taken
-    from these alone; one that they only differ in, from drawn pairs that do.
-
-    Args:
-      labels, graded, agree, differ, identity, image: as in ``concepts.pair_table``.
-      seed: of pairs that differ.
+    Attributes:
+      labels: concept -> discrete values, (n,); masked where missing.
+      graded: concept -> numbers, (n,); NaN or masked where missing.
+      image: int (n,), which image each entry is of, 0 .. images - 1.
+      identity: (n,), what is the same thing, where pairs differ in one concept alone;
+        None: nothing is said of it.
+      agree: concepts to agree in; None: all.
+      differ: concepts to differ in.
+      others: of pairs that agree: "free" or "differ".
+      bins: number of quantiles within which graded concepts pair, for estimates.
     """
-    graded = graded or {}
-    columns = read_columns(labels, graded)
-    agree = columns.names if agree is None else tuple(agree)
-    same = identity if image is None else image
-    count = len(columns)
-    where = (
-        np.arange(count)
-        if same is None
-        else np.unique(same, return_inverse=True)[1].reshape(-1)
-    )
-    result: dict[str, PairForm] = {}
-    for k, name in enumerate(columns.names):
-        if name in graded:
-            classes = quantile_classes(graded[name], what=f"concept {name!r}")
-            result[name] = ClassPairs(np.ma.filled(classes, MISSING), where)
-        elif name in agree or name not in tuple(differ):
-            result[name] = ClassPairs(columns.codes[:, k], where)
-        else:
-            drawn = pairs_from_labels(
-                labels,
-                DRAWN,
-                seed,
-                agree=(),
-                differ=(name,),
-                identity=identity,
-                graded=graded,
-                drop_alone=True,
-            )
-            each = np.full(DRAWN, 1 / DRAWN)
-            result[name] = GivenPairs(drawn.a, drawn.b, each, where, differs=True)
-    return result
+
+    labels: Mapping[str, np.ndarray]
+    graded: Mapping[str, np.ndarray]
+    image: np.ndarray
+    identity: np.ndarray | None = None
+    agree: tuple[str, ...] | None = None
+    differ: tuple[str, ...] = ()
+    others: Others = "free"
+    bins: int = 10
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels, then graded concepts."""
+        return (*self.labels, *self.graded)
+
+    def draws(self) -> PairTable:
+        return self._table
+
+    @functools.cached_property
+    def _table(self) -> PairTable:
+        return pair_table(
+            self.labels,
+            agree=self.agree,
+            differ=self.differ,
+            identity=self.identity,
+            graded=self.graded,
+            others=self.others,
+            drop_alone=True,
+            image=self.image,
+        )
+
+    @property
+    def alone(self) -> dict[str, int]:
+        """Concept -> how many of its entries have no partner, where there are some."""
+        counts = np.asarray(self.draws().alone)
+        names = self.names if self.agree is None else self.agree
+        return {n: int(x) for n, x in zip(names, counts, strict=False) if x}
+
+    def scored(self, count: int, seed: int) -> Pairs:
+        return pairs_from_labels(
+            {**self.labels, **self._quantiles},
+            count,
+            seed,
+            drop_alone=True,
+            image=self.image,
+        )
+
+    def among(self, entries: np.ndarray) -> "LabelPairs":
+        def part(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: values[entries] for name, values in columns.items()}
+
+        return dataclasses.replace(
+            self,
+            labels=part(self.labels),
+            graded=part(self.graded),
+            image=np.unique(self.image[entries], return_inverse=True)[1].reshape(-1),
+            identity=None if self.identity is None else self.identity[entries],
+        )
+
+    def forms(self, seed: int) -> dict[str, PairForm]:
+        """Concept -> its pairs, all others drawn without regard to them.
+
+        Graded concepts pair within quantiles. A concept that pairs agree in is taken
+        from all of these; one that they only differ in, from drawn pairs that do.
+        """
+        columns = read_columns(self.labels, self.graded)
+        agree = columns.names if self.agree is None else self.agree
+        result: dict[str, PairForm] = {}
+        for k, name in enumerate(columns.names):
+            if name in self.graded:
+                classes = np.ma.filled(self._quantiles[name], MISSING)
+                result[name] = ClassPairs(classes, self.image)
+            elif name in agree or name not in self.differ:
+                result[name] = ClassPairs(columns.codes[:, k], self.image)
+            else:
+                result[name] = self._differing(name, seed)
+        return result
+
+    def _differing(self, name: str, seed: int) -> PairForm:
+        drawn = pairs_from_labels(
+            self.labels,
+            DRAWN,
+            seed,
+            agree=(),
+            differ=(name,),
+            identity=self.identity,
+            graded=self.graded,
+            drop_alone=True,
+        )
+        each = np.full(DRAWN, 1 / DRAWN)
+        return GivenPairs(drawn.a, drawn.b, each, self.image, differs=True)
+
+    @property
+    def _quantiles(self) -> dict[str, np.ma.MaskedArray]:
+        return {
+            name: quantile_classes(values, self.bins, f"concept {name!r}")
+            for name, values in self.graded.items()
+        }

@@ -1,6 +1,5 @@
 """Pairs from labels: a table built once, then pure, jittable draws from a key."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.concepts.base import Pairing, Pairs
 from iin_jax.concepts.columns import read_columns
 from iin_jax.concepts.continuous import graded_similarity
 from iin_jax.concepts.rules import Others, agreeing, differing
@@ -53,25 +53,15 @@ class PairTable(NamedTuple):
     scores: Array | None
     image: Array | None = None
 
-
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """Pairs of entries.
-
-    Attributes:
-      a, b: (count,), indices of the two halves, never equal.
-      shared: bool (count, K+1): concepts in the order of the labels, then the graded
-        ones, then the residual.
-      concept: (count,), index of the concept that the pair was drawn to agree in; -1
-        where it was drawn to differ in one concept alone.
-      names: the concepts, in order.
-    """
-
-    a: np.ndarray
-    b: np.ndarray
-    shared: np.ndarray
-    concept: np.ndarray
-    names: tuple[str, ...]
+    def draw(self, key: Key, examples: Array) -> Pairing:
+        """Pairs for some examples of the global batch; see ``draw_pairs``."""
+        drawn = draw_pairs(self, key, len(examples), examples=examples)
+        index_a, index_b, shared = drawn
+        # 1 bounds no similarity: where concepts are not graded the training's counts
+        graded = self.scores is not None
+        sigma = pair_sigma(self, index_a, index_b, 1.0) if graded else None
+        labels = (self.codes[index_a], self.codes[index_b])
+        return Pairing(index_a, index_b, shared, sigma, *labels)
 
 
 def pair_table(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.initializers import normal
 
+from iin_jax.batch import batch_axis
 from iin_jax.networks.convolution import convolve
 from iin_jax.types import Array, Images
 
@@ -38,16 +39,13 @@ class Discriminator(nn.Module):
     norm: Literal["batch", "spectral"] = "batch"
 
     @nn.compact
-    def __call__(
-        self, images: Images, *, train: bool = True, axis_name: str | None = None
-    ) -> Array:
+    def __call__(self, images: Images, *, train: bool = True) -> Array:
         """images (B, H, W, C) in [-1, 1], any C -> logits (B, h, w, 1).
 
         Args:
           images: H and W at least ``3 * 2 ** num_layers``.
-          train: normalise by the statistics of this batch and update the running ones;
-            else by the running ones.
-          axis_name: of the devices that share the batch, under ``pmap``.
+          train: normalise by the statistics of the global batch and update the running
+            ones; else by the running ones.
 
         Raises:
           ValueError: an unknown norm, or images that are too small.
@@ -64,7 +62,7 @@ class Discriminator(nn.Module):
                     use_running_average=not train,
                     momentum=0.9,
                     scale_init=_near_one,
-                    axis_name=axis_name,
+                    axis_name=batch_axis(),
                     use_fast_variance=False,
                 )(x)
             x = nn.leaky_relu(x, 0.2)

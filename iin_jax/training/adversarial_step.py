@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from iin_jax.adversarial import adaptive_weight, discriminator_loss, generator_loss
+from iin_jax.batch import device_mean
 from iin_jax.flows.base import apply
 from iin_jax.networks.autoencoder import (
     Autoencoder,
@@ -18,15 +19,10 @@ from iin_jax.networks.autoencoder import (
     last_layer,
 )
 from iin_jax.networks.discriminator import Discriminator
-from iin_jax.training.autoencoder_objective import ImageBatch, Objective
-from iin_jax.training.parallel import (
-    Metrics,
-    Step,
-    global_mean,
-    global_mean_over,
-    mean_gradients,
-)
+from iin_jax.training.autoencoder_objective import AutoencoderObjective, ImageBatch
+from iin_jax.training.parallel import Metrics, Step
 from iin_jax.training.state import TrainState, update
+from iin_jax.training.step import global_mean_over, mean_gradients
 from iin_jax.types import Array, Images, Key, Tree
 
 
@@ -77,18 +73,19 @@ def adversarial_state(
 
 
 def adversarial_step(
-    objective: Objective, tx: optax.GradientTransformation, adversarial: Adversarial
+    objective: AutoencoderObjective,
+    tx: optax.GradientTransformation,
+    adversarial: Adversarial,
 ) -> Step:
     """The step behind ``autoencoder_step`` where there is a discriminator."""
     return functools.partial(_step, objective, tx, adversarial)
 
 
 def both_gradients(
-    objective: Objective,
+    objective: AutoencoderObjective,
     adversarial: Adversarial,
-    frozen: Tree,
+    data: Any,
     params: Tree,
-    axis_name: str | None,
     stats: Tree,
     batch: ImageBatch,
 ) -> tuple[Tree, tuple[Tree, Metrics]]:
@@ -109,14 +106,14 @@ def both_gradients(
         return apply_with_last_inputs(module, own, *batch)
 
     made, pull, inputs = jax.vjp(make, params["autoencoder"], has_aux=True)
-    likelihood = functools.partial(objective.of_made, frozen, images)
+    likelihood = functools.partial(objective.of_made, data, images)
     by_nll, metrics = jax.grad(likelihood, has_aux=True)(made)
     by_gan, for_discriminator, stats, judged = _judge(
-        adversarial, params["discriminator"], stats, images, made[0], axis_name
+        adversarial, params["discriminator"], stats, images, made[0]
     )
     kernel = last_kernel(module, params["autoencoder"])
     _, pull_last = jax.vjp(lambda own: last_layer(module, own, inputs), kernel)
-    at_last = global_mean([pull_last(x)[0] for x in (by_nll[0], by_gan)], axis_name)
+    at_last = device_mean([pull_last(x)[0] for x in (by_nll[0], by_gan)])
     weight = adversarial.weight * adaptive_weight(*at_last)
     (for_autoencoder,) = pull((by_nll[0] + weight * by_gan, *by_nll[1:]))
     total = metrics["loss"] + weight * judged["generator"]
@@ -131,7 +128,6 @@ def _judge(
     stats: Tree,
     real: Images,
     fake: Images,
-    axis_name: str | None,
 ) -> tuple[Images, Tree, Tree, Metrics]:
     """What a discriminator makes of images and reconstructions.
 
@@ -142,7 +138,7 @@ def _judge(
 
     def logits(own, images, stats):
         variables = {"params": own, "batch_stats": stats}
-        settings = {"train": True, "axis_name": axis_name, "mutable": ["batch_stats"]}
+        settings = {"train": True, "mutable": ["batch_stats"]}
         found, new = apply(adversarial.module, variables, images, **settings)
         return found, new["batch_stats"]
 
@@ -170,27 +166,22 @@ def _mean(loss: Callable[..., Array]) -> Callable[..., Array]:
 
 
 def _step(
-    objective: Objective,
+    objective: AutoencoderObjective,
     tx: optax.GradientTransformation,
     adversarial: Adversarial,
     state: TrainState,
     batches: ImageBatch,
-    axis_name: str | None,
-    frozen: Tree,
+    data: Any,
 ) -> tuple[TrainState, Metrics]:
     params, opt_state, stats = dict(state.params), dict(state.opt_state), state.stats
     if adversarial.active:
         gradients_of = functools.partial(
-            both_gradients, objective, adversarial, frozen, params, axis_name
+            both_gradients, objective, adversarial, data, params
         )
-        stats, (gradients, metrics) = global_mean_over(
-            gradients_of, stats, batches, axis_name
-        )
+        stats, (gradients, metrics) = global_mean_over(gradients_of, stats, batches)
     else:
-        mean_loss = functools.partial(objective, frozen)
-        alone, metrics = mean_gradients(
-            mean_loss, params["autoencoder"], batches, axis_name
-        )
+        mean_loss = functools.partial(objective, state=state, data=data)
+        alone, metrics = mean_gradients(mean_loss, params["autoencoder"], batches)
         gradients = {"autoencoder": alone}
     transforms = {"autoencoder": tx, "discriminator": adversarial.tx}
     for name, gradient in gradients.items():

@@ -1,7 +1,7 @@
 """What an autoencoder minimises on a batch; pure."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ class ImageBatch(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
+class AutoencoderObjective:
     """What an autoencoder minimises, without the generator's loss.
 
     Attributes:
@@ -36,20 +36,25 @@ class Objective:
     perceptual: Perceptual | None
 
     def __call__(
-        self, frozen: Tree, params: Tree, batch: ImageBatch
+        self, params: Tree, batch: ImageBatch, state: Any, data: Any
     ) -> tuple[Array, Metrics]:
-        """Mean loss over a batch; each term, the mean absolute error and gamma."""
-        made = apply(self.module, {"params": params}, batch.images, batch.noise)
-        return self.of_made(frozen, batch.images, made)
+        """Mean loss over a batch; each term, the mean absolute error and gamma.
 
-    def of_made(
-        self, frozen: Tree, images: Images, made: Made
-    ) -> tuple[Array, Metrics]:
+        Args:
+          params, batch: of the autoencoder.
+          state: as in ``training.step.Objective``; not used.
+          data: with the weights of LPIPS as ``perceptual``, if that takes part.
+        """
+        del state
+        made = apply(self.module, {"params": params}, batch.images, batch.noise)
+        return self.of_made(data, batch.images, made)
+
+    def of_made(self, data: Any, images: Images, made: Made) -> tuple[Array, Metrics]:
         """The same from what the autoencoder makes of the images."""
         reconstructions, mean, log_var, log_scale = made
         chex.assert_equal_shape([images, reconstructions])
         chex.assert_equal_shape([mean, log_var])
-        distance = self._distance(frozen, images, reconstructions)
+        distance = self._distance(data, images, reconstructions)
         outputs = AutoencoderOutputs(images, *made, distance)
         total = self.loss(outputs).mean()
         terms = {name: x.mean() for name, x in self.loss.terms(outputs).items()}
@@ -58,12 +63,13 @@ class Objective:
         error = jnp.abs(images - reconstructions).mean()
         return total, {**terms, "loss": total, "l1": error, "log_scale": log_scale}
 
-    def _distance(self, frozen: Tree, a: Images, b: Images) -> PerExample:
+    def _distance(self, data: Any, a: Images, b: Images) -> PerExample:
         if self.perceptual is None:
             return jnp.zeros(len(a))
-        if "perceptual" not in frozen:
+        weights = getattr(data, "perceptual", None)
+        if weights is None:
             raise ValueError(
-                "this step needs the weights of LPIPS: give its Runner "
-                "frozen={'perceptual': perceptual.variables}"
+                "this step needs the weights of LPIPS: give its "
+                "TrainingImages(perceptual=perceptual.variables)"
             )
-        return self.perceptual.distance(frozen["perceptual"], a, b)
+        return self.perceptual.distance(weights, a, b)

@@ -1,6 +1,7 @@
-"""One step of the classifier's training; pure, in global view."""
+"""The step of a classifier's training."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,35 +10,27 @@ import optax
 from iin_jax.flows.base import apply
 from iin_jax.networks.classifier import Classifier
 from iin_jax.training.image_draws import LabelledBatch
-from iin_jax.training.parallel import Metrics, Step, mean_gradients
-from iin_jax.training.state import TrainState
+from iin_jax.training.parallel import Metrics, Step
+from iin_jax.training.step import gradient_step
 from iin_jax.types import Array, Tree
 
 
 def classifier_step(module: Classifier, tx: optax.GradientTransformation) -> Step:
     """The step for a module and an optimiser; sigmoid cross-entropy on one-hot."""
-    return functools.partial(_step, module, tx)
+    return gradient_step(functools.partial(classifier_metrics, module), tx)
 
 
 def classifier_metrics(
-    module: Classifier, params: Tree, batch: LabelledBatch
+    module: Classifier,
+    params: Tree,
+    batch: LabelledBatch,
+    state: Any = None,
+    data: Any = None,
 ) -> tuple[Array, Metrics]:
-    """Mean loss over a batch, and the share of right predictions."""
+    """Mean loss over a batch, and the share of right predictions; an ``Objective``."""
+    del state, data
     logits = apply(module, {"params": params}, batch.images)
     one_hot = jax.nn.one_hot(batch.classes, module.num_classes)
     loss = optax.sigmoid_binary_cross_entropy(logits, one_hot).mean()
     accuracy = (logits.argmax(-1) == batch.classes).mean(dtype=jnp.float32)
     return loss, {"loss": loss, "accuracy": accuracy}
-
-
-def _step(
-    module: Classifier,
-    tx: optax.GradientTransformation,
-    state: TrainState,
-    batches: LabelledBatch,
-    axis_name: str | None,
-    frozen: Tree,
-) -> tuple[TrainState, Metrics]:
-    objective = functools.partial(classifier_metrics, module)
-    gradients, metrics = mean_gradients(objective, state.params, batches, axis_name)
-    return state.apply_gradients(tx, gradients), metrics

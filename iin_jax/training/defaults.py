@@ -1,14 +1,16 @@
 """How large a flow is, and how it is kept from memorising: by images and N."""
 
 import dataclasses
+import difflib
 import warnings
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import FactorLayout
-from iin_jax.flows import InterpretationFlow
+from iin_jax.flows import Bijector, InterpretationFlow
 from iin_jax.training.flow_training import FlowTraining, Similarity
 from iin_jax.training.optim import Schedule
 
@@ -18,23 +20,72 @@ PLAIN_STEPS = 2000  # training steps without a linear start
 PLAIN_RATE_PER_EXAMPLE = 4e-6  # rate without a linear start; 1e-3 at a batch of 256
 UNKNOWN = 0.9  # similarity in a factor of which the start says nothing
 
+STARTS = ("closed_form", "published")
+
 Sigma = float | np.ndarray | tuple[float, ...] | Literal["auto"] | None
+StartKind = Literal["closed_form", "published"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What a caller asks of a training; None: as suits the data.
+class Training:
+    """How T is trained; None: as suits the number of images and N.
 
     Attributes:
-      steps, batch_size, seed, rate_per_example, noise, decay: as in ``fit.fit``.
+      start: before the first step: "closed_form" (a linear start computed from the same
+        pairs; training refines it, and the state is kept that does best on held-out
+        pairs, the start itself among them) or "published" (ActNorm whitens, the last
+        state is kept).
+      sigma: similarity of pairs, in (0, 1): a number or one per factor; "auto": held
+        several times nearer to 1 than the start's eigenvalues (published start: 0.975);
+        None: learned, but never below these.
+      held_out: share of the images that are not trained on, in [0, 1).
+      steps: training steps.
+      batch_size: pairs per step, over all devices.
+      rate_per_example: peak learning rate over the batch size.
+      warmup: share of the steps over which the learning rate rises.
+      decay_start: share of the steps after which it falls to zero.
+      noise: standard deviation of what is added, at first, to latents that went through
+        a linear start, where their own is 1; none in the last tenth of the steps.
+      decay: decoupled weight decay of matrices, times the learning rate.
+      seed: of everything random.
+      accumulate: micro-batches per step.
+      parallel: how several devices share a batch: "jit" (sharded) or "pmap".
+      checkpoint_every: steps between two validations and checkpoints.
+      patience: validations without a better state that end the training.
     """
 
-    steps: int | None
-    batch_size: int
-    seed: int
-    rate_per_example: float | None
-    noise: float | None
-    decay: float | None
+    start: StartKind = "closed_form"
+    sigma: Sigma = "auto"
+    held_out: float = 0.1
+    steps: int | None = None
+    batch_size: int = 256
+    rate_per_example: float | None = None
+    warmup: float = 0.03
+    decay_start: float = 0.3
+    noise: float | None = None
+    decay: float | None = None
+    seed: int = 0
+    accumulate: int = 1
+    parallel: Literal["jit", "pmap"] = "jit"
+    checkpoint_every: int | None = None
+    patience: int = 10
+
+    def with_changes(self, changes: Mapping[str, Any]) -> "Training":
+        """The same with other values of some fields.
+
+        Raises:
+          ValueError: no such field, or a start that is not known.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f"; did you mean {near[0]}?" if near else f": {names}"
+                raise ValueError(f"a training has no {name!r}{hint}")
+        changed = dataclasses.replace(self, **changes)
+        if changed.start not in STARTS:
+            raise ValueError(f"start is one of {list(STARTS)}; got {changed.start!r}")
+        return changed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +129,6 @@ class FlowDefaults:
             )
         return tuple(result)
 
-    def schedule(self, steps: int | None, batch_size: int) -> Schedule:
-        """Warm-up, a constant rate, and a linear decay over the last 70 %."""
-        per_example = self.rate / batch_size
-        steps = self.steps if steps is None else steps
-        return Schedule(steps, per_example, warmup=0.03, decay_start=0.3)
-
 
 def flow_defaults(images: int, dim: int) -> FlowDefaults:
     """What does best on held-out images; see the README's table.
@@ -109,35 +154,43 @@ def suited_training(
     defaults: FlowDefaults,
     start: Start | None,
     layout: FactorLayout,
-    sigma: Sigma,
-    wanted: Wanted,
+    training: Training,
 ) -> FlowTraining:
-    """A training with what the caller wants, and what suits the data otherwise.
+    """A training with what is asked for, and what suits the data otherwise.
 
     Raises:
       ValueError: noise without a linear start, in whose units it is.
     """
-    if start is None and wanted.noise:
+    if start is None and training.noise:
         raise ValueError("noise is in units of a linear start: start='closed_form'")
     if start is None:
-        steps = PLAIN_STEPS if wanted.steps is None else wanted.steps
-        schedule = Schedule(steps, PLAIN_RATE_PER_EXAMPLE, 0.03, 0.3)
-        noise, decay = 0.0, 0.0
+        steps, rate, noise, decay = PLAIN_STEPS, PLAIN_RATE_PER_EXAMPLE, 0.0, 0.0
     else:
-        schedule = defaults.schedule(wanted.steps, wanted.batch_size)
+        steps, rate = defaults.steps, defaults.rate / training.batch_size
         noise, decay = defaults.noise, defaults.decay
-    if wanted.rate_per_example is not None:
-        rate = wanted.rate_per_example
-        schedule = dataclasses.replace(schedule, rate_per_example=rate)
+    schedule = Schedule(
+        _given(training.steps, steps),
+        _given(training.rate_per_example, rate),
+        training.warmup,
+        training.decay_start,
+    )
+    every = max(1, schedule.steps // VALIDATIONS)
     return FlowTraining(
         schedule,
-        wanted.batch_size,
-        held_sigma(start, layout, sigma, defaults),
-        wanted.seed,
-        checkpoint_every=max(1, schedule.steps // VALIDATIONS),
-        noise=noise if wanted.noise is None else wanted.noise,
-        decay=decay if wanted.decay is None else wanted.decay,
+        training.batch_size,
+        held_sigma(start, layout, training.sigma, defaults),
+        training.seed,
+        training.accumulate,
+        training.parallel,
+        int(_given(training.checkpoint_every, every)),
+        float(_given(training.noise, noise)),
+        float(_given(training.decay, decay)),
+        training.patience,
     )
+
+
+def _given(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
 
 
 def held_sigma(
@@ -156,11 +209,11 @@ def held_sigma(
 
 
 def flow_behind(
-    flow: InterpretationFlow | None,
+    flow: Bijector | None,
     defaults: FlowDefaults,
     dim: int,
     start: Start | None,
-) -> InterpretationFlow:
+) -> Bijector:
     """The flow that is trained: behind a start it begins as its shuffles."""
     if flow is None:
         if start is None:

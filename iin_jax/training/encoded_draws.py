@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.concepts.labels import PairTable, draw_pairs
+from iin_jax.concepts.base import PairDraw, uniform_indices
 from iin_jax.data.latents import NO_SPREAD
 from iin_jax.networks import Network
 from iin_jax.training.flow_step import (
@@ -20,7 +20,6 @@ from iin_jax.training.flow_step import (
     LatentSamples,
     pairs_of,
     samples_of,
-    uniform_indices,
 )
 from iin_jax.training.parallel import Streamed
 from iin_jax.types import Array, Images, Indices, Key, Latents, Tree
@@ -39,12 +38,12 @@ class EncodedImages(NamedTuple):
       variables: of the network.
       images: uint8 images, or a tree whose first array has the set's entries on its
         first axis; None where a stream brings the batch's.
-      table: who can form a pair with whom; None where there are no concepts.
+      table: draws the pairs; None where there are no concepts.
     """
 
     variables: Tree
     images: Any
-    table: PairTable | None = None
+    table: PairDraw | None = None
 
 
 class PairImages(NamedTuple):
@@ -117,7 +116,7 @@ def draw_streamed(
 
 
 def pair_indices(
-    table: PairTable, seed: int, batch_size: int
+    table: PairDraw, seed: int, batch_size: int
 ) -> Callable[[int], tuple[Indices, Indices]]:
     """The entries that a run draws: step -> index_a, index_b, (B,) each, on the host.
 
@@ -130,7 +129,7 @@ def pair_indices(
     @jax.jit
     def drawn(table, step):
         pair_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
-        return draw_pairs(table, pair_key, batch_size)[:2]
+        return table.draw(pair_key, jnp.arange(batch_size))[:2]
 
     def indices(step: int) -> tuple[Indices, Indices]:
         index_a, index_b = drawn(table, np.uint32(step))

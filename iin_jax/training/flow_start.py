@@ -1,67 +1,39 @@
 """Where a flow's training begins: its first latents, and the state they whiten."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from iin_jax.flows import InterpretationFlow
-from iin_jax.training.parallel import Draw, Stream, Streamed
+from iin_jax.flows import Bijector
+from iin_jax.training.parallel import Feed, Streamed
 from iin_jax.training.state import TrainState
 from iin_jax.types import Key, Latents
 
 INIT_LATENTS = 4096  # that whiten the flow's ActNorms
 INIT_STEP = 2**31  # stands for a step in their key: no training step has it
 FIRST_LEARNED = 2.0  # logit of a learned similarity at the first step
-CHUNK = 256  # examples drawn at once: a draw may run a whole network on its images
 
 
-def draw_many(draw: Draw) -> Callable[[Any, Key, int], Any]:
-    """(data, key, count) -> the batch of examples 0 .. count - 1, drawn in parts."""
-    jitted = jax.jit(draw)
-
-    def drawn(data: Any, key: Key, count: int) -> Any:
-        starts = range(0, count, CHUNK)
-        parts = [
-            jitted(data, key, jnp.arange(start, min(start + CHUNK, count)))
-            for start in starts
-        ]
-        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
-
-    return drawn
+def first_batch(feed: Feed, seed: int, key: Key | None = None) -> Any:
+    """A batch with ``INIT_LATENTS`` latents; with a key of its own, if not given."""
+    if key is None:
+        key = jax.random.fold_in(jax.random.key(seed), INIT_STEP)
+    return feed.first(INIT_LATENTS // _latents_per_example(feed), key, seed)
 
 
-def examples_for(draw: Draw, data: Any, latents: int) -> int:
-    """How many examples have that many latents: half of it if they are pairs."""
+def _latents_per_example(feed: Feed) -> int:
+    """Two if the examples are pairs, else one."""
+    data = feed.data
+    if feed.stream is not None:
+        data = Streamed(data, jax.tree.map(jnp.asarray, feed.stream(0)))
     arguments = (data, jax.random.key(0), jnp.arange(1))
-    per_example = jax.eval_shape(lambda *x: draw(*x).latents(), *arguments).shape[0]
-    return latents // per_example
-
-
-def first_batch(draw: Draw, data: Any, seed: int) -> Any:
-    """A batch with ``INIT_LATENTS`` latents."""
-    key = jax.random.fold_in(jax.random.key(seed), INIT_STEP)
-    count = examples_for(draw, data, INIT_LATENTS)
-    return draw_many(draw)(data, key, count)
-
-
-def first_streamed_batch(
-    draw: Draw, data: Any, seed: int, stream: Stream, batch_size: int
-) -> Any:
-    """``first_batch`` where the host brings images: the first steps' own batches."""
-    jitted, parts, found = jax.jit(draw), [], 0
-    while found < INIT_LATENTS:
-        key = jax.random.fold_in(jax.random.key(seed), len(parts))
-        arrays = jax.tree.map(jnp.asarray, stream(len(parts)))
-        parts.append(jitted(Streamed(data, arrays), key, jnp.arange(batch_size)))
-        found += len(parts[-1].latents())
-    return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+    return jax.eval_shape(lambda *x: feed.draw(*x).latents(), *arguments).shape[0]
 
 
 def first_state(
-    flow: InterpretationFlow,
+    flow: Bijector,
     z: Latents,
     tx: optax.GradientTransformation,
     seed: int,
@@ -82,4 +54,4 @@ def first_state(
     params = {"flow": variables["params"]}
     if similarities:
         params["similarity"] = jnp.full((1, similarities), FIRST_LEARNED)
-    return TrainState.create(tx, params, variables["constants"])
+    return TrainState.create(tx, params, variables.get("constants", {}))

@@ -1,7 +1,7 @@
-"""One step of the flow's training on latents; pure, in global view.
+"""What the flow is trained on, and what a step of it minimises; pure.
 
 A batch is ``LatentPairs`` or, without concepts, ``LatentSamples``: each knows which
-latents the flow reads and which loss suits them.
+latents the flow reads, and what a term of the loss sees of them.
 """
 
 import dataclasses
@@ -12,32 +12,22 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 
-from iin_jax.concepts.labels import PairTable, draw_pairs, pair_sigma
-from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.flows import InterpretationFlow
+from iin_jax.concepts.base import PairDraw, uniform_indices
+from iin_jax.flows import Bijector
 from iin_jax.flows.base import apply
 from iin_jax.flows.linear_start import LinearStart
 from iin_jax.losses import (
+    Maps,
     PairOutputs,
     SampleOutputs,
     WeightedSum,
     bits_per_dim,
     gaussian_nll,
-    gaussian_term,
-    pair_term,
-    weighted_sum,
 )
-from iin_jax.training.parallel import (
-    Draw,
-    Metrics,
-    Step,
-    Streamed,
-    mean_gradients,
-)
-from iin_jax.training.state import TrainState
-from iin_jax.types import Array, Key, Latents, LogDet, Shared, Tree
+from iin_jax.networks import Network
+from iin_jax.training.parallel import Feed, Metrics, Streamed
+from iin_jax.types import Array, Images, Key, Latents, LogDet, Shared, Tree
 
 MAX_SIMILARITY = 0.9995  # of a learned one: at 1 the likelihood has no bound
 NOISE_STREAM = 2**31 + 1  # folded into a batch's key; larger than any example index
@@ -56,6 +46,7 @@ class LatentPairs(NamedTuple):
       sigma: (B, K+1), how similar each pair is at most in each factor, where concepts
         are graded; None: all pairs as similar as the step says.
       noise: (B, 2, N), standard normal, for both halves; None: none is ever added.
+      labels_a, labels_b: int (B, K), codes of the values; None: there are none.
     """
 
     z_a: Latents
@@ -63,6 +54,8 @@ class LatentPairs(NamedTuple):
     shared: Shared
     sigma: Array | None = None
     noise: Array | None = None
+    labels_a: Array | None = None
+    labels_b: Array | None = None
 
     def latents(self, noise_scale: float | Array = 0.0) -> Latents:
         """Both halves, (2B, N), with so much of the noise."""
@@ -72,19 +65,32 @@ class LatentPairs(NamedTuple):
         noise = jnp.concatenate([self.noise[:, 0], self.noise[:, 1]])
         return z + noise_scale * noise
 
-    def outputs(self, z_tilde: Latents, log_det: LogDet, sigma: Array) -> PairOutputs:
-        """What the flow made of ``latents()``, with the step's similarity."""
+    def outputs(
+        self, z: Latents, z_tilde: Latents, log_det: LogDet, sigma: Array, maps: Maps
+    ) -> PairOutputs:
+        """What a term sees.
+
+        Args:
+          z: (2B, N), what T was given.
+          z_tilde, log_det: (2B, N) and (2B,), what it made of that.
+          sigma: the step's similarity.
+          maps: of the step.
+        """
         count = len(self.shared)
         chex.assert_shape([self.z_a, self.z_b], (count, z_tilde.shape[1]))
         if self.sigma is not None:
             sigma = jnp.minimum(sigma, self.sigma)
         halves = (z_tilde[:count], z_tilde[count:], log_det[:count], log_det[count:])
-        return PairOutputs(*halves, self.shared, sigma)
-
-    @staticmethod
-    def loss(layout: FactorLayout) -> WeightedSum:
-        """The loss of such batches."""
-        return weighted_sum({"pairs": (1.0, pair_term(layout))})
+        return PairOutputs(
+            *halves,
+            self.shared,
+            sigma,
+            z[:count],
+            z[count:],
+            self.labels_a,
+            self.labels_b,
+            maps,
+        )
 
 
 class LatentSamples(NamedTuple):
@@ -102,24 +108,12 @@ class LatentSamples(NamedTuple):
         """All of them, (B, N), with so much of the noise."""
         return self.z if self.noise is None else self.z + noise_scale * self.noise
 
-    def outputs(self, z_tilde: Latents, log_det: LogDet, sigma: Array) -> SampleOutputs:
-        """What the flow made of ``latents()``; nothing here is similar to anything."""
+    def outputs(
+        self, z: Latents, z_tilde: Latents, log_det: LogDet, sigma: Array, maps: Maps
+    ) -> SampleOutputs:
+        """What a term sees; nothing here is similar to anything."""
         del sigma
-        return SampleOutputs(z_tilde, log_det)
-
-    @staticmethod
-    def loss(layout: FactorLayout) -> WeightedSum:
-        """The loss of such batches.
-
-        Raises:
-          ValueError: the layout has concepts.
-        """
-        if layout.concepts:
-            raise ValueError(
-                "single latents tell no concepts apart: without pairs the layout is "
-                f"{{{RESIDUAL!r}: {layout.dim}}}; got {layout.as_dict()}"
-            )
-        return weighted_sum({"samples": (1.0, gaussian_term)})
+        return SampleOutputs(z_tilde, log_det, z, maps)
 
 
 class CachedLatents(NamedTuple):
@@ -127,31 +121,24 @@ class CachedLatents(NamedTuple):
 
     Attributes:
       mean, log_var: (n, N), the posterior; ``data.latents.NO_SPREAD`` stands for none.
-      table: who can form a pair with whom; None where there are no concepts.
+      table: draws the pairs; None where there are no concepts.
+      variables: of the network, for a loss that looks through it.
     """
 
     mean: Array
     log_var: Array
-    table: PairTable | None = None
+    table: PairDraw | None = None
+    variables: Tree | None = None
 
 
-def draw_cached(data: CachedLatents, key: Key, examples: Array) -> LatentPairs:
-    """Draws pairs and, for each half, a sample of its posterior."""
-    if data.table is None:
-        raise ValueError("pairs are drawn from a table; without one use draw_samples")
-    return pairs_of(data.table, key, examples, functools.partial(_look_up, data))
-
-
-def draw_samples(data: CachedLatents, key: Key, examples: Array) -> LatentSamples:
-    """Draws entries, all equally likely, and a sample of each one's posterior."""
+def draw_cached(
+    data: CachedLatents, key: Key, examples: Array
+) -> LatentPairs | LatentSamples:
+    """Draws pairs, or without a table entries, and samples of their posteriors."""
     look_up = functools.partial(_look_up, data)
-    return samples_of(data.mean.shape[0], key, examples, look_up)
-
-
-def draw_arrays(data: LatentPairs, key: Key, examples: Array) -> LatentPairs:
-    """Draws examples from arrays of given pairs, with replacement."""
-    indices = uniform_indices(data.z_a.shape[0], key, examples)
-    return jax.tree.map(lambda array: array[indices], data)
+    if data.table is None:
+        return samples_of(data.mean.shape[0], key, examples, look_up)
+    return pairs_of(data.table, key, examples, look_up)
 
 
 class Started(NamedTuple):
@@ -159,22 +146,23 @@ class Started(NamedTuple):
 
     Attributes:
       data: of the draw.
-      constants: of ``flows.LinearStart``.
+      constants: of ``flows.LinearStart``; empty: there is no start.
     """
 
     data: Any
     constants: Tree
 
 
-def draw_started(draw: Draw, dim: int, noisy: bool) -> Draw:
-    """A draw whose latents have gone through T_0; it reads ``Started`` data.
+def started_feed(feed: Feed, constants: Tree, dim: int, *, noisy: bool) -> Feed:
+    """A feed whose latents have gone through T_0; its data are ``Started``.
 
     Args:
-      draw: gives ``LatentPairs`` or ``LatentSamples`` of z.
+      feed: gives ``LatentPairs`` or ``LatentSamples`` of z.
+      constants: of T_0.
       dim: N.
-      noisy: the batch brings noise for the step to add.
+      noisy: the batches bring noise for the step to add.
     """
-    start = LinearStart(dim)
+    draw, start = feed.draw, LinearStart(dim)
 
     def drawn(data: Any, key: Key, examples: Array) -> LatentPairs | LatentSamples:
         if isinstance(data, Streamed):
@@ -199,32 +187,31 @@ def draw_started(draw: Draw, dim: int, noisy: bool) -> Draw:
             return batch
         return batch._replace(noise=_noise(noise_key, examples, shape))
 
-    return drawn
+    return Feed(drawn, Started(feed.data, constants), feed.stream)
 
 
 def pairs_of(
-    table: PairTable, key: Key, examples: Array, posterior: Posterior
+    table: PairDraw, key: Key, examples: Array, posterior: Posterior
 ) -> LatentPairs:
     """Draws pairs and samples of their posteriors, wherever these come from.
 
     Args:
-      table: from ``concepts.pair_table``.
+      table: draws the pairs.
       key: of the batch.
       examples: (B,), indices in the global batch.
       posterior: called once, with the pairs' a and b in turn, (2B,).
     """
     pair_key, noise_key = jax.random.split(key)
     count = len(examples)
-    index_a, index_b, shared = draw_pairs(table, pair_key, count, examples=examples)
+    drawn = table.draw(pair_key, examples)
     # a beside its b, so that a batch divided among devices stays where it is
-    mean, log_var = posterior(jnp.stack([index_a, index_b], axis=1).reshape(-1))
+    both = jnp.stack([drawn.index_a, drawn.index_b], axis=1)
+    mean, log_var = posterior(both.reshape(-1))
     halves = (count, 2, mean.shape[1])
     eps = _noise(noise_key, examples, halves[1:])
     z = mean.reshape(halves) + jnp.exp(0.5 * log_var.reshape(halves)) * eps
-    # 1 bounds no similarity: where concepts are not graded the step's own counts
-    graded = table.scores is not None
-    sigma = pair_sigma(table, index_a, index_b, 1.0) if graded else None
-    return LatentPairs(z[:, 0], z[:, 1], shared, sigma)
+    labels = (drawn.labels_a, drawn.labels_b)
+    return LatentPairs(z[:, 0], z[:, 1], drawn.shared, drawn.sigma, None, *labels)
 
 
 def samples_of(
@@ -237,23 +224,14 @@ def samples_of(
     return LatentSamples(mean + jnp.exp(0.5 * log_var) * eps)
 
 
-def uniform_indices(entries: int, key: Key, examples: Array) -> Array:
-    """One of 0 .. entries - 1 for every example, all equally likely, (B,)."""
-
-    def index(example):
-        return jax.random.bits(jax.random.fold_in(key, example)) % entries
-
-    return jax.vmap(index)(examples)
-
-
 @dataclasses.dataclass(frozen=True)
 class FlowObjective:
-    """What a step of the flow minimises.
+    """What a step of the flow minimises; a ``training.step.Objective``.
 
     Attributes:
       flow: T, or the part of it that is trained.
       loss: a sum of terms of ``PairOutputs`` for pairs, of ``SampleOutputs`` for single
-        latents; the batch's own ``loss(layout)``, or any other.
+        latents.
       sigma: similarity of pairs, a number or one per factor; None: learned per factor,
         from ``params["similarity"]`` (1, K+1), through a logistic function.
       noise: standard deviation of what is added to latents at the first step; it falls
@@ -261,15 +239,25 @@ class FlowObjective:
       steps: of the whole training.
       floor: least value of a learned similarity, per factor.
       log_det: of what latents have gone through before.
+      network: for terms that look through E and G; its variables are those of the
+        draws' data.
     """
 
-    flow: InterpretationFlow
+    flow: Bijector
     loss: WeightedSum
     sigma: float | tuple[float, ...] | None
     noise: float = 0.0
     steps: int = 0
     floor: tuple[float, ...] | None = None
     log_det: float = 0.0
+    network: Network | None = None
+
+    def __call__(
+        self, params: Tree, batch: LatentPairs | LatentSamples, state: Any, data: Any
+    ) -> tuple[Array, Metrics]:
+        """Mean loss over a batch, each term, and z's own bits per dimension."""
+        noise = self.noise_at(state.step) if self.noise else 0.0
+        return self.metrics(params, state.constants, batch, noise, data)
 
     def metrics(
         self,
@@ -277,9 +265,11 @@ class FlowObjective:
         constants: Tree,
         batch: LatentPairs | LatentSamples,
         noise_scale: float | Array = 0.0,
+        data: Any = None,
     ) -> tuple[Array, Metrics]:
-        """Mean loss over a batch, each term, and z's own bits per dimension."""
-        return self.metrics_of(*self.outputs(params, constants, batch, noise_scale))
+        """The same with so much noise; ``data`` is what the draws read."""
+        found = self.outputs(params, constants, batch, noise_scale, data)
+        return self.metrics_of(*found)
 
     def metrics_of(
         self, z_tilde: Latents, log_det: LogDet, outputs: PairOutputs | SampleOutputs
@@ -287,7 +277,7 @@ class FlowObjective:
         """``metrics`` of what ``outputs`` gave."""
         total = self.loss(outputs).mean()
         terms = {name: value.mean() for name, value in self.loss.terms(outputs).items()}
-        marginal = bits_per_dim(gaussian_nll(z_tilde, log_det).mean(), self.flow.dim)
+        marginal = bits_per_dim(gaussian_nll(z_tilde, log_det).mean(), z_tilde.shape[1])
         return total, {**terms, "loss": total, "bits_per_dim": marginal}
 
     def outputs(
@@ -296,23 +286,48 @@ class FlowObjective:
         constants: Tree,
         batch: LatentPairs | LatentSamples,
         noise_scale: float | Array = 0.0,
+        data: Any = None,
     ) -> tuple[Latents, LogDet, PairOutputs | SampleOutputs]:
         """z_tilde and log-determinants of all latents, and the batch's outputs."""
         variables = {"params": params["flow"], "constants": constants}
-        z_tilde, log_det = apply(self.flow, variables, batch.latents(noise_scale))
+        latents = batch.latents(noise_scale)
+        z_tilde, log_det = apply(self.flow, variables, latents)
         if self.log_det:
             log_det = log_det + self.log_det
         sigma = similarity(params, self.sigma, self.floor)
-        return z_tilde, log_det, batch.outputs(z_tilde, log_det, sigma)
+        start = data.constants if isinstance(data, Started) else {}
+        maps = self._maps(variables, start, data)
+        z = _through(start, latents, "inverse") if start else latents
+        return z_tilde, log_det, batch.outputs(z, z_tilde, log_det, sigma, maps)
 
     def noise_at(self, step: Array) -> Array:
         """Standard deviation of the noise in a step."""
         return self.noise * jnp.maximum(0.0, 1.0 - step / (QUIET * self.steps))
 
+    def _maps(self, variables: Tree, start: Tree, data: Any) -> Maps:
+        def translate(z: Latents) -> Latents:
+            begun = _through(start, z, "forward") if start else z
+            return apply(self.flow, variables, begun)[0]
 
-def flow_step(objective: FlowObjective, tx: optax.GradientTransformation) -> Step:
-    """The step for an objective and an optimiser."""
-    return functools.partial(_step, objective, tx)
+        def invert(z_tilde: Latents) -> Latents:
+            begun = apply(self.flow, variables, z_tilde, method="inverse")
+            return _through(start, begun, "inverse") if start else begun
+
+        network = self.network
+        if network is None:
+            return Maps(translate=translate, invert=invert)
+        source = data.data if isinstance(data, Started) else data
+        frozen = source.variables
+
+        def encode(images: Images) -> Latents:
+            return network.encode_pure(frozen, images).reshape(len(images), -1)
+
+        def decode(z: Latents) -> Array:
+            return network.decode_pure(frozen, z.reshape(-1, *network.latent_shape))
+
+        shows = network.output == "images"
+        maps = Maps(translate=translate, invert=invert, decode=decode)
+        return dataclasses.replace(maps, encode=encode) if shows else maps
 
 
 def similarity(
@@ -331,22 +346,10 @@ def similarity(
     return least + (MAX_SIMILARITY - least) * share
 
 
-def _step(
-    objective: FlowObjective,
-    tx: optax.GradientTransformation,
-    state: TrainState,
-    batches: Any,
-    axis_name: str | None,
-    frozen: Tree,
-) -> tuple[TrainState, Metrics]:
-    del frozen  # whoever draws the batches has the network's variables
-    noise = objective.noise_at(state.step) if objective.noise else 0.0
-
-    def loss(params, batch):
-        return objective.metrics(params, state.constants, batch, noise)
-
-    gradients, metrics = mean_gradients(loss, state.params, batches, axis_name)
-    return state.apply_gradients(tx, gradients), metrics
+def _through(start: Tree, z: Latents, method: str) -> Latents:
+    """What T_0 makes of latents, or its inverse."""
+    module = LinearStart(z.shape[1])
+    return apply(module, {"constants": start}, z, method=method)
 
 
 def _look_up(data: CachedLatents, index: Array) -> tuple[Latents, Latents]:

@@ -11,36 +11,34 @@ import numpy as np
 from iin_jax.concepts.closed_form import Start
 from iin_jax.concepts.separation import separation
 from iin_jax.factors import FactorLayout
-from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
+from iin_jax.flows import Bijector, LinearStart, StartedFlow
 from iin_jax.flows.base import apply
 from iin_jax.flows.linear_start import arrangement, joined_variables
 from iin_jax.losses import (
+    Loss,
     PairOutputs,
     WeightedSum,
     check_sigma,
     gaussian_reference,
+    pair_loss,
+    sample_loss,
+    summed,
 )
+from iin_jax.networks import Network
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.flow_start import (
-    INIT_LATENTS,
-    draw_many,
-    examples_for,
-    first_batch,
-    first_state,
-    first_streamed_batch,
-)
+from iin_jax.training.flow_start import first_batch, first_state
 from iin_jax.training.flow_step import (
     FlowObjective,
-    Started,
-    draw_started,
-    flow_step,
+    LatentPairs,
     similarity,
+    started_feed,
 )
 from iin_jax.training.log import MetricsLog
 from iin_jax.training.loop import Choice, train
 from iin_jax.training.optim import Schedule, adam
-from iin_jax.training.parallel import Draw, Runner, Step, Stream
+from iin_jax.training.parallel import Feed, Runner, Step
 from iin_jax.training.state import TrainState
+from iin_jax.training.step import gradient_step
 from iin_jax.types import Tree
 
 HIGHEST_FLOOR = 0.95  # of a learned similarity, so that it has where to go
@@ -91,24 +89,22 @@ class Trained(NamedTuple):
         ``start_bits_per_dim``, ``separation`` and ``start_separation``.
     """
 
-    flow: InterpretationFlow | StartedFlow
+    flow: Bijector
     variables: Tree
     sigma: Similarity
     record: dict[str, float]
 
 
 def train_flow(
-    flow: InterpretationFlow,
+    flow: Bijector,
     layout: FactorLayout,
-    draw: Draw,
-    data: Any,
+    feed: Feed,
     training: FlowTraining,
     *,
     start: Start | None = None,
-    loss: WeightedSum | None = None,
-    validation: Any = None,
-    draw_validation: Draw | None = None,
-    stream: Stream | None = None,
+    loss: Loss | None = None,
+    network: Network | None = None,
+    validation: Feed | None = None,
     checkpoints: Checkpoints | None = None,
     log: MetricsLog | None = None,
     progress: str | None = None,
@@ -117,51 +113,47 @@ def train_flow(
 
     Args:
       flow, layout: T and its factors.
-      draw: (data, key, examples) -> ``LatentPairs`` or, if the layout is the residual
-        alone, ``LatentSamples``.
-      data: arrays that ``draw`` reads; every device gets a copy.
+      feed: draws ``LatentPairs`` or, if the layout is the residual alone,
+        ``LatentSamples``.
       training: how.
       start: a linear start T_0; then the state is kept that does best on validation
         data, T_0 itself among them. None: the flow begins as its ``init`` has it, and
         the last state is kept.
-      loss: of the batch's outputs; None: the batch's own.
-      validation: the like for held-out figures; None: no validation, and no choice.
-      draw_validation: what reads it; None: ``draw``.
-      stream: as in ``training.parallel.Runner``; ``draw`` then reads ``Streamed``.
+      loss: a function of the layout that gives a term; None: the likelihood of pairs,
+        or of single latents.
+      network: for a loss that looks through E and G; its variables are those of the
+        feeds' data.
+      validation: the like of ``feed``, for held-out figures; None: no validation, and
+        no choice.
       checkpoints, log, progress: as in ``training.loop.train``.
 
     Raises:
-      ValueError: sigma outside (0, 1), or concepts without pairs.
+      ValueError: sigma outside (0, 1), concepts without pairs, or a loss that is none.
     """
     training = _checked(training, layout)
-    if stream is None:
-        batch = first_batch(draw, data, training.seed)
-    else:
-        numbers = (training.seed, stream, training.batch_size)
-        batch = first_streamed_batch(draw, data, *numbers)
-    z, held_out = batch.latents(), draw_validation or draw
-    beside = {}
+    batch = first_batch(feed, training.seed)
+    z, beside = batch.latents(), {}
     if validation is not None:
-        unseen = _held_out_batch(held_out, validation, training.seed).latents()
+        unseen = _held_out_batch(validation, training.seed).latents()
         honest = gaussian_reference(z, unseen, shrunk=True)
         beside = {"gaussian_bits_per_dim": honest}
-    minimised = type(batch).loss(layout) if loss is None else loss
     arranged, log_det = None, 0.0
     if start is not None:
         arranged = _arranged(flow, start, training.seed)
         z, log_det = arranged.through(z)
-        held_out = draw_started(held_out, flow.dim, noisy=False)
-        draw = draw_started(draw, flow.dim, noisy=training.noise > 0)
-        data = Started(data, arranged.constants)
-        validation = None if validation is None else Started(validation, data.constants)
+        constants = arranged.constants
+        feed = started_feed(feed, constants, flow.dim, noisy=training.noise > 0)
+        if validation is not None:
+            validation = started_feed(validation, constants, flow.dim, noisy=False)
     objective = FlowObjective(
         flow,
-        minimised,
+        _minimised(loss, layout, paired=isinstance(batch, LatentPairs)),
         training.sigma,
         training.noise if start is not None else 0.0,
         training.schedule.steps,
         _floor(start, layout, training.sigma),
         log_det,
+        network,
     )
     tx = adam(
         training.schedule,
@@ -171,10 +163,10 @@ def train_flow(
     )
     learned = len(layout) if training.sigma is None else 0
     state = first_state(flow, z, tx, training.seed, similarities=learned)
-    runner = _runner(training, flow_step(objective, tx), draw, data, state, stream)
+    runner = _runner(training, gradient_step(objective, tx), feed, state)
     validate, choice, before = None, None, {}
     if validation is not None:
-        validate = _validation(objective, layout, held_out, validation, training.seed)
+        validate = _validation(objective, layout, validation, training.seed)
         before = validate(state)
         if start is not None:
             score = "separation" if layout.concepts else "negative_bits"
@@ -199,26 +191,34 @@ def train_flow(
 def _runner(
     training: FlowTraining,
     step: Step,
-    draw: Draw,
-    data: Any,
+    feed: Feed,
     state: TrainState,
-    stream: Stream | None,
 ) -> Runner:
     return Runner(
         step,
-        draw,
-        data,
+        feed,
         state,
         batch_size=training.batch_size,
         seed=training.seed,
         accumulate=training.accumulate,
         mode=training.parallel,
-        stream=stream,
     )
 
 
+def _minimised(loss: Loss | None, layout: FactorLayout, paired: bool) -> WeightedSum:
+    """The loss of a layout, as a sum of named terms."""
+    if loss is None:
+        return (pair_loss if paired else sample_loss)(layout)
+    if isinstance(loss, WeightedSum) or not callable(loss):
+        raise ValueError(
+            "loss is a function of the layout that returns a term, so that it knows "
+            "the sizes: loss=lambda layout: losses.weighted_sum({...})"
+        )
+    return summed(loss(layout))
+
+
 def _trained(
-    flow: InterpretationFlow,
+    flow: Bijector,
     objective: FlowObjective,
     state: TrainState,
     start: Start | None,
@@ -250,7 +250,7 @@ class _Arranged(NamedTuple):
         return y, float(log_det[0])
 
 
-def _arranged(flow: InterpretationFlow, start: Start, seed: int) -> _Arranged:
+def _arranged(flow: Bijector, start: Start, seed: int) -> _Arranged:
     dim = flow.dim
     variables = flow.init(jax.random.key(seed), jnp.zeros((2, dim)))
     order = arrangement(flow, variables, dim)
@@ -307,24 +307,23 @@ def _checked(training: FlowTraining, layout: FactorLayout) -> FlowTraining:
     return dataclasses.replace(training, sigma=plain)
 
 
-def _held_out_batch(draw: Draw, data: Any, seed: int) -> Any:
-    count = examples_for(draw, data, INIT_LATENTS)
-    return draw_many(draw)(data, jax.random.key(seed + 1), count)
+def _held_out_batch(feed: Feed, seed: int) -> Any:
+    return first_batch(feed, seed, jax.random.key(seed + 1))
 
 
 def _validation(
     objective: FlowObjective,
     layout: FactorLayout,
-    draw: Draw,
-    data: Any,
+    feed: Feed,
     seed: int,
 ) -> Callable[[TrainState], dict[str, float]]:
     """Held-out figures: the same examples and noise at every call."""
-    batch = _held_out_batch(draw, data, seed)
+    batch = _held_out_batch(feed, seed)
 
     @jax.jit
-    def measure(params, constants, batch):
-        z_tilde, log_det, outputs = objective.outputs(params, constants, batch)
+    def measure(params, constants, batch, data):
+        found = objective.outputs(params, constants, batch, data=data)
+        z_tilde, log_det, outputs = found
         metrics = objective.metrics_of(z_tilde, log_det, outputs)[1]
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
@@ -333,7 +332,7 @@ def _validation(
         return metrics
 
     def validate(state: TrainState) -> dict[str, float]:
-        metrics = measure(state.params, state.constants, batch)
+        metrics = measure(state.params, state.constants, batch, feed.data)
         return {name: float(x) for name, x in metrics.items()}
 
     return validate

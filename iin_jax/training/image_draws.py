@@ -10,7 +10,7 @@ from iin_jax.data.augment import Affine
 from iin_jax.data.palette import Background, colorize, to_unit
 from iin_jax.training.autoencoder_objective import ImageBatch
 from iin_jax.training.parallel import Streamed
-from iin_jax.types import Array, Images, Indices, Key
+from iin_jax.types import Array, Images, Indices, Key, Tree
 
 
 class TrainingImages(NamedTuple):
@@ -20,11 +20,13 @@ class TrainingImages(NamedTuple):
       images: uint8 (n, H, W, C); None: a stream brings the batch's.
       palette: (P, 3) in [0, 1]; None: images are taken as they are.
       classes: (n,), 0 .. classes - 1, for a classifier; None: for anything else.
+      perceptual: weights of LPIPS, for a loss that reads them.
     """
 
     images: Array | None
     palette: Array | None = None
     classes: Array | None = None
+    perceptual: Tree | None = None
 
 
 class StreamedImages(NamedTuple):

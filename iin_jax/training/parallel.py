@@ -1,10 +1,11 @@
 """The only place that names devices: one step, many devices, many steps a dispatch.
 
-A step is a pure function in global view, ``step(state, batches, axis_name, frozen) ->
-(state, metrics)``. ``batches`` has two leading axes, (accumulated micro-batches,
-examples). Under ``jit`` the examples are sharded over the mesh axis ``data`` and XLA
-inserts the collectives; under ``pmap`` each device holds its share and ``axis_name`` is
-set. ``frozen`` holds the variables of networks that are used and not trained.
+A step is a pure function in global view, ``step(state, batches, data) -> (state,
+metrics)``. ``batches`` has two leading axes, (accumulated micro-batches, examples);
+``data`` is what the draws read, the variables of frozen networks among it. Under
+``jit`` the examples are sharded over the mesh axis ``data`` and XLA inserts the
+collectives; under ``pmap`` each device holds its share, and ``iin_jax.batch`` takes
+means over all of them.
 """
 
 import functools
@@ -16,14 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from iin_jax.batch import divided_over
 from iin_jax.training.state import TrainState
-from iin_jax.types import Array, Key, Tree
+from iin_jax.types import Array, Key
 
 AXIS = "data"
 MODES = ("jit", "pmap")
+CHUNK = 256  # examples of a first batch that are drawn at once
 
 Metrics = dict[str, Array]
-Step = Callable[[TrainState, Any, str | None, Tree], tuple[TrainState, Metrics]]
+Step = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
 # (data, key of the step, global example indices (B,)) -> batch of B examples
 Draw = Callable[[Any, Key, Array], Any]
 Stream = Callable[[int], Any]  # step -> arrays of the host, first axis the global batch
@@ -39,62 +42,43 @@ class Streamed(NamedTuple):
     batch: Any
 
 
-def global_mean(tree: Any, axis_name: str | None) -> Any:
-    """Mean over all devices' values: ``pmean``, or the identity in global view."""
-    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+class Feed(NamedTuple):
+    """Where the batches of a training come from.
 
-
-def mean_gradients(
-    loss: Callable[[Tree, Any], tuple[Array, Metrics]],
-    params: Tree,
-    batches: Any,
-    axis_name: str | None,
-) -> tuple[Tree, Metrics]:
-    """Gradients and metrics of the mean loss over the whole global batch.
-
-    Args:
-      loss: (params, micro-batch) -> mean loss over its examples, metrics.
-      params: differentiated.
-      batches: micro-batches, stacked on the first axis.
-      axis_name: as in a step.
-    """
-    gradient = jax.grad(loss, has_aux=True)
-
-    def found(carry, batch):
-        return carry, gradient(params, batch)
-
-    return global_mean_over(found, (), batches, axis_name)[1]
-
-
-def global_mean_over(
-    function: Callable[[Any, Any], tuple[Any, Any]],
-    carry: Any,
-    batches: Any,
-    axis_name: str | None,
-) -> tuple[Any, Any]:
-    """Mean of a function's results over the whole global batch.
-
-    Args:
-      function: (carry, micro-batch) -> new carry, means over the micro-batch.
-      carry: what goes from one micro-batch to the next.
-      batches: micro-batches, stacked on the first axis.
-      axis_name: as in a step.
-
-    Returns:
-      The last carry, and the mean.
+    Attributes:
+      draw: pure, makes the examples of a batch from their global indices.
+      data: arrays that ``draw`` and the step read, copied to every device.
+      stream: for data that do not fit on a device: step -> arrays of the host, first
+        axis the global batch; new ones at every call, since the next step's are fetched
+        while the devices read this one's. ``draw`` then gets ``Streamed``.
     """
 
-    def add(so_far, batch):
-        carry, total = so_far
-        carry, results = function(carry, batch)
-        return (carry, jax.tree.map(jnp.add, total, results)), None
+    draw: Draw
+    data: Any
+    stream: Stream | None = None
 
-    count = jax.tree.leaves(batches)[0].shape[0]
-    so_far = function(carry, jax.tree.map(lambda x: x[0], batches))
-    if count > 1:
-        so_far, _ = jax.lax.scan(add, so_far, jax.tree.map(lambda x: x[1:], batches))
-    carry, total = so_far
-    return carry, global_mean(jax.tree.map(lambda x: x / count, total), axis_name)
+    def first(self, count: int, key: Key, seed: int) -> Any:
+        """A batch to begin with.
+
+        Args:
+          count: examples 0 .. count - 1, drawn with ``key``, some at a time: a draw may
+            run a whole network on its images.
+          key: of the batch.
+          seed: of the run; from a stream come the first steps' own batches, until they
+            have as many examples.
+        """
+        draw, parts, found = jax.jit(self.draw), [], 0
+        while found < count:
+            if self.stream is None:
+                examples = jnp.arange(found, min(found + CHUNK, count))
+                parts.append(draw(self.data, key, examples))
+            else:
+                step_key = jax.random.fold_in(jax.random.key(seed), len(parts))
+                arrays = jax.tree.map(jnp.asarray, self.stream(len(parts)))
+                examples = jnp.arange(len(jax.tree.leaves(arrays)[0]))
+                parts.append(draw(Streamed(self.data, arrays), step_key, examples))
+            found += len(examples)
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
 
 def check_batch(
@@ -116,8 +100,7 @@ class Runner:
 
     Args:
       step: pure, see the module's head; its metrics include ``"loss"``.
-      draw: pure, makes the examples of a batch from their global indices.
-      data: arrays that ``draw`` reads, copied to every device.
+      feed: where batches come from.
       state: any state of the run, for its shapes.
       batch_size: of the global batch.
       seed: of all randomness in the run.
@@ -127,10 +110,6 @@ class Runner:
       fused: many steps in one dispatch; None: except on CPUs, where XLA runs
         convolutions inside a loop on one core (measured: 113 ms a step against 21).
         Never with a stream.
-      frozen: the step's last argument, copied to every device.
-      stream: for data that do not fit on a device: step -> arrays of the host, first
-        axis the global batch; new ones at every call, since the next step's are fetched
-        while the devices read this one's. ``draw`` gets a ``Streamed`` as its data.
 
     Raises:
       ValueError: an unknown mode, a batch that devices and micro-batches do not divide,
@@ -140,8 +119,7 @@ class Runner:
     def __init__(
         self,
         step: Step,
-        draw: Draw,
-        data: Any,
+        feed: Feed,
         state: TrainState,
         *,
         batch_size: int,
@@ -150,13 +128,12 @@ class Runner:
         mode: str = "jit",
         devices: Sequence[Any] | None = None,
         fused: bool | None = None,
-        frozen: Tree | None = None,
-        stream: Stream | None = None,
     ):
         self.devices = list(devices or jax.local_devices())
         if mode not in MODES:
             raise ValueError(f"parallel is one of {list(MODES)}; got {mode!r}")
         check_batch(batch_size, accumulate, len(self.devices))
+        draw, data, stream = feed
         self.step, self.draw, self.seed = step, draw, seed
         self.accumulate, self.batch_size, self.mode = accumulate, batch_size, mode
         if fused and stream is not None:
@@ -168,8 +145,8 @@ class Runner:
             self._streamed(stream, int(state.step))  # refused before anything compiles
         self._mesh = Mesh(np.array(self.devices), (AXIS,))
         if self.fused:
-            self._zeros = self._zero_metrics(state, data, frozen or {})
-        self._data, self._frozen = self.place(data), self.place(frozen or {})
+            self._zeros = self._zero_metrics(state, data)
+        self._data = self.place(data)
         self._run = self._compile()
 
     def place(self, tree: Any) -> Any:
@@ -206,7 +183,7 @@ class Runner:
         if not self.fused:
             return self._run_apart(state, count)
         carry = (state, *self.place(self._zeros))
-        carry = self._run(carry, self._data, self._frozen, jnp.int32(count))
+        carry = self._run(carry, self._data, jnp.int32(count))
         state, totals, bad = carry
         totals, bad = jax.device_get(self.fetch((totals, bad)))
         metrics = {name: float(total) / count for name, total in totals.items()}
@@ -219,7 +196,7 @@ class Runner:
         first = int(np.asarray(self.fetch(state.step)))
         found, data = [], self._data_of(first)
         for step in range(first, first + count):
-            state, metrics = self._run(state, data, self._frozen, 1)
+            state, metrics = self._run(state, data, 1)
             if step + 1 < first + count:
                 data = self._data_of(step + 1)
             state, metrics = jax.block_until_ready((state, metrics))
@@ -265,47 +242,48 @@ class Runner:
             split = NamedSharding(self._mesh, PartitionSpec(None, AXIS))
             whole = NamedSharding(self._mesh, PartitionSpec())
 
-            def run_global(carry, data, frozen, count):
+            def run_global(carry, data, count):
                 examples = jnp.arange(self.batch_size).reshape(rows)
                 examples = jax.lax.with_sharding_constraint(examples, split)
-                return self._steps(carry, data, frozen, count, examples, None)
+                return self._steps(carry, data, count, examples)
 
             return jax.jit(run_global, donate_argnums=0, out_shardings=whole)
 
-        def run_share(carry, data, frozen, count):
+        def run_share(carry, data, count):
             examples = jnp.arange(self.batch_size).reshape(rows)
             share = examples.shape[1] // len(self.devices)
             first = jax.lax.axis_index(AXIS) * share
             examples = jax.lax.dynamic_slice_in_dim(examples, first, share, axis=1)
-            return self._steps(carry, data, frozen, count, examples, AXIS)
+            with divided_over(AXIS):
+                return self._steps(carry, data, count, examples)
 
-        axes = {"in_axes": (0, 0, 0, None), "devices": self.devices}
+        axes = {"in_axes": (0, 0, None), "devices": self.devices}
         return jax.pmap(run_share, AXIS, donate_argnums=0, **axes)
 
-    def _steps(self, carry, data, frozen, count, examples, axis_name):
+    def _steps(self, carry, data, count, examples):
         """A state after one step and its metrics; fused, a carry after ``count``."""
         if not self.fused:
-            return self._one(carry, data, frozen, examples, axis_name)
+            return self._one(carry, data, examples)
 
         def body(carry):
             state, totals, bad = carry
-            new_state, metrics = self._one(state, data, frozen, examples, axis_name)
+            new_state, metrics = self._one(state, data, examples)
             broken = ~jnp.isfinite(metrics["loss"]) & (bad < 0)
             totals = jax.tree.map(jnp.add, totals, metrics)
             return new_state, totals, jnp.where(broken, state.step, bad)
 
         return jax.lax.fori_loop(0, count, lambda _, carry: body(carry), carry)
 
-    def _one(self, state, data, frozen, examples, axis_name):
+    def _one(self, state, data, examples):
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
         batches = jax.vmap(functools.partial(self.draw, data, key))(examples)
-        return self.step(state, batches, axis_name, frozen)
+        resident = data.resident if self.stream is not None else data
+        return self.step(state, batches, resident)
 
-    def _zero_metrics(self, state: TrainState, data: Any, frozen: Tree):
+    def _zero_metrics(self, state: TrainState, data: Any):
         """Zeros of the metrics' shapes, and "no bad step", placed."""
         rows = (self.accumulate, self.batch_size // self.accumulate)
         examples = jax.ShapeDtypeStruct(rows, jnp.int32)
-        call = functools.partial(self._one, axis_name=None)
-        metrics = jax.eval_shape(call, state, data, frozen, examples)[1]
+        metrics = jax.eval_shape(self._one, state, data, examples)[1]
         zeros = {name: np.zeros(x.shape, x.dtype) for name, x in metrics.items()}
         return zeros, np.int32(-1)

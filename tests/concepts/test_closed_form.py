@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from iin_jax.concepts.closed_form import LinearView, mask_pairs
+from iin_jax.concepts.closed_form import LinearView
+from iin_jax.concepts.masked_pairs import masked_pairs
 from iin_jax.concepts.pair_forms import ClassPairs
 from iin_jax.concepts.whitening import fit_whitening
 from iin_jax.flows.linear_start import start_product
@@ -103,11 +104,18 @@ def given_pairs(shared, seed=0):
     return np.concatenate([za, zb])
 
 
+def mask_pairs(shared, names, image):
+    """Pairs whose first halves are the first half of the latents."""
+    count = len(shared)
+    halves = np.arange(count), count + np.arange(count)
+    return masked_pairs(halves, shared, names, image, np.ones(shared.shape))
+
+
 def own_directions(shared, names):
     """concept -> share of its leading direction in its own component, squared."""
     z = given_pairs(shared)
     image = np.arange(len(z))
-    pairs = mask_pairs(shared, names, image, np.ones(shared.shape))
+    pairs = mask_pairs(shared, names, image)
     view = LinearView.of(z, pairs, image)
     start = view.start(dict.fromkeys(names, 1))
     y = start_product(start.constants, z)
@@ -132,10 +140,10 @@ def test_a_concept_that_pairs_only_differ_in_is_found():
 def test_masks_that_tell_nothing_apart_are_named():
     shared = np.tile([True, True, False], (200, 1))
     with pytest.warns(UserWarning, match=r"do not tell \['x', 'y'\] apart"):
-        mask_pairs(shared, ("x", "y"), np.arange(400), np.ones(shared.shape))
+        mask_pairs(shared, ("x", "y"), np.arange(400))
     shared[:, 1] = False
     with pytest.warns(UserWarning, match="nothing says where it lies"):
-        mask_pairs(shared, ("x", "y"), np.arange(400), np.ones(shared.shape))
+        mask_pairs(shared, ("x", "y"), np.arange(400))
 
 
 def test_concepts_on_the_same_directions_are_named():
@@ -165,7 +173,7 @@ def test_more_directions_than_are_looked_at_can_be_asked_for():
     z = rng.standard_normal((600, 560))
     image = np.arange(600)
     with pytest.warns(UserWarning, match="'y' and none differs in it alone"):
-        pairs = mask_pairs(shared, ("x", "y"), image, np.ones(shared.shape))
+        pairs = mask_pairs(shared, ("x", "y"), image)
     start = LinearView.of(z, pairs, image).start({"x": 100, "y": 3})
     turn = start.constants["turn"]
     np.testing.assert_allclose(turn.T @ turn, np.eye(560), atol=1e-8)

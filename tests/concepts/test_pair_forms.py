@@ -5,7 +5,7 @@ import pytest
 
 from iin_jax.concepts import pairs_from_labels
 from iin_jax.concepts.columns import MISSING
-from iin_jax.concepts.label_pairs import label_pairs
+from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs
 
 RNG = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_a_painted_colour_is_dealt_to_entries_a_digit_to_images():
 
 def test_forms_of_labels_agree_with_pairs_drawn_from_them():
     labels = {"x": RNG.integers(0, 4, 40), "y": RNG.integers(0, 3, 40)}
-    forms = label_pairs(labels)
+    forms = LabelPairs(labels, {}, np.arange(40)).forms(0)
     pairs = pairs_from_labels(labels, 200_000, seed=0)
     for index, name in enumerate(labels):
         a, b = (half[pairs.concept == index] for half in (pairs.a, pairs.b))
@@ -100,13 +100,10 @@ def test_graded_and_differing_concepts_have_forms(name):
     w = np.repeat(RNG.standard_normal((30, 3)), 2, axis=0)
     w[:, 0] = age
     w[:, 2] = color  # all that two entries of one item differ in
-    forms = label_pairs(
-        {"color": color},
-        graded={"age": age},
-        agree=("age",),
-        differ=("color",),
-        identity=item,
+    source = LabelPairs(
+        {"color": color}, {"age": age}, item, item, agree=("age",), differ=("color",)
     )
+    forms = source.forms(0)
     matrix = forms[name].form().matrix(w)
     assert forms[name].differs == (name == "color")
     if name == "age":

@@ -4,20 +4,19 @@ import json
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from iin_jax import FactorLayout, InterpretationFlow
-from iin_jax.concepts.closed_form import LinearView, mask_pairs
-from iin_jax.fit import FlowTraining, fit_flow
+from iin_jax.concepts import ExplicitPairs
+from iin_jax.data.latents import NO_SPREAD
+from iin_jax.fit import fit_prepared
+from iin_jax.prepared import PreparedLatents
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.flow_step import LatentPairs, draw_arrays
-from iin_jax.training.optim import Schedule
+from iin_jax.training.defaults import Training
 from iin_jax.weights import save_tree
 
 STEPS = 1500
 PAIRS = 600
-TRAINED = 480  # the others are held out, so that a best state is kept
 
 
 def main(folder: str) -> None:
@@ -27,27 +26,30 @@ def main(folder: str) -> None:
     shared = np.tile([True, False], (PAIRS, 1))
     layout = FactorLayout({"shape": 2, "residual": 2})
 
-    def pairs_of(rows: slice) -> LatentPairs:
-        return LatentPairs(*(jax.numpy.asarray(x[rows]) for x in (za, zb, shared)))
-
-    z = np.concatenate([za[:TRAINED], zb[:TRAINED]])
-    image = np.arange(len(z))
-    masks = shared[:TRAINED]
-    pairs = mask_pairs(masks, layout.concepts, image, np.ones(masks.shape))
-    start = LinearView.of(z, pairs, image).start({"shape": 2})
-    training = FlowTraining(
-        Schedule(STEPS, 1e-4), 16, checkpoint_every=50, noise=0.2, patience=STEPS
+    first, second = np.arange(PAIRS), PAIRS + np.arange(PAIRS)
+    z = np.concatenate([za, zb])
+    source = ExplicitPairs.of(("shape",), first, second, shared, len(z))
+    whole = PreparedLatents(z, np.full_like(z, NO_SPREAD), source, source.image)
+    train, held_out = whole.split(0.2, 0)
+    training = Training(
+        steps=STEPS,
+        batch_size=16,
+        rate_per_example=1e-4,
+        sigma=0.975,
+        noise=0.2,
+        decay=0.0,
+        checkpoint_every=50,
+        patience=STEPS,
     )
     print("started", flush=True)
-    interpreter, record = fit_flow(
-        InterpretationFlow(4, 1, 8, 0, zero_init=True),
+    interpreter, record = fit_prepared(
+        train,
+        held_out,
         layout,
-        draw_arrays,
-        pairs_of(slice(TRAINED)),
         training,
-        start=start,
-        validation=pairs_of(slice(TRAINED, PAIRS)),
+        flow=InterpretationFlow(4, 1, 8, 0),
         checkpoints=Checkpoints(f"{folder}/checkpoints"),
+        progress=False,
     )
     save_tree(f"{folder}/final.safetensors", interpreter.variables)
     Path(folder, "record.json").write_text(json.dumps(record))

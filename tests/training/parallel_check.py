@@ -28,7 +28,6 @@ from iin_jax.training.flow_step import (
     CachedLatents,
     FlowObjective,
     draw_cached,
-    flow_step,
 )
 from iin_jax.training.image_draws import (
     Preparation,
@@ -36,8 +35,9 @@ from iin_jax.training.image_draws import (
     draw_labelled,
     draw_with_noise,
 )
-from iin_jax.training.parallel import Runner
+from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
+from iin_jax.training.step import gradient_step
 
 BATCH, STEPS = 16, 3
 AUTOENCODER_LOSS = losses.weighted_sum(
@@ -61,7 +61,7 @@ def flow_case():
     params = {"flow": variables["params"], "similarity": jnp.ones((1, 3))}
     tx = optax.sgd(1e-2)
     state = TrainState.create(tx, params, variables["constants"])
-    return flow_step(FlowObjective(flow, loss, None), tx), draw_cached, data, state
+    return gradient_step(FlowObjective(flow, loss, None), tx), draw_cached, data, state
 
 
 def image_data():
@@ -113,7 +113,13 @@ def final_params(case, devices: int, **settings):
     step, draw, data, state = case
     chosen = jax.devices()[:devices]
     runner = Runner(
-        step, draw, data, state, batch_size=BATCH, seed=7, devices=chosen, **settings
+        step,
+        Feed(draw, data),
+        state,
+        batch_size=BATCH,
+        seed=7,
+        devices=chosen,
+        **settings,
     )
     placed, metrics, bad = runner.run(runner.place(state), STEPS)
     assert bad is None

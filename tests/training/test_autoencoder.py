@@ -25,11 +25,12 @@ from iin_jax.training.adversarial_step import (
     adversarial_state,
     both_gradients,
 )
-from iin_jax.training.autoencoder_objective import ImageBatch, Objective
+from iin_jax.training.autoencoder_objective import AutoencoderObjective, ImageBatch
 from iin_jax.training.autoencoder_step import autoencoder_step
 from iin_jax.training.checkpoints import Checkpoints
+from iin_jax.training.image_draws import TrainingImages
 from iin_jax.training.loop import train
-from iin_jax.training.parallel import Runner
+from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
 from tests.conftest import normal, perturbed
 
@@ -91,7 +92,7 @@ def with_discriminator(norm="batch", tx=None, **settings):
 
 
 def compiled(step):
-    return jax.jit(functools.partial(step, axis_name=None, frozen={}))
+    return jax.jit(functools.partial(step, data=None))
 
 
 def test_the_last_layer_alone_gives_the_reconstructions():
@@ -114,7 +115,7 @@ def test_the_last_layer_alone_gives_the_reconstructions():
 def test_one_pass_back_equals_plain_gradients_of_the_whole(norm):
     adversarial, state = with_discriminator(norm, weight=0.7)
     params, stats, batch = state.params, state.stats, batch_of(TINY)
-    objective = Objective(TINY, LOSS, None)
+    objective = AutoencoderObjective(TINY, LOSS, None)
 
     def judge(own, stats, images):
         logits, new = adversarial.module.apply(
@@ -123,7 +124,7 @@ def test_one_pass_back_equals_plain_gradients_of_the_whole(norm):
         return logits, new["batch_stats"]
 
     def nll(own):
-        return objective({}, own, batch)[0]
+        return objective(own, batch, None, None)[0]
 
     def logits(own, made):
         real, after = judge(own, stats, batch.images)
@@ -157,7 +158,7 @@ def test_one_pass_back_equals_plain_gradients_of_the_whole(norm):
 
     weight, expected, expected_stats = brute_force(params)
     found_stats, (found, metrics) = jax.jit(
-        functools.partial(both_gradients, objective, adversarial, {}, axis_name=None)
+        functools.partial(both_gradients, objective, adversarial, None)
     )(params=params, stats=stats, batch=batch)
     assert float(metrics["generator_weight"]) == pytest.approx(float(weight), rel=1e-4)
     assert float(weight) > 1.0
@@ -177,7 +178,7 @@ def test_micro_batches_are_averaged_and_judged_one_after_the_other():
     gradients_of = jax.jit(
         functools.partial(
             both_gradients,
-            Objective(TINY, LOSS, None),
+            AutoencoderObjective(TINY, LOSS, None),
             adversarial,
             {},
             state.params,
@@ -281,7 +282,7 @@ def test_training_through_both_phases_resumes_bit_for_bit(tmp_path):
     def runner(active):
         chosen = dataclasses.replace(adversarial, active=active)
         step = autoencoder_step(TINY, LOSS, tx, adversarial=chosen)
-        return Runner(step, draw, data, state, batch_size=8, seed=0)
+        return Runner(step, Feed(draw, data), state, batch_size=8, seed=0)
 
     before, after = runner(False), runner(True)
     whole = train(after, train(before, state, 4), 12)
@@ -296,10 +297,10 @@ def test_training_through_both_phases_resumes_bit_for_bit(tmp_path):
 
 def test_lpips_counts_at_every_pixel_and_has_the_gradient_of_its_formula():
     perceptual, batch, params = tiny_perceptual(), batch_of(GREY, 2), start(GREY)
-    frozen = {"perceptual": perceptual.variables}
-    objective = Objective(GREY, LOSS, perceptual)
+    data = TrainingImages(None, perceptual=perceptual.variables)
+    objective = AutoencoderObjective(GREY, LOSS, perceptual)
     found, metrics = jax.jit(
-        lambda own: jax.grad(objective, argnums=1, has_aux=True)(frozen, own, batch)
+        lambda own: jax.grad(objective, has_aux=True)(own, batch, None, data)
     )(params)
 
     def expected(own):
@@ -329,16 +330,12 @@ def test_frozen_weights_are_arguments_of_the_program():
     tx = optax.sgd(1e-3)
     state = TrainState.create(tx, start(GREY))
     step = autoencoder_step(GREY, LOSS, tx, perceptual=perceptual)
-    frozen = {"perceptual": perceptual.variables}
-
-    def run(state, batches, frozen):
-        return step(state, batches, None, frozen)
-
-    weights = sum(map(np.size, jax.tree.leaves(frozen)))
+    data = TrainingImages(None, perceptual=perceptual.variables)
+    weights = sum(map(np.size, jax.tree.leaves(data)))
     assert weights > 600
-    program = jax.make_jaxpr(run)(state, stacked(batch), frozen)
+    program = jax.make_jaxpr(step)(state, stacked(batch), data)
     assert constants_in(program) < 50
-    closed = functools.partial(run, frozen=frozen)
+    closed = functools.partial(step, data=data)
     closed_over = jax.make_jaxpr(closed)(state, stacked(batch))
     assert constants_in(closed_over) >= weights
 
@@ -348,7 +345,7 @@ def test_lpips_without_weights_or_of_small_images_is_refused():
     tx = optax.sgd(1e-3)
     state = TrainState.create(tx, start(GREY))
     step = autoencoder_step(GREY, LOSS, tx, perceptual=perceptual)
-    with pytest.raises(ValueError, match=r"frozen=\{'perceptual': perceptual.var"):
-        step(state, stacked(batch), None, {})
+    with pytest.raises(ValueError, match=r"TrainingImages\(perceptual=perceptual.va"):
+        step(state, stacked(batch), TrainingImages(None))
     with pytest.raises(ValueError, match="at least 32 pixels; got 8: "):
         autoencoder_step(TINY, LOSS, tx, perceptual=perceptual)

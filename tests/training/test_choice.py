@@ -8,7 +8,7 @@ import pytest
 
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.loop import Choice, train
-from iin_jax.training.parallel import Runner
+from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
 
 SCORES = [1.0, 1.5, 3.0, 2.0, 4.0, 0.0, 0.5, 0.5, 0.5]  # at steps 0, 2, 4, ...
@@ -18,8 +18,8 @@ BITS = [2.0, 1.9, 1.9, 1.8, 2.5, 1.7, 1.7, 1.7, 1.7]  # the fifth is over the li
 def counting_runner(state):
     """Adds 1 to the parameter at every step."""
 
-    def step(state, batches, axis_name, frozen):
-        del batches, axis_name, frozen
+    def step(state, batches, data):
+        del batches, data
         gradients = jax.tree.map(lambda x: -jnp.ones_like(x), state.params)
         return state.apply_gradients(optax.sgd(1.0), gradients), {"loss": jnp.zeros(())}
 
@@ -28,7 +28,7 @@ def counting_runner(state):
 
     data = {"x": jnp.zeros((2, 1))}
     devices = jax.devices()[:1]
-    return Runner(step, draw, data, state, batch_size=2, seed=0, devices=devices)
+    return Runner(step, Feed(draw, data), state, batch_size=2, seed=0, devices=devices)
 
 
 def validate(state):

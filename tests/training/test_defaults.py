@@ -7,11 +7,15 @@ import pytest
 
 from iin_jax import FactorLayout
 from iin_jax.concepts.closed_form import Start
-from iin_jax.training.defaults import Wanted, flow_defaults, held_sigma, suited_training
+from iin_jax.training.defaults import (
+    Training,
+    flow_defaults,
+    held_sigma,
+    suited_training,
+)
 
 LAYOUT = FactorLayout({"a": 1, "b": 2, "residual": 5})
 START = Start({}, {"a": 0.2, "b": 0.995})
-NOTHING = Wanted(None, 256, 0, None, None, None)
 
 
 @pytest.mark.parametrize(("images", "dim"), [(100, 8), (5000, 64), (54_000, 512)])
@@ -43,13 +47,21 @@ def test_a_similarity_is_sharper_than_the_start_but_bounded():
 
 def test_what_is_wanted_goes_before_what_suits():
     defaults = flow_defaults(1000, 8)
-    suited = suited_training(defaults, START, LAYOUT, 0.9, NOTHING)
+    suited = suited_training(defaults, START, LAYOUT, Training(sigma=0.9))
     assert suited.schedule.steps == defaults.steps and suited.noise == defaults.noise
-    wanted = Wanted(40, 16, 3, 1e-4, 0.0, 0.0)
-    given = suited_training(defaults, START, LAYOUT, 0.9, wanted)
+    wanted = Training(
+        sigma=0.9,
+        steps=40,
+        batch_size=16,
+        seed=3,
+        rate_per_example=1e-4,
+        noise=0.0,
+        decay=0.0,
+    )
+    given = suited_training(defaults, START, LAYOUT, wanted)
     assert (given.schedule.steps, given.batch_size, given.seed) == (40, 16, 3)
     assert given.schedule.rate_per_example == 1e-4
     assert given.noise == given.decay == 0.0
     assert given.checkpoint_every == 2
     with pytest.raises(ValueError, match="noise is in units"):
-        suited_training(defaults, None, LAYOUT, 0.9, Wanted(1, 1, 0, None, 0.1, None))
+        suited_training(defaults, None, LAYOUT, Training(noise=0.1))

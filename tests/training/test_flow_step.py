@@ -22,20 +22,19 @@ from iin_jax.training.encoded_draws import (
     pair_indices,
     sample_indices,
 )
-from iin_jax.training.flow_start import INIT_LATENTS, first_streamed_batch
+from iin_jax.training.flow_start import INIT_LATENTS, first_batch
 from iin_jax.training.flow_step import (
     CachedLatents,
     FlowObjective,
     LatentPairs,
     LatentSamples,
     draw_cached,
-    draw_samples,
-    flow_step,
 )
 from iin_jax.training.flow_training import FlowTraining, train_flow
 from iin_jax.training.optim import Schedule
-from iin_jax.training.parallel import Runner, Streamed
+from iin_jax.training.parallel import Feed, Runner, Streamed
 from iin_jax.training.state import TrainState
+from iin_jax.training.step import gradient_step
 from tests.conftest import normal, perturbed
 
 COUNT, BATCH, SEED = 40, 12, 5
@@ -74,7 +73,8 @@ def loss_of(batch, layout, sigma=0.9):
         "flow": variables["params"],
         "similarity": jnp.full((1, len(layout)), 1.0),
     }
-    loss = type(batch).loss(layout)
+    paired = isinstance(batch, LatentPairs)
+    loss = (losses.pair_loss if paired else losses.sample_loss)(layout)
     objective = FlowObjective(FLOW, loss, sigma)
     return objective.metrics(params, variables["constants"], batch)
 
@@ -105,8 +105,7 @@ def test_encoding_in_the_step_gives_the_same_loss_as_the_cache(
 ):
     network = autoencoder if kind == "autoencoder" else deterministic()
     table = pair_table(LABELS) if with_table else None
-    draw = draw_cached if with_table else draw_samples
-    expected = draw(cached(network, table), step_key(3), jnp.arange(BATCH))
+    expected = draw_cached(cached(network, table), step_key(3), jnp.arange(BATCH))
     data = EncodedImages(network.variables, jnp.asarray(PIXELS), table)
     encoded = jax.jit(functools.partial(draw_encoded, network, images_of))
     batch = encoded(data, step_key(3), jnp.arange(BATCH))
@@ -164,14 +163,14 @@ def test_a_streamed_run_takes_the_steps_of_a_resident_one():
     layout = iin_jax.FactorLayout({"digit": 3, "color": 2, "age": 1, "residual": 2})
     data = EncodedImages(network.variables, jnp.asarray(PIXELS), table)
     tx = optax.sgd(1e-2)
-    step = flow_step(FlowObjective(FLOW, LatentPairs.loss(layout), 0.9), tx)
+    step = gradient_step(FlowObjective(FLOW, losses.pair_loss(layout), 0.9), tx)
     variables = flow_variables()
     state = TrainState.create(tx, {"flow": variables["params"]}, variables["constants"])
     settings = {"batch_size": BATCH, "seed": SEED, "accumulate": 2}
 
     def end_of(draw, data, stream):
         draw = functools.partial(draw, network, noisy_images_of)
-        runner = Runner(step, draw, data, state, **settings, stream=stream)
+        runner = Runner(step, Feed(draw, data, stream), state, **settings)
         return runner.run(runner.place(state), 3)[:2]
 
     resident, metrics = end_of(draw_encoded, data, None)
@@ -195,7 +194,8 @@ def test_a_streamed_flow_is_whitened_by_its_first_steps_and_validated():
     data = EncodedImages(network.variables, jnp.asarray(PIXELS), table)
     bare = data._replace(images=None)
     draw = functools.partial(draw_streamed, network, images_of)
-    z = first_streamed_batch(draw, bare, SEED, pair_stream(table), BATCH).latents()
+    feed = Feed(draw, bare, pair_stream(table))
+    z = first_batch(feed, SEED).latents()
     assert len(z) == 2 * BATCH * (INIT_LATENTS // (2 * BATCH) + 1)
     whole = jax.jit(functools.partial(draw_encoded, network, images_of))
     batches = [whole(data, step_key(step), jnp.arange(BATCH)) for step in range(2)]
@@ -204,12 +204,9 @@ def test_a_streamed_flow_is_whitened_by_its_first_steps_and_validated():
     train_flow(
         FLOW,
         LAYOUT,
-        draw,
-        bare,
+        feed,
         FlowTraining(Schedule(2, 1e-5), BATCH, seed=SEED),
-        stream=pair_stream(table),
-        validation=cached(network, table),
-        draw_validation=draw_cached,
+        validation=Feed(draw_cached, cached(network, table)),
         log=log,
     )
     assert np.isfinite(log.lines[-1]["validation_loss"])
@@ -238,7 +235,7 @@ def test_no_gradient_reaches_the_network(autoencoder):
 def test_samples_are_uniform_over_entries_and_of_their_posterior():
     mean = jnp.asarray(np.arange(5.0)[:, None] * 10 + np.zeros((5, 2)), jnp.float32)
     data = CachedLatents(mean, jnp.full((5, 2), np.log(0.25)))
-    z = np.asarray(draw_samples(data, jax.random.key(0), jnp.arange(8000)).z)
+    z = np.asarray(draw_cached(data, jax.random.key(0), jnp.arange(8000)).z)
     entry = np.round(z[:, 0] / 10).astype(int)
     assert stats.chisquare(np.bincount(entry, minlength=5)).pvalue > 1e-3
     assert stats.kstest((z - mean[entry]).ravel() / 0.5, "norm").pvalue > 1e-3
@@ -303,15 +300,13 @@ def test_a_flow_without_concepts_learns_the_density():
         rng = np.random.default_rng(seed)
         x = rng.standard_normal((count, 2))
         y = 0.5 * x**2 + 0.2 * rng.standard_normal((count, 2))
-        return CachedLatents(
-            jnp.asarray(np.hstack([x, y]), jnp.float32), jnp.full((count, 4), -80.0)
-        )
+        z = jnp.asarray(np.hstack([x, y]), jnp.float32)
+        return Feed(draw_cached, CachedLatents(z, jnp.full((count, 4), -80.0)))
 
     log = Log()
     train_flow(
         iin_jax.InterpretationFlow(4, 3, 32, 1),
         iin_jax.FactorLayout({"residual": 4}),
-        draw_samples,
         crescents(4000, 0),
         FlowTraining(Schedule(300, 4e-6, warmup=0.03), 256, seed=1),
         validation=crescents(2000, 1),
@@ -328,21 +323,12 @@ def test_a_flow_without_concepts_learns_the_density():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: draw_cached(
-                CachedLatents(normal((4, 2)), normal((4, 2))),
-                jax.random.key(0),
-                jnp.arange(2),
-            ),
-            "use draw_samples",
-        ),
-        (lambda: LatentSamples.loss(LAYOUT), r"\{'residual': 8\}; got .*digit"),
+        (lambda: losses.sample_loss(LAYOUT), r"\{'residual': 8\}; got .*digit"),
         (
             lambda: train_flow(
                 FLOW,
                 iin_jax.FactorLayout({"residual": 8}),
-                draw_samples,
-                CachedLatents(normal((4, 8)), normal((4, 8))),
+                Feed(draw_cached, CachedLatents(normal((4, 8)), normal((4, 8)))),
                 FlowTraining(Schedule(2, 1e-4), 2, None),
             ),
             "no similarity can be learned",

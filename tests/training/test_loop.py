@@ -14,8 +14,9 @@ import pytest
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.log import MetricsLog
 from iin_jax.training.loop import NonFiniteLossError, StoppedError, train
-from iin_jax.training.parallel import Runner, mean_gradients
+from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
+from iin_jax.training.step import mean_gradients
 
 TX = optax.adam(1e-2)
 
@@ -28,14 +29,14 @@ def draw(data, key, examples):
 
 
 def make_step(poison_at=None):
-    def step(state, batches, axis_name, frozen):
+    def step(state, batches, data):
         def loss(params, batch):
             value = jnp.square(batch["x"] @ params["w"] - 1.0).mean()
             if poison_at is not None:
                 value = jnp.where(state.step == poison_at, jnp.nan, value)
             return value, {"loss": value}
 
-        gradients, metrics = mean_gradients(loss, state.params, batches, axis_name)
+        gradients, metrics = mean_gradients(loss, state.params, batches)
         return state.apply_gradients(TX, gradients), metrics
 
     return step
@@ -44,7 +45,7 @@ def make_step(poison_at=None):
 def fresh(poison_at=None, shift=0.0):
     state = TrainState.create(TX, {"w": jnp.ones(3)})
     data = {"shift": jnp.float32(shift)}
-    runner = Runner(make_step(poison_at), draw, data, state, batch_size=8, seed=1)
+    runner = Runner(make_step(poison_at), Feed(draw, data), state, batch_size=8, seed=1)
     return runner, state
 
 
@@ -85,14 +86,14 @@ def test_nan_stops_with_step_and_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_saves_nothing(tmp_path):
-    def step(state, batches, axis_name, frozen):
+    def step(state, batches, data):
         bad = jnp.where(state.step == 29, jnp.nan, 1.0)
         gradients = {"w": bad * jnp.ones(3)}
         return state.apply_gradients(TX, gradients), {"loss": jnp.float32(1.0)}
 
     state = TrainState.create(TX, {"w": jnp.ones(3)})
     data = {"shift": jnp.float32(0.0)}
-    runner = Runner(step, draw, data, state, batch_size=8, seed=1)
+    runner = Runner(step, Feed(draw, data), state, batch_size=8, seed=1)
     with pytest.raises(NonFiniteLossError, match="not finite after 30 steps"):
         train(runner, state, 60, checkpoint_every=10, checkpoints=Checkpoints(tmp_path))
     assert int(Checkpoints(tmp_path).restore(state).step) == 20
@@ -238,5 +239,5 @@ def test_example_draws_do_not_depend_on_the_batch_size():
     small, _ = fresh()
     state = TrainState.create(TX, {"w": jnp.ones(3)})
     data = {"shift": jnp.float32(0.0)}
-    large = Runner(make_step(), draw, data, state, batch_size=16, seed=1)
+    large = Runner(make_step(), Feed(draw, data), state, batch_size=16, seed=1)
     np.testing.assert_array_equal(large.batch(5)["x"][:8], small.batch(5)["x"])

@@ -14,8 +14,9 @@ import pytest
 
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.loop import NonFiniteLossError, train
-from iin_jax.training.parallel import Runner, mean_gradients
+from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
+from iin_jax.training.step import mean_gradients
 from tests.conftest import ROOT, normal
 
 
@@ -65,18 +66,15 @@ def test_every_variant_equals_one_device():
     ],
 )
 def test_impossible_settings_are_refused(settings, message):
-    def step(state, batches, axis_name, frozen):
+    def step(state, batches, data):
         return state, {"loss": jnp.float32(0.0)}
 
     state = TrainState.create(optax.sgd(0.1), {"w": jnp.zeros(2)})
     with pytest.raises(ValueError, match=message):
-        Runner(
-            step,
-            lambda data, key, examples: examples,
-            {},
-            state,
-            **({"batch_size": 8, "seed": 0} | settings),
-        )
+        settings = {"batch_size": 8, "seed": 0, **settings}
+        stream = settings.pop("stream", None)
+        feed = Feed(lambda data, key, examples: examples, {}, stream)
+        Runner(step, feed, state, **settings)
 
 
 TX = optax.sgd(0.1)
@@ -103,24 +101,24 @@ def stream(step):
     return POOL[[int(chosen(key, example)) for example in range(COUNT)]]
 
 
-def frozen_step(state, batches, axis_name, frozen):
+def frozen_step(state, batches, data):
     def loss(params, batch):
-        value = jnp.square(batch["x"] @ params["w"] - frozen["target"]).mean()
+        value = jnp.square(batch["x"] @ params["w"] - data["target"]).mean()
         return value, {"loss": value}
 
-    gradients, metrics = mean_gradients(loss, state.params, batches, axis_name)
+    gradients, metrics = mean_gradients(loss, state.params, batches)
     return state.apply_gradients(TX, gradients), metrics
 
 
 def feeds(mode, **settings):
     """The same run with all data on the device, and streamed."""
     state = TrainState.create(TX, {"w": jnp.ones(3)})
-    shift = {"shift": jnp.float32(0.25)}
+    shift = {"shift": jnp.float32(0.25), "target": jnp.float32(2.0)}
     shared = {"batch_size": COUNT, "seed": SEED, "mode": mode, **settings}
-    shared["frozen"] = {"target": jnp.float32(2.0)}
     pool = {**shift, "pool": jnp.asarray(POOL)}
-    resident = Runner(frozen_step, draw_resident, pool, state, **shared)
-    streamed = Runner(frozen_step, draw_streamed, shift, state, stream=stream, **shared)
+    resident = Runner(frozen_step, Feed(draw_resident, pool), state, **shared)
+    from_host = Feed(draw_streamed, shift, stream)
+    streamed = Runner(frozen_step, from_host, state, **shared)
     return resident, streamed, state
 
 
@@ -157,8 +155,8 @@ def test_nan_in_a_stream_is_blamed_on_its_examples():
         return rows
 
     state = TrainState.create(TX, {"w": jnp.ones(3)})
-    shared = {"batch_size": COUNT, "seed": SEED, "frozen": {"target": jnp.zeros(())}}
-    shift = {"shift": jnp.float32(0.0)}
-    runner = Runner(frozen_step, draw_streamed, shift, state, stream=broken, **shared)
+    shift = {"shift": jnp.float32(0.0), "target": jnp.zeros(())}
+    from_host = Feed(draw_streamed, shift, broken)
+    runner = Runner(frozen_step, from_host, state, batch_size=COUNT, seed=SEED)
     with pytest.raises(NonFiniteLossError, match=r"at step 2 .*examples \[3\]"):
         train(runner, state, 4)
