@@ -1,6 +1,7 @@
 """The concepts of a run: which attributes they are, and who can form a pair."""
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from iin_jax.concepts import (
     factor_scores,
     quantile_classes,
 )
+from iin_jax.concepts.columns import MISSING
 from iin_jax.data import ImageSet, LatentCache
 from iin_jax.factors import RESIDUAL
 from iin_jax.prepared import PreparedLatents
@@ -186,7 +188,32 @@ class RunConcepts(RunImages):
             differ=(COLOR,) if concept.recolored else (),
             others=concept.others,
             bins=concept.bins,
+            classes=self._classes(images, discrete, graded),
         )
+
+    def _classes(
+        self,
+        images: ImageSet,
+        discrete: Mapping[str, np.ndarray],
+        graded: Mapping[str, np.ndarray],
+    ) -> dict[str, np.ndarray]:
+        """Concept -> codes that mean the same in every split; colours have none."""
+        codes = {}
+        for name in (*discrete, *graded):
+            if self._is_painted(name):
+                is_train = np.array_equal(images.colors, self.train_colors)
+                first = 0 if is_train else len(self.train_colors)
+                codes[name] = first + images.color
+                continue
+            values = np.ma.asanyarray(self.dataset.labels[name])
+            if not is_class(values):
+                values = self._quantiles(name, values)
+            known = known_rows(values)
+            each = np.full(len(values), MISSING)
+            plain = np.ma.getdata(values)[known]
+            each[known] = np.unique(plain, return_inverse=True)[1].reshape(-1)
+            codes[name] = each[images.item]
+        return codes
 
     def prepared(self, images: ImageSet, latents: LatentCache) -> PreparedLatents:
         """Encoded entries with their pairs."""

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.encoded_feed import encoded_feed
 from experiments.evaluation import evaluate_stage, report_stage
 from experiments.network_training import train_autoencoder, train_classifier
@@ -98,10 +100,12 @@ def flow_stage(run: Run) -> None:
     experiment = run.experiment
     layout = FactorLayout(run.read_json("sizes.json")["sizes"])
     train, held_out = run.prepared_split("train"), run.prepared_split("validation")
-    feed = None
+    feed, images = None, None
     if experiment.latents.mode == "stream":
+        images = len(np.unique(run.train_set.item))
         source = run.source(run.train_set)
         feed = encoded_feed(run, None if source is None else source.draws())
+    defaults = flow_defaults(images or train.images, layout.dim)
     checkpoints = Checkpoints(run.folder / "flow")
     log = MetricsLog(run.folder, "flow")
     interpreter, record = fit_prepared(
@@ -109,10 +113,11 @@ def flow_stage(run: Run) -> None:
         held_out,
         layout,
         _training(experiment),
-        flow=_flow(experiment, flow_defaults(train.images, layout.dim), layout.dim),
+        flow=_flow(experiment, defaults, layout.dim),
         loss=_loss(experiment),
         network=run.network,
         feed=feed,
+        images=images,
         checkpoints=checkpoints,
         log=log,
     )

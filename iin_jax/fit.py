@@ -48,6 +48,7 @@ def fit_prepared(
     network: Network | None = None,
     view: LinearView | None = None,
     feed: Feed | None = None,
+    images: int | None = None,
     checkpoints: Checkpoints | None = None,
     log: MetricsLog | None = None,
     progress: bool = True,
@@ -63,6 +64,7 @@ def fit_prepared(
       network: whose latents these are; None: only latents are at hand.
       view: ``train.view``, if it is at hand.
       feed: of the training, where it is not the cached latents.
+      images: number of different images in ``feed``, if it is given.
       checkpoints, log: as in ``training.loop.train``.
       progress: shows a bar with the time left.
 
@@ -76,10 +78,10 @@ def fit_prepared(
     check_fits(dim, layout, network)
     start = None
     if training.start == "closed_form":
-        _warn_of_few(train.images, dim)
+        _warn_of_few(train, dim)
         view = train.view(training.seed) if view is None else view
         start = view.start({name: layout[name] for name in layout.concepts})
-    defaults = flow_defaults(train.images, dim)
+    defaults = flow_defaults(train.images if images is None else images, dim)
     looks_through = None if loss is None else network
     trained = train_flow(
         flow_behind(flow, defaults, dim, start),
@@ -90,6 +92,7 @@ def fit_prepared(
         loss=loss,
         network=looks_through,
         validation=None if held_out is None else held_out.feed(looks_through),
+        gaussian=None if view is None else view.whitening,
         checkpoints=checkpoints,
         log=log,
         progress="flow" if progress else None,
@@ -177,7 +180,9 @@ def fit(
     _warn_of_constants(both)
     count, image = len(za), images_of_rows(za, zb, index_a, index_b)
     first, second = np.arange(count), count + np.arange(count)
+    _check_images(int(image.max()) + 1)
     source = ExplicitPairs(layout.concepts, first, second, shared, image, graded)
+    _warn_of_same(source)
     whole = PreparedLatents(both, np.full_like(both, NO_SPREAD), source, image)
     train, unseen = whole.split(training.held_out, training.seed)
     _warn_of_crossing(source, train, unseen)
@@ -248,6 +253,7 @@ def interpret(
     cache = encode_all(network, lambda part: images[part], len(images), progress=label)
     _warn_of_constants(cache.mean)
     image = np.arange(len(images)) if pairs is None else pairs.image
+    _check_images(int(image.max()) + 1)
     whole = PreparedLatents(cache.mean, cache.log_var, pairs, image)
     train, unseen = whole.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
@@ -358,12 +364,33 @@ def _warn_of_crossing(
         )
 
 
-def _warn_of_few(images: int, dim: int) -> None:
-    if images < dim:
+def _warn_of_few(train: PreparedLatents, dim: int) -> None:
+    source, few = train.source, f"{train.images} images"
+    if isinstance(source, ExplicitPairs) and len(source.a) < train.images:
+        few = f"{len(source.a)} pairs"
+    if int(few.split()[0]) < dim:
         warnings.warn(
-            f"{images} images for {dim} dimensions: the linear start stands on a "
-            "covariance that is shrunk towards independence",
+            f"{few} for {dim} dimensions: the linear start stands on a covariance that "
+            "is shrunk towards independence",
             stacklevel=4,
+        )
+
+
+def _warn_of_same(source: ExplicitPairs) -> None:
+    same = source.image[source.a] == source.image[source.b]
+    alone = int((same & ~source.shared[:, -1]).sum())
+    if alone:
+        warnings.warn(
+            f"{alone} of {len(same)} pairs are of one image with itself and do not "
+            "share the residual: leave them out, or let them share it",
+            stacklevel=3,
+        )
+
+
+def _check_images(images: int) -> None:
+    if images < 2:
+        raise ValueError(
+            "all latents are of one image: a concept needs several that differ"
         )
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from iin_jax.batch import batch_mean, device_mean
 from iin_jax.factors import RESIDUAL, FactorLayout
@@ -413,27 +412,19 @@ def bits_per_dim(nll: Any, dim: int) -> Any:
     return nll / (dim * math.log(2.0))
 
 
-def gaussian_reference(train: Latents, test: Latents, *, shrunk: bool = False) -> float:
+def gaussian_reference(train: Latents, test: Latents) -> float:
     """Bits per dimension that a Gaussian fitted to ``train`` gives ``test``.
 
-    What any flow has to beat. Full covariance (maximum likelihood, plus 1e-6 of the
-    mean variance on the diagonal), in float64.
+    What any flow has to beat, where there are many latents: full covariance (maximum
+    likelihood, plus 1e-6 of the mean variance on the diagonal), in float64. Of few
+    latents it is no honest one; see ``concepts.whitening``.
 
     Args:
       train, test: latents (n, N).
-      shrunk: correlations are shrunk towards independence by Ledoit and Wolf's rule
-        (2004), so that few latents give an honest Gaussian too.
     """
     fitted, judged = np.asarray(train, np.float64), np.asarray(test, np.float64)
     dim = fitted.shape[1]
     mean, covariance = fitted.mean(0), np.cov(fitted.T, bias=True).reshape(dim, dim)
-    if shrunk and dim > 1 and len(fitted) > 1:
-        std = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-        once = np.unique(fitted, axis=0)  # a latent drawn twice is no second one
-        kept = 1.0 - float(ledoit_wolf_shrinkage((once - mean) / std))
-        variance = np.diag(covariance).copy()
-        covariance *= kept
-        np.fill_diagonal(covariance, variance)
     covariance += np.eye(dim) * max(1e-6 * np.trace(covariance) / dim, 1e-12)
     cholesky = np.linalg.cholesky(covariance)
     whitened = np.linalg.solve(cholesky, (judged - mean).T)

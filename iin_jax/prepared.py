@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts.base import PairSource
-from iin_jax.concepts.closed_form import LinearView, some_latents
+from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.hold_out import hold_out_entries
-from iin_jax.concepts.pair_forms import PairForm
+from iin_jax.concepts.pair_forms import PairForm, some_latents
 from iin_jax.concepts.scores import (
     ESTIMATORS,
     FactorScores,

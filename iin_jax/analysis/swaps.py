@@ -8,7 +8,7 @@ import numpy as np
 
 from iin_jax.analysis.comparisons import (
     Difference,
-    PairResampling,
+    PairedImages,
     unbeaten_lines,
 )
 from iin_jax.analysis.judges import Judge, known_rows, plain
@@ -82,13 +82,13 @@ class _Verdict(NamedTuple):
         kept = _column(self.kept, index)
         return {"transferred": self.transferred[index], "others_kept": kept}
 
-    def intervals(self, resampling: PairResampling) -> dict[str, Any]:
+    def intervals(self, images: PairedImages) -> dict[str, Any]:
         """95 % intervals of the figures, as ``column`` has these."""
 
         def interval(score: _Score) -> tuple[float, float] | None:
             if score.each is None or not score.count:
                 return None
-            return resampling.interval(score.each)
+            return images.interval(score.each)
 
         kept = {name: interval(score) for name, score in self.kept.items()}
         return {"transferred": interval(self.transferred), "others_kept": kept}
@@ -111,7 +111,6 @@ def evaluate_swaps(
     truths: Mapping[str, Images] | None = None,
     start: Interpreter | None = None,
     pictures: tuple[np.ndarray, np.ndarray] | None = None,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Swaps every concept alone, and lets the judges look.
 
@@ -131,9 +130,8 @@ def evaluate_swaps(
       truths: concept -> what its swap should give, (n, H, W, C) in [-1, 1], where that
         can be made: for networks that decode to images.
       start: the linear start alone, for comparison.
-      pictures: which image each a and each b is of, (n,) each, so that intervals
-        resample images; None: all are different.
-      seed: of the resampling.
+      pictures: which image each a and each b is of, (n,) each, for the intervals; None:
+        all are different.
 
     Returns:
       ``swap`` {concept: {``transferred`` (None if no judge reads the concept, or no
@@ -184,7 +182,7 @@ def evaluate_swaps(
     }
     if shows_images:
         result["floor_inputs"] = _column(jury.plain_figures(images_a), 0)
-    resampling = PairResampling(*(pictures or _all_different(len(images_a))), seed)
+    images = PairedImages(*(pictures or _all_different(len(images_a))))
     started = None
     if start is not None:
         started = start.translate(z_a), start.translate(interpreter.encode(images_b))
@@ -204,8 +202,8 @@ def evaluate_swaps(
         for name, verdict in verdicts.items():
             result[name][concept] = verdict.column(0)
         result["swap_counts"][concept] = verdicts["swap"].column(1)  # the same of all
-        result["swap_intervals"][concept] = verdicts["swap"].intervals(resampling)
-        compared[concept] = _compared(concept, verdicts, resampling, judges)
+        result["swap_intervals"][concept] = verdicts["swap"].intervals(images)
+        compared[concept] = _compared(concept, verdicts, images, judges)
         if concept in truths:
             truth = truths[concept]
             seen.pop("start", None)
@@ -259,7 +257,7 @@ def _score(
 def _compared(
     concept: str,
     verdicts: Mapping[str, _Verdict],
-    resampling: PairResampling,
+    images: PairedImages,
     judges: Mapping[str, Judge],
 ) -> dict[str, dict[str, Difference | None]]:
     """baseline -> attribute -> how much better T is."""
@@ -274,7 +272,7 @@ def _compared(
             if name not in judges or score.each is None or mine is None:
                 continue
             measure = judges[name].measure
-            result[baseline][name] = resampling.difference(mine, score.each, measure)
+            result[baseline][name] = images.difference(mine, score.each, measure)
     return result
 
 

@@ -114,7 +114,7 @@ class LinearView:
         """Concept -> directions above chance, on 8,192 latents at most."""
         result = {}
         for name, form in self.pairs.items():
-            rows = some_latents(form.image, COUNTED_LATENTS, seed)
+            rows = form.few_rows(COUNTED_LATENTS, seed)
             result[name] = shared_directions(self.w[rows], form.subset(rows), seed)
         return result
 
@@ -126,22 +126,3 @@ def _uncounted(w: np.ndarray, pairs: PairForm, least: int) -> SharedDirections:
     return SharedDirections(
         values, vectors, float("nan"), 0, nothing, 0.0, nothing, nothing, nothing
     )
-
-
-def some_latents(image: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """About ``count`` rows of as many images as can be, sorted.
-
-    Where images have many latents each (distorted, painted) some of each are kept:
-    what an estimate stands on is the number of images.
-    """
-    if len(image) <= count:
-        return np.arange(len(image))
-    order = np.random.default_rng([seed, 0x71E]).permutation(len(image))
-    by_image = order[np.argsort(image[order], kind="stable")]
-    sizes = np.bincount(image)
-    place = np.arange(len(image)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    each = max(1, count // int((sizes > 0).sum()))
-    kept = by_image[place < each]
-    if len(kept) > count:  # more images than rows
-        kept = np.random.default_rng([seed, 0x71F]).permutation(kept)[:count]
-    return np.sort(kept)

@@ -30,6 +30,8 @@ class LabelPairs(PairSource):
       differ: concepts to differ in.
       others: of pairs that agree: "free" or "differ".
       bins: number of quantiles within which graded concepts pair, for estimates.
+      classes: concept -> int (n,), codes that mean the same in every part of the set,
+        -1 where missing; None: they are counted among these entries.
     """
 
     labels: Mapping[str, np.ndarray]
@@ -40,6 +42,7 @@ class LabelPairs(PairSource):
     differ: tuple[str, ...] = ()
     others: Others = "free"
     bins: int = 10
+    classes: Mapping[str, np.ndarray] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,25 +91,24 @@ class LabelPairs(PairSource):
             graded=part(self.graded),
             image=np.unique(self.image[entries], return_inverse=True)[1].reshape(-1),
             identity=None if self.identity is None else self.identity[entries],
+            classes=part(self._codes),
         )
 
     def forms(self, seed: int) -> dict[str, PairForm]:
         """Concept -> its pairs, all others drawn without regard to them.
 
-        Graded concepts pair within quantiles. A concept that pairs agree in is taken
-        from all of these; one that they only differ in, from drawn pairs that do.
+        Graded concepts pair within quantiles, which leaves an exact permutation null.
+        A concept that pairs only differ in, while all else is shared (``identity``), is
+        taken from drawn pairs that do; any other from all pairs that agree in it.
         """
-        columns = read_columns(self.labels, self.graded)
-        agree = columns.names if self.agree is None else self.agree
+        agree = self.names if self.agree is None else self.agree
         result: dict[str, PairForm] = {}
-        for k, name in enumerate(columns.names):
-            if name in self.graded:
-                classes = np.ma.filled(self._quantiles[name], MISSING)
-                result[name] = ClassPairs(classes, self.image)
-            elif name in agree or name not in self.differ:
-                result[name] = ClassPairs(columns.codes[:, k], self.image)
-            else:
+        for name in self.names:
+            only_differs = name in self.differ and name not in agree
+            if only_differs and self.identity is not None:
                 result[name] = self._differing(name, seed)
+            else:
+                result[name] = ClassPairs(self._codes[name], self.image)
         return result
 
     def _differing(self, name: str, seed: int) -> PairForm:
@@ -122,6 +124,17 @@ class LabelPairs(PairSource):
         )
         each = np.full(DRAWN, 1 / DRAWN)
         return GivenPairs(drawn.a, drawn.b, each, self.image, differs=True)
+
+    @functools.cached_property
+    def _codes(self) -> Mapping[str, np.ndarray]:
+        """Concept -> codes of its values or quantiles."""
+        if self.classes is not None:
+            return self.classes
+        columns = read_columns(self.labels, self.graded)
+        codes = dict(zip(columns.names, columns.codes.T, strict=True))
+        for name, classes in self._quantiles.items():
+            codes[name] = np.ma.filled(classes, MISSING)
+        return codes
 
     @property
     def _quantiles(self) -> dict[str, np.ma.MaskedArray]:

@@ -35,8 +35,12 @@ class Form(NamedTuple):
 
     def diagonal(self, w: np.ndarray) -> np.ndarray:
         """The form's diagonal alone, (N,)."""
+        return self.each(w).sum(axis=0)
+
+    def each(self, w: np.ndarray) -> np.ndarray:
+        """What each latent adds to the diagonal, (n, N)."""
         w = w if self.rows is None else w[self.rows]
-        return np.einsum("nd,nd->d", w, self.apply(w))
+        return w * self.apply(w)
 
 
 class PairForm(abc.ABC):
@@ -65,7 +69,11 @@ class PairForm(abc.ABC):
 
     @abc.abstractmethod
     def subset(self, rows: np.ndarray) -> "PairForm":
-        """The pairs among some latents, given as sorted rows of whole images."""
+        """The pairs among some latents, given as sorted rows."""
+
+    @abc.abstractmethod
+    def few_rows(self, count: int, seed: int) -> np.ndarray:
+        """About ``count`` rows at most, sorted, among which there are many pairs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,17 +103,26 @@ class ClassPairs(PairForm):
     def subset(self, rows: np.ndarray) -> "ClassPairs":
         return ClassPairs(self.codes[rows], _renumbered(self.image[rows]))
 
-    def _permuted(self, rng: np.random.Generator) -> np.ndarray:
-        """Classes dealt to other images; to other latents where an image has several.
+    def few_rows(self, count: int, seed: int) -> np.ndarray:
+        return some_latents(self.image, count, seed)
 
-        A colour that each copy of a picture was painted in says nothing of the picture.
+    def _permuted(self, rng: np.random.Generator) -> np.ndarray:
+        """Classes dealt to other images: each gets those of one other image's latents.
+
+        Images are what is independent, so they are dealt whole, whether all latents of
+        one are of a class (a digit) or each of another (the colour of each copy).
         """
-        first = np.unique(self.image, return_index=True)[1]
-        per_image = self.codes[first]
-        if (per_image[self.image] == self.codes).all():
-            return rng.permutation(per_image)[self.image]
-        codes, known = self.codes.copy(), self.codes != MISSING
-        codes[known] = rng.permutation(codes[known])
+        known = np.flatnonzero(self.codes != MISSING)
+        shuffled = known[rng.permutation(len(known))]
+        order = shuffled[np.argsort(self.image[shuffled], kind="stable")]
+        images, start, count = np.unique(
+            self.image[order], return_index=True, return_counts=True
+        )
+        donor = rng.permutation(len(images))
+        of = np.repeat(np.arange(len(images)), count)
+        place = (np.arange(len(order)) - start[of]) % count[donor[of]]
+        codes = self.codes.copy()
+        codes[order] = self.codes[order[start[donor[of]] + place]]
         return codes
 
 
@@ -198,6 +215,16 @@ class GivenPairs(PairForm):
             self.differs,
         )
 
+    def few_rows(self, count: int, seed: int) -> np.ndarray:
+        """Both halves of random pairs: rows drawn alone would leave few pairs."""
+        ends = np.stack([self.first, self.second], axis=1)
+        if len(np.unique(ends)) <= count:
+            return np.arange(len(self.image))
+        order = np.random.default_rng([seed, 0x71D]).permutation(len(ends))
+        seen = ends[order].ravel()
+        first_seen = np.sort(np.unique(seen, return_index=True)[1])
+        return np.sort(seen[first_seen[:count]])
+
     def _apply(self, coefficient: np.ndarray) -> Apply:
         count = len(self.image)
         shape, a, b = (count, count), self.first, self.second
@@ -229,6 +256,25 @@ class GivenPairs(PairForm):
             return matrix @ w - 0.5 * centring
 
         return apply
+
+
+def some_latents(image: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """About ``count`` rows of as many images as can be, sorted.
+
+    Where images have many latents each (distorted, painted) some of each are kept:
+    what an estimate stands on is the number of images.
+    """
+    if len(image) <= count:
+        return np.arange(len(image))
+    order = np.random.default_rng([seed, 0x71E]).permutation(len(image))
+    by_image = order[np.argsort(image[order], kind="stable")]
+    sizes = np.bincount(image)
+    place = np.arange(len(image)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    each = max(1, count // int((sizes > 0).sum()))
+    kept = by_image[place < each]
+    if len(kept) > count:  # more images than rows
+        kept = np.random.default_rng([seed, 0x71F]).permutation(kept)[:count]
+    return np.sort(kept)
 
 
 def connected(first: np.ndarray, second: np.ndarray, images: int) -> np.ndarray:

@@ -1,7 +1,12 @@
-"""How well factors keep to their concepts: what a held-out choice of states goes by.
+"""How well factors keep to their concepts: what no state of a training may lose.
 
-A likelihood does not tell: most of it is density, and a flow may gain density while its
-factors mix.
+A likelihood alone does not tell: most of it is density, and a flow may gain density
+while its factors mix. Nor does this measure alone. It sees what correlates linearly,
+where T_0 is at its best already, and not what the other factors hold of a concept in
+curved ways, which is what training removes. So states compare by their held-out loss,
+at one similarity, among those that separate as well as T_0 and have no more bits: with
+5,000 images of ColorMNIST the state of most separation transferred 58.8 % of the
+digits, that of the lowest loss 73.3 %, T_0 55.6 % (validation images).
 """
 
 import jax.numpy as jnp

@@ -12,6 +12,7 @@ DENSE_DIM = 512  # largest N whose forms are written out
 RESAMPLES, FEW_RESAMPLES = 100, 20  # of null and bootstrap; above DENSE_DIM
 LEADING = 64  # eigenvalues that are looked at above DENSE_DIM
 EXCEEDED = 0.025  # share of permutations that may reach what counts as shared
+ROUNDING = 1e-6  # of an eigenvalue: where all labels are alike, so are all permutations
 UNRELATED = 0.5  # half the mean squared difference of unrelated pairs is 1 everywhere
 
 
@@ -89,7 +90,6 @@ def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirect
     """
     rng = np.random.default_rng([seed, 0x5A])
     form, dim = pairs.form(), w.shape[1]
-    values, vectors = leading_directions(w, form)
     resamples = RESAMPLES if dim <= DENSE_DIM else FEW_RESAMPLES
     if pairs.differs:
         threshold, traces, largest = UNRELATED, np.zeros(1), np.zeros(1)
@@ -97,7 +97,10 @@ def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirect
         nulls = [pairs.null(rng) for _ in range(resamples)]
         largest = np.array([_largest(w, null) for null in nulls])
         traces = np.array([null.diagonal(w).sum() for null in nulls])
-        threshold = rarely_exceeded(largest)
+        threshold = rarely_exceeded(largest) + ROUNDING
+    values, vectors = leading_directions(w, form)
+    while len(values) < dim and values[-1] > threshold:
+        values, vectors = leading_directions(w, form, 2 * len(values))
     projected = w @ vectors
     again = [pairs.resampled(rng) for _ in range(resamples)]
     resampled = np.array([each.diagonal(projected) for each in again])

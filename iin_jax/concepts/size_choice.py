@@ -22,6 +22,8 @@ MULTIPLES = (1.0, 1.5, 2.0)
 MOST_CLASSES = 50  # of a concept that a probe reads
 PROBED = 2000  # latents on either side of a probe, at most
 GAIN = 0.01  # by which a larger size must be better
+ERRORS = 2.0  # and by so many standard errors of the difference
+KNOWN = 0.5  # share of held-out latents of a class that the probe was trained on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class SizeChoice:
       multiple: 1, 1.5 or 2.
       size: the result.
       separation: multiple -> how much better the concept is read from its own factor
-        than from all others, on held-out images.
+        than from all others, on held-out images; a mean over latents.
     """
 
     rank: int
@@ -54,9 +56,11 @@ def choose_sizes(
     A multiple takes at most half of what the residual has left: a concept that took all
     of it would be swapped perfectly, with everything else.
 
-    Separation: of concepts with up to 50 classes, the accuracy of a kernel probe on the
-    concept's own factor of T_0 less that of one on all others; of any other concept,
-    the share of its pairs' similarity that its own factor has.
+    Separation: of concepts with up to 50 classes that training and held-out images have
+    in common, the accuracy of a kernel probe on the concept's own factor of T_0 less
+    that of one on all others; of any other concept, the share of its pairs' similarity
+    that its own factor has, less that of all others. A larger size has to be better by
+    0.01 and by two standard errors: without that, noise favours it.
 
     Args:
       view: training latents.
@@ -70,21 +74,34 @@ def choose_sizes(
     sizes = dict(zip(ranks, first.tolist(), strict=True))
     result = {}
     for name, rank in ranks.items():
-        measured: dict[float, float] = {}
-        best, size = 1.0, sizes[name]
+        measured: dict[float, np.ndarray] = {}
+        best, size, image = 1.0, sizes[name], pairs[name].image
         for multiple in MULTIPLES:
             free = dim - sum(sizes.values())
             tried = min(round(multiple * rank), sizes[name] + free // 2)
             if rank == 0 or (multiple > 1.0 and tried <= size):
                 continue
             trial = {**sizes, name: tried}
-            value = _separation(view, trial, name, z, pairs[name], seed)
-            measured[multiple] = value
-            if multiple > 1.0 and value > measured[best] + GAIN:
+            each = _separation(view, trial, name, z, pairs[name], seed)
+            measured[multiple] = each
+            if multiple > 1.0 and _is_better(each - measured[best], image):
                 best, size = multiple, tried
         sizes[name] = size
-        result[name] = SizeChoice(rank, best, size, measured)
+        shown = {m: float(np.nanmean(each)) for m, each in measured.items()}
+        result[name] = SizeChoice(rank, best, size, shown)
     return result
+
+
+def _is_better(gain: np.ndarray, image: np.ndarray) -> bool:
+    """Whether a gain (n,), NaN where it was not measured, is more than noise.
+
+    Latents of one image depend, so images are what the standard error stands on.
+    """
+    known = ~np.isnan(gain)
+    mean = gain[known].mean()
+    rest = np.bincount(image[known], gain[known] - mean)
+    error = np.sqrt(np.square(rest).sum()) / known.sum()
+    return bool(mean > GAIN and mean > ERRORS * error)
 
 
 def _separation(
@@ -94,7 +111,8 @@ def _separation(
     z: np.ndarray,
     pairs: PairForm,
     seed: int,
-) -> float:
+) -> np.ndarray:
+    """How well a concept is separated at each held-out latent, (n,); NaN: not known."""
     start = view.trial(sizes)
     before = 0
     for other, size in sizes.items():
@@ -107,13 +125,14 @@ def _separation(
     mine = view.pairs[name]
     if isinstance(mine, ClassPairs) and isinstance(pairs, ClassPairs):
         classes = np.unique(mine.codes[mine.codes != MISSING])
-        if 2 <= len(classes) <= MOST_CLASSES:
+        seen = np.isin(pairs.codes, classes)
+        if 2 <= len(classes) <= MOST_CLASSES and seen.mean() > KNOWN:
             train = start_product(start.constants, view.z)
             rng = np.random.default_rng([seed, 0x512E])
             rows = _known(mine.codes, rng)
-            held = _known(pairs.codes, rng)
+            held = _known(np.where(seen, pairs.codes, MISSING), rng)
             reads = [
-                _accuracy(
+                _right(
                     train[rows][:, part],
                     mine.codes[rows],
                     test[held][:, part],
@@ -121,9 +140,12 @@ def _separation(
                 )
                 for part in (own, ~own)
             ]
-            return reads[0] - reads[1]
-    similar = np.maximum(pairs.form().diagonal(test), 0.0)
-    return float(similar[own].sum() / max(similar.sum(), 1e-12))
+            each = np.full(len(z), np.nan)
+            each[held] = reads[0] - reads[1]
+            return each
+    similar = pairs.form().each(test)
+    total = max(np.abs(similar.sum(axis=0)).sum(), 1e-12)
+    return len(z) * (similar[:, own].sum(axis=1) - similar[:, ~own].sum(axis=1)) / total
 
 
 def _known(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -131,11 +153,10 @@ def _known(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(known)[:PROBED]
 
 
-def _accuracy(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test) -> float:
-    if not len(x_test):
-        return 0.0
+def _right(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test) -> np.ndarray:
+    """Where a probe reads held-out classes, 1 or 0 each."""
     if not x.shape[1] or len(np.unique(y)) < 2:  # nothing to read from: the commonest
         values, counts = np.unique(y, return_counts=True)
-        return float((y_test == values[counts.argmax()]).mean())
+        return (y_test == values[counts.argmax()]).astype(float)
     probe = make_pipeline(StandardScaler(), SVC(C=10.0)).fit(x, y)
-    return float((probe.predict(x_test) == y_test).mean())
+    return (probe.predict(x_test) == y_test).astype(float)

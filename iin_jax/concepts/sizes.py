@@ -46,6 +46,12 @@ def factor_sizes(scores: Mapping[str, float], dim: int) -> FactorLayout:
         sizes = np.floor(dim * weights / weights.sum())[:-1].astype(int)
     layout = dict(zip(scores, sizes.tolist(), strict=True))
     _warn_of_nothing(layout, scores, dim)
+    if estimator == "shared_rank" and values.sum() > dim:
+        warnings.warn(
+            f"the concepts ask for {values.sum():.0f} of {dim} dimensions, so all got "
+            f"less, in proportion: {layout}",
+            stacklevel=2,
+        )
     return FactorLayout({**layout, RESIDUAL: dim - int(sizes.sum())})
 
 

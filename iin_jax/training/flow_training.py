@@ -10,6 +10,7 @@ import numpy as np
 
 from iin_jax.concepts.closed_form import Start
 from iin_jax.concepts.separation import separation
+from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector, LinearStart, StartedFlow
 from iin_jax.flows.base import apply
@@ -19,7 +20,6 @@ from iin_jax.losses import (
     PairOutputs,
     WeightedSum,
     check_sigma,
-    gaussian_reference,
     pair_loss,
     sample_loss,
     summed,
@@ -28,6 +28,7 @@ from iin_jax.networks import Network
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.flow_start import first_batch, first_state
 from iin_jax.training.flow_step import (
+    MAX_SIMILARITY,
     FlowObjective,
     LatentPairs,
     similarity,
@@ -41,6 +42,7 @@ from iin_jax.training.state import TrainState
 from iin_jax.training.step import gradient_step
 from iin_jax.types import Tree
 
+LEAST_SIMILARITY = 1e-3  # of one that is estimated
 HIGHEST_FLOOR = 0.95  # of a learned similarity, so that it has where to go
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
 
@@ -105,6 +107,7 @@ def train_flow(
     loss: Loss | None = None,
     network: Network | None = None,
     validation: Feed | None = None,
+    gaussian: Whitening | None = None,
     checkpoints: Checkpoints | None = None,
     log: MetricsLog | None = None,
     progress: str | None = None,
@@ -116,8 +119,9 @@ def train_flow(
       feed: draws ``LatentPairs`` or, if the layout is the residual alone,
         ``LatentSamples``.
       training: how.
-      start: a linear start T_0; then the state is kept that does best on validation
-        data, T_0 itself among them. None: the flow begins as its ``init`` has it, and
+      start: a linear start T_0; then the state is kept whose held-out loss is lowest
+        among those with neither more bits per dimension nor less separation than T_0,
+        which is a candidate itself. None: the flow begins as its ``init`` has it, and
         the last state is kept.
       loss: a function of the layout that gives a term; None: the likelihood of pairs,
         or of single latents.
@@ -125,6 +129,8 @@ def train_flow(
         feeds' data.
       validation: the like of ``feed``, for held-out figures; None: no validation, and
         no choice.
+      gaussian: of the training latents, that held-out figures stand beside; None: of
+        the first batch.
       checkpoints, log, progress: as in ``training.loop.train``.
 
     Raises:
@@ -135,8 +141,8 @@ def train_flow(
     z, beside = batch.latents(), {}
     if validation is not None:
         unseen = _held_out_batch(validation, training.seed).latents()
-        honest = gaussian_reference(z, unseen, shrunk=True)
-        beside = {"gaussian_bits_per_dim": honest}
+        honest = fit_whitening(z) if gaussian is None else gaussian
+        beside = {"gaussian_bits_per_dim": honest.bits_per_dim(unseen)}
     arranged, log_det = None, 0.0
     if start is not None:
         arranged = _arranged(flow, start, training.seed)
@@ -169,8 +175,8 @@ def train_flow(
         validate = _validation(objective, layout, validation, training.seed)
         before = validate(state)
         if start is not None:
-            score = "separation" if layout.concepts else "negative_bits"
-            choice = Choice(score, "bits_per_dim", training.patience)
+            limited = ("bits_per_dim", *(["confusion"] if layout.concepts else []))
+            choice = Choice("loss", limited, training.patience)
     state = train(
         runner,
         state,
@@ -185,7 +191,10 @@ def train_flow(
     )
     after = {} if validate is None else validate(state)
     record = {**beside, **_record(state, before, after)}
-    return _trained(flow, objective, state, start, arranged, record)
+    trained = _trained(flow, objective, state, start, arranged, record)
+    if training.sigma is None and objective.noise and isinstance(batch, LatentPairs):
+        return trained._replace(sigma=_sigma_without_noise(trained, batch, layout))
+    return trained
 
 
 def _runner(
@@ -235,6 +244,28 @@ def _trained(
         return Trained(flow, variables, sigma, record)
     joined = joined_variables(start.constants, arranged.order, variables)
     return Trained(StartedFlow(flow), joined, sigma, record)
+
+
+def _sigma_without_noise(
+    trained: Trained, batch: LatentPairs, layout: FactorLayout
+) -> tuple[float, ...]:
+    """Similarities estimated anew, since they were learned under noise, per factor.
+
+    The correlation of standard normal halves, over training pairs that share a factor;
+    as learned where no pair does.
+    """
+    halves = (trained.flow.apply(trained.variables, z)[0] for z in batch[:2])
+    a, b = (np.asarray(x, np.float64) for x in halves)
+    shared, result = np.asarray(batch.shared), []
+    for index, (name, learned) in enumerate(
+        zip(layout.names, np.ravel(trained.sigma), strict=True)
+    ):
+        own, rows = layout.slice(name), shared[:, index]
+        x, y = a[rows, own], b[rows, own]
+        norm = 0.5 * (np.square(x).sum() + np.square(y).sum())
+        found = (x * y).sum() / norm if norm else learned
+        result.append(float(np.clip(found, LEAST_SIMILARITY, MAX_SIMILARITY)))
+    return tuple(result)
 
 
 class _Arranged(NamedTuple):
@@ -317,7 +348,14 @@ def _validation(
     feed: Feed,
     seed: int,
 ) -> Callable[[TrainState], dict[str, float]]:
-    """Held-out figures: the same examples and noise at every call."""
+    """Held-out figures: the same examples, noise and similarity at every call.
+
+    A similarity that is learned is held where the start had it: it would lower the loss
+    by loosening the factors.
+    """
+    if objective.sigma is None and objective.floor is not None:
+        held = tuple(max(x, LEAST_SIMILARITY) for x in objective.floor)
+        objective = dataclasses.replace(objective, sigma=held)
     batch = _held_out_batch(feed, seed)
 
     @jax.jit
@@ -328,7 +366,7 @@ def _validation(
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
             metrics["separation"] = separation(*halves, layout)
-        metrics["negative_bits"] = -metrics["bits_per_dim"]
+            metrics["confusion"] = -metrics["separation"]
         return metrics
 
     def validate(state: TrainState) -> dict[str, float]:

@@ -37,55 +37,57 @@ class StoppedError(Exception):
 class Choice:
     """Which state of a training is kept: the best on held-out data, not the last.
 
-    The state before the first step is a candidate. A state counts only if its held-out
-    ``limited`` is not above that of the first.
+    The state before the first step is a candidate. A state counts only if nothing that
+    is ``limited`` is above that of the first.
 
     Attributes:
-      score: metric of ``validate``; higher is better.
-      limited: metric that must not rise above where it began.
-      patience: validations without a higher score, limit or not, after which the
+      score: metric of ``validate``; lower is better.
+      limited: metrics that must not rise above where they began.
+      patience: validations without a lower score, limits or not, after which the
         training ends.
     """
 
-    score: str = "separation"
-    limited: str = "bits_per_dim"
+    score: str = "loss"
+    limited: tuple[str, ...] = ("bits_per_dim",)
     patience: int = 10
 
     def first(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
         """The state with itself as the best."""
-        score, limit = values[self.score], values[self.limited]
-        peak = {"peak": np.float32(score), "peak_step": np.int32(state.step)}
-        return self._with_best(state, score, limit, peak)
+        limits = np.array([values[name] for name in self.limited], np.float32)
+        score = values[self.score]
+        low = {"low": np.float32(score), "low_step": np.int32(state.step)}
+        return self._with_best(state, score, limits, low)
 
     def better(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
         """The state, as the best if it is."""
-        limit, score = float(state.best["limit"]), values[self.score]
-        peak = {name: state.best[name] for name in ("peak", "peak_step")}
-        if score > float(peak["peak"]):
-            peak = {"peak": np.float32(score), "peak_step": np.int32(state.step)}
-            best = {**state.best, **peak}
+        limits, score = np.asarray(state.best["limits"]), values[self.score]
+        low = {name: state.best[name] for name in ("low", "low_step")}
+        if score < float(low["low"]):
+            low = {"low": np.float32(score), "low_step": np.int32(state.step)}
+            best = {**state.best, **low}
             state = dataclasses.replace(state, best=best)
-        if not values[self.limited] <= limit + SLACK * max(1.0, abs(limit)):
+        found = np.array([values[name] for name in self.limited])
+        if not (found <= limits + SLACK * np.maximum(1.0, np.abs(limits))).all():
             return state
-        if not score > float(state.best["score"]):
+        if not score < float(state.best["score"]):
             return state
-        return self._with_best(state, score, limit, peak)
+        return self._with_best(state, score, limits, low)
 
     def ends(self, state: TrainState, every: int) -> bool:
         """Whether patience has run out."""
-        waited = int(state.step) - int(state.best["peak_step"])
+        waited = int(state.step) - int(state.best["low_step"])
         return waited >= self.patience * every
 
     @staticmethod
     def _with_best(
-        state: TrainState, score: float, limit: float, peak: Mapping
+        state: TrainState, score: float, limits: np.ndarray, low: Mapping
     ) -> TrainState:
         best = {
             "params": jax.tree.map(np.array, state.params),
             "step": np.int32(state.step),
             "score": np.float32(score),
-            "limit": np.float32(limit),
-            **peak,
+            "limits": limits,
+            **low,
         }
         return dataclasses.replace(state, best=best)
 

@@ -5,13 +5,13 @@ import pytest
 
 import iin_jax
 from iin_jax.analysis import ColorJudge, LinearEdits, evaluate_swaps
-from iin_jax.analysis.comparisons import Difference, PairResampling, unbeaten_lines
+from iin_jax.analysis.comparisons import Difference, PairedImages, unbeaten_lines
 
 RNG = np.random.default_rng(0)
 
 
-def independent(count, seed=0):
-    return PairResampling(np.arange(count), count + np.arange(count), seed)
+def independent(count):
+    return PairedImages(np.arange(count), count + np.arange(count))
 
 
 def test_the_interval_of_a_share_is_about_the_binomial_one():
@@ -25,23 +25,23 @@ def test_the_interval_of_a_share_is_about_the_binomial_one():
 def test_pairs_of_few_images_have_wider_intervals():
     image = RNG.integers(0, 20, (2, 2000))
     values = RNG.standard_normal(20)[image[0]]
-    few = PairResampling(image[0], 100 + image[1]).interval(values)
+    few = PairedImages(image[0], 100 + image[1]).interval(values)
     many = independent(2000).interval(values)
     assert few[1] - few[0] > 3 * (many[1] - many[0])
 
 
 def test_differences_are_paired_and_positive_if_better():
-    resampling = independent(500)
+    paired = independent(500)
     wrong = np.zeros(500)
     right = wrong.copy()
     right[:250] = 1.0
     right[-1] = np.nan  # not judged
-    found = resampling.difference(right, wrong, "accuracy")
+    found = paired.difference(right, wrong, "accuracy")
     assert found.value == pytest.approx(250 / 499) and found.count == 499
     assert found.is_ahead and not found.is_behind
-    as_errors = resampling.difference(right, wrong, "mean_abs_error")
+    as_errors = paired.difference(right, wrong, "mean_abs_error")
     assert as_errors.value == -found.value and as_errors.is_behind
-    assert resampling.difference(np.full(500, np.nan), wrong, "accuracy") is None
+    assert paired.difference(np.full(500, np.nan), wrong, "accuracy") is None
 
 
 def test_lines_name_each_concept_that_is_not_ahead():
@@ -55,11 +55,15 @@ def test_lines_name_each_concept_that_is_not_ahead():
         "color": {"linear": {"color": behind, "digit": None}},
     }
     measures = {"digit": "accuracy", "color": "mean_abs_error"}
-    first, second = unbeaten_lines(compared, measures)
+    first, start, second = unbeaten_lines(compared, measures)
+    assert start.startswith("digit: against the linear start T_0 alone T is not ahead")
     assert first.startswith("digit: against the linear edit T is not ahead in digit")
     assert "+1.0 points, 95 % -2.0 to +3.0" in first
     assert "loses in color kept (-0.0040" in first
     assert second.startswith("color: against the linear edit T loses in color transf")
+    compared = {"color": {"linear": {"digit": ahead, "color": None}}}
+    (unread,) = unbeaten_lines(compared, measures)
+    assert unread.startswith("color: no judge reads it from these outputs")
 
 
 def test_swaps_are_compared_with_the_linear_edit_and_the_start(interpreter, images):

@@ -11,7 +11,7 @@ from iin_jax.training.loop import Choice, train
 from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
 
-SCORES = [1.0, 1.5, 3.0, 2.0, 4.0, 0.0, 0.5, 0.5, 0.5]  # at steps 0, 2, 4, ...
+SCORES = [1.0, 1.5, 3.0, 2.0, 4.0, 0.0, 0.5, 0.5, 0.5]  # -loss at steps 0, 2, 4, ...
 BITS = [2.0, 1.9, 1.9, 1.8, 2.5, 1.7, 1.7, 1.7, 1.7]  # the fifth is over the limit
 
 
@@ -33,7 +33,7 @@ def counting_runner(state):
 
 def validate(state):
     index = int(state.step) // 2
-    return {"separation": SCORES[index], "bits_per_dim": BITS[index]}
+    return {"loss": -SCORES[index], "bits_per_dim": BITS[index]}
 
 
 def run(steps=16, patience=10, checkpoints=None):
@@ -55,8 +55,8 @@ def test_the_best_state_within_the_limit_is_returned():
     assert int(state.step) == 16
 
 
-def test_patience_counts_from_the_highest_score_limit_or_not():
-    assert int(run(patience=2).step) == 12  # the highest score is at step 8
+def test_patience_counts_from_the_lowest_loss_limit_or_not():
+    assert int(run(patience=2).step) == 12  # the lowest loss is at step 8
     assert float(run(patience=1).params["x"]) == 4.0
 
 
