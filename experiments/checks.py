@@ -3,8 +3,9 @@
 from typing import Any
 
 from experiments.settings import Experiment, NetworkSettings
+from iin_jax.flows import FLOWS
 from iin_jax.flows.base import check_even
-from iin_jax.losses import check_sigma
+from iin_jax.losses import TERMS, check_sigma
 from iin_jax.training.parallel import check_batch
 
 LEAST = {
@@ -58,6 +59,12 @@ def check(experiment: Experiment, devices: int = 1) -> None:
 
 def _check_flow(experiment: Experiment) -> None:
     flow, train, latents = experiment.flow, experiment.train, experiment.latents
+    for what, name, known in (
+        ("flow.kind", flow.kind, FLOWS),
+        *(("train.terms", name, TERMS) for name in train.terms),
+    ):
+        if name not in known:
+            raise ValueError(f"{what} is one of {list(known)}; got {name!r}")
     if flow.start == "published":
         asked = {
             "flow.num_blocks 0": flow.num_blocks == 0,

@@ -201,9 +201,9 @@ class RunConcepts(RunImages):
         codes = {}
         for name in (*discrete, *graded):
             if self._is_painted(name):
-                is_train = np.array_equal(images.colors, self.train_colors)
+                is_train = images.colors is self.train_colors
                 first = 0 if is_train else len(self.train_colors)
-                codes[name] = first + images.color
+                codes[name] = first + np.asarray(images.color)
                 continue
             values = np.ma.asanyarray(self.dataset.labels[name])
             if not is_class(values):

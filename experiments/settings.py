@@ -187,6 +187,8 @@ class FlowSettings:
     Attributes:
       start: Before the first step: closed_form (a linear map from the same pairs, which
         training refines; the best state on validation images is kept) or published.
+      kind: Kind of flow, in ``iin_jax.flows.FLOWS``: interpretation (published), or
+        householder (a learned rotation after each block).
       num_blocks: Number of blocks; 0: as suits images and latent dimensions.
       hidden_dim: Width of the couplings' networks; 0: as suits.
       hidden_depth: Number of their hidden-to-hidden layers.
@@ -195,7 +197,7 @@ class FlowSettings:
     """
 
     start: Literal["closed_form", "published"] = "published"
-
+    kind: str = "interpretation"
     num_blocks: int = 12
     hidden_dim: int = 512
     hidden_depth: int = 2

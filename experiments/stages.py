@@ -16,7 +16,7 @@ from experiments.settings import Experiment
 from iin_jax.concepts import FactorScores, factor_sizes
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.fit import fit_prepared
-from iin_jax.flows import InterpretationFlow
+from iin_jax.flows import FLOWS, Bijector
 from iin_jax.losses import Loss, pair_loss, sample_loss, with_terms
 from iin_jax.networks import save_network
 from iin_jax.prepared import OURS, estimated_sizes
@@ -127,17 +127,20 @@ def flow_stage(run: Run) -> None:
     interpreter.save(run.folder / "interpreter")
 
 
-def _flow(
-    experiment: Experiment, defaults: FlowDefaults, dim: int
-) -> InterpretationFlow:
-    """The flow of the settings; zeros in these are as suits."""
-    flow = experiment.flow
-    sizes = (
-        flow.num_blocks or defaults.num_blocks,
-        flow.hidden_dim or defaults.hidden_dim,
-        flow.hidden_depth,
-    )
-    return InterpretationFlow(dim, *sizes)
+def _flow(experiment: Experiment, defaults: FlowDefaults, dim: int) -> Bijector:
+    """The flow of the settings, of those of them that its kind has as fields.
+
+    Zeros are as suits.
+    """
+    settings = experiment.flow
+    sizes = {
+        "num_blocks": settings.num_blocks or defaults.num_blocks,
+        "hidden_dim": settings.hidden_dim or defaults.hidden_dim,
+        "hidden_depth": settings.hidden_depth,
+    }
+    flow: Any = FLOWS[settings.kind]
+    names = {field.name for field in dataclasses.fields(flow)}
+    return flow(dim=dim, **{name: x for name, x in sizes.items() if name in names})
 
 
 def _training(experiment: Experiment) -> Training:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.factors import FactorLayout
-from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
+from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
 from iin_jax.flows.base import module_fields
 from iin_jax.flows.certificate import certify_flow, relative_error
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
@@ -35,14 +35,15 @@ class Interpreter:
     [-1, 1]; latents are (B, N), or of the network's own shape, which is flattened.
 
     Attributes:
-      flow: T; a ``StartedFlow`` if it has a linear start.
+      flow: T, a ``Bijector`` with a field or property ``dim``; a ``StartedFlow`` if it
+        has a linear start.
       variables: its ``{"params", "constants"}``.
       layout: names and sizes of the factors.
       network: what is interpreted; None if only latents are at hand.
       sigma: similarity T was trained with: a number, or a tuple of one per factor.
     """
 
-    flow: InterpretationFlow | StartedFlow | LinearStart
+    flow: Any  # a Bijector with a field or property dim, which the class does not have
     variables: Tree
     layout: FactorLayout
     network: Network | None = None
@@ -248,23 +249,41 @@ def load(path: str | os.PathLike) -> Interpreter:
     )
 
 
-def _described_flow(flow: InterpretationFlow | StartedFlow | LinearStart) -> dict:
-    """``start`` (whether T has one: none, closed_form, or it alone) and the fields."""
-    if isinstance(flow, StartedFlow):
-        return {"start": "closed_form", "flow": module_fields(flow.flow)}
-    start = "alone" if isinstance(flow, LinearStart) else "none"
-    return {"start": start, "flow": module_fields(flow)}
+def _described_flow(flow: Bijector) -> dict:
+    """``start`` (whether T has one: none, closed_form, or it alone), kind and fields.
+
+    Raises:
+      ValueError: a flow whose class is not in ``FLOWS``.
+    """
+    if isinstance(flow, LinearStart):
+        return {"start": "alone", "flow": module_fields(flow)}
+    begun = isinstance(flow, StartedFlow)
+    trained = flow.flow if begun else flow
+    kinds = [kind for kind, known in FLOWS.items() if type(trained) is known]
+    if not kinds:
+        name = type(trained).__name__
+        raise ValueError(
+            f"only flows of a named kind are saved: register yours with "
+            f"iin_jax.flows.FLOWS[{name.lower()!r}] = {name}"
+        )
+    start = "closed_form" if begun else "none"
+    return {"start": start, "kind": kinds[0], "flow": module_fields(trained)}
 
 
-def _flow_from(
-    description: Mapping[str, Any],
-) -> InterpretationFlow | StartedFlow | LinearStart:
+def _flow_from(description: Mapping[str, Any]) -> Bijector:
+    """Inverse of ``_described_flow``; descriptions of version 0.1 name no kind."""
     fields, start = description["flow"], description.get("start", "none")
     if start == "alone":
         return LinearStart(**fields)
     if start not in ("none", "closed_form"):
         raise ValueError(f"it has a start {start!r}, which this version does not know")
-    flow = InterpretationFlow(**fields)
+    kind = description.get("kind", "interpretation")
+    if kind not in FLOWS:
+        raise ValueError(
+            f"its flow is of kind {kind!r}; registered in iin_jax.flows.FLOWS are "
+            f"{list(FLOWS)}"
+        )
+    flow = FLOWS[kind](**fields)
     return flow if start == "none" else StartedFlow(flow)
 
 

@@ -104,8 +104,8 @@ class ExplicitPairs(PairSource):
         if not len(self.a):
             raise ValueError("there is no pair")
         sigma = None if self.sigma is None else jnp.asarray(self.sigma, jnp.float32)
-        halves = (jnp.asarray(x, jnp.int32) for x in (self.a, self.b))
-        return GivenDraw(*halves, jnp.asarray(self.shared), sigma)
+        a, b = jnp.asarray(self.a, jnp.int32), jnp.asarray(self.b, jnp.int32)
+        return GivenDraw(a, b, jnp.asarray(self.shared), sigma)
 
     def scored(self, count: int, seed: int) -> Pairs:
         """Pairs drawn with replacement, each for one of the concepts that it shares.

@@ -7,8 +7,16 @@ from iin_jax.flows.base import Bijector
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
+from iin_jax.flows.householder import Householder, HouseholderFlow
 from iin_jax.flows.linear_start import LinearStart, StartedFlow
 from iin_jax.flows.shuffle import Shuffle
+
+# kind -> class of flows: what settings and interpreter.json name; registering is
+# assignment
+FLOWS: dict[str, type[Bijector]] = {
+    "interpretation": InterpretationFlow,
+    "householder": HouseholderFlow,
+}
 
 # name -> constructor from (dim, hidden_dim); every entry passes the same tests
 BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
@@ -20,17 +28,22 @@ BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
         InterpretationFlow(dim, 2, hidden, 1, zero_init=True)
     ),
     "shuffle": lambda dim, hidden: Shuffle(),
+    "householder": lambda dim, hidden: Householder(),
+    "householder_flow": lambda dim, hidden: HouseholderFlow(dim, 2, hidden, 1),
     "flow_block": lambda dim, hidden: FlowBlock(hidden),
     "interpretation_flow": lambda dim, hidden: InterpretationFlow(dim, 3, hidden, 1),
 }
 
 __all__ = [
     "BIJECTORS",
+    "FLOWS",
     "ActNorm",
     "AffineCoupling",
     "Bijector",
     "Chain",
     "FlowBlock",
+    "Householder",
+    "HouseholderFlow",
     "InterpretationFlow",
     "LinearStart",
     "Shuffle",

@@ -48,13 +48,19 @@ class ActNorm(Bijector):
         sign = self.get_variable("constants", "sign", 1.0)
         return loc, jnp.clip(log_scale, -MAX_LOG_SCALE, MAX_LOG_SCALE), sign
 
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        del context
         x = jnp.asarray(x)
         loc, log_scale, sign = self.loc_log_scale_and_sign(x)
         log_det = jnp.broadcast_to(log_scale.sum(), x.shape[:-1])
         return (x + loc) * (sign * jnp.exp(log_scale)), log_det
 
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        del context
         loc, log_scale, sign = self.loc_log_scale_and_sign(y)
         log_det = jnp.broadcast_to(-log_scale.sum(), y.shape[:-1])
         return y * (sign * jnp.exp(-log_scale)) - loc, log_det

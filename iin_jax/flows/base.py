@@ -14,7 +14,12 @@ class Bijector(nn.Module):
 
     A subclass defines ``forward_and_log_det`` and ``inverse_and_log_det``. All leading
     axes are batch axes; a batch of one is a batch like any other. The log-determinant
-    is the natural logarithm of |det| of the map that was applied, one per vector.
+    is the natural logarithm of |det| of the map that was applied, one per vector. A
+    bijector without use for a context ignores it.
+
+    A flow T is any bijector with a field or property ``dim`` (N); give its kind a name
+    in ``iin_jax.flows.FLOWS`` to save it and to use it in settings. If it has a field
+    ``zero_init``, it begins behind a linear start as a permutation of its input.
 
     Used as any Linen module: ``variables = bijector.init(key, x)``, then
     ``bijector.apply(variables, x)`` or ``bijector.apply(variables, y,
@@ -22,21 +27,32 @@ class Bijector(nn.Module):
     """
 
     @abc.abstractmethod
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
-        """x (..., N) -> y (..., N), log|det dy/dx| (...)."""
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        """x (..., N) -> y (..., N), log|det dy/dx| (...).
+
+        Args:
+          x: what is mapped.
+          context: (..., M), what the map may depend on; the same in both directions.
+        """
 
     @abc.abstractmethod
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
         """y (..., N) -> x (..., N), log|det dx/dy| (...)."""
 
-    def __call__(self, x: Vectors) -> tuple[Vectors, LogDet]:
-        return self.forward_and_log_det(x)
+    def __call__(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        return self.forward_and_log_det(x, context)
 
-    def forward(self, x: Vectors) -> Vectors:
-        return self.forward_and_log_det(x)[0]
+    def forward(self, x: Vectors, context: Vectors | None = None) -> Vectors:
+        return self.forward_and_log_det(x, context)[0]
 
-    def inverse(self, y: Vectors) -> Vectors:
-        return self.inverse_and_log_det(y)[0]
+    def inverse(self, y: Vectors, context: Vectors | None = None) -> Vectors:
+        return self.inverse_and_log_det(y, context)[0]
 
 
 def apply(module: nn.Module, variables: Tree, *arguments: Any, **settings: Any) -> Any:

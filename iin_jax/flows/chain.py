@@ -16,16 +16,20 @@ class Chain(Bijector):
     def bijectors(self) -> Iterable[Bijector]:
         """The parts, in forward order."""
 
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
         log_det = jnp.zeros(x.shape[:-1], x.dtype)
         for bijector in self.bijectors():
-            x, term = bijector.forward_and_log_det(x)
+            x, term = bijector.forward_and_log_det(x, context)
             log_det += term
         return x, log_det
 
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
         log_det = jnp.zeros(y.shape[:-1], y.dtype)
         for bijector in reversed(tuple(self.bijectors())):
-            y, term = bijector.inverse_and_log_det(y)
+            y, term = bijector.inverse_and_log_det(y, context)
             log_det += term
         return y, log_det

@@ -57,6 +57,8 @@ class AffineCoupling(Bijector):
     s and t again on values it has reconstructed, so rounding compounds over a stack:
     the matrix products run in ``precision="highest"`` (true float32) unless told else.
 
+    A context stands beside x_a in what s and t read.
+
     Source: Dinh et al., Real NVP, 2017, section 3.2; paper, section 3.
 
     Attributes:
@@ -74,21 +76,28 @@ class AffineCoupling(Bijector):
     zero_init: bool = False
 
     @nn.compact
-    def condition(self, x_a: Vectors) -> tuple[Vectors, Vectors]:
+    def condition(
+        self, x_a: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, Vectors]:
         sizes = (self.hidden_dim, self.hidden_depth, x_a.shape[-1])
         arguments = (*sizes, self.precision, self.zero_init)
-        log_scale = jnp.tanh(MLP(*arguments, name="log_scale")(x_a))
-        shift = MLP(*arguments, name="shift")(x_a)
+        given = x_a if context is None else jnp.concatenate([x_a, context], axis=-1)
+        log_scale = jnp.tanh(MLP(*arguments, name="log_scale")(given))
+        shift = MLP(*arguments, name="shift")(given)
         return log_scale, shift
 
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
         x_a, x_b = self._halves(x)
-        log_scale, shift = self.condition(x_a)
+        log_scale, shift = self.condition(x_a, context)
         return self._join(x_a, x_b * jnp.exp(log_scale) + shift), log_scale.sum(-1)
 
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
         y_a, y_b = self._halves(y)
-        log_scale, shift = self.condition(y_a)
+        log_scale, shift = self.condition(y_a, context)
         return self._join(y_a, (y_b - shift) * jnp.exp(-log_scale)), -log_scale.sum(-1)
 
     def _halves(self, x: Vectors) -> tuple[Vectors, Vectors]:

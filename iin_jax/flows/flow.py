@@ -81,18 +81,26 @@ class InterpretationFlow(Chain):
     def bijectors(self) -> Iterable[Bijector]:
         return self.blocks
 
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
-        return super().forward_and_log_det(self._checked(x))
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        return super().forward_and_log_det(checked(x, self.dim), context)
 
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
-        return super().inverse_and_log_det(self._checked(y))
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        return super().inverse_and_log_det(checked(y, self.dim), context)
 
-    def _checked(self, x: Vectors) -> Vectors:
-        if np.ndim(x) == 0 or np.shape(x)[-1] != self.dim:
-            raise ValueError(
-                f"this flow acts on a last axis of {self.dim}; got {np.shape(x)}"
-            )
-        return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
+
+def checked(x: Vectors, dim: int) -> Vectors:
+    """x (..., N) as a JAX array.
+
+    Raises:
+      ValueError: the last axis is not N long.
+    """
+    if np.ndim(x) == 0 or np.shape(x)[-1] != dim:
+        raise ValueError(f"this flow acts on a last axis of {dim}; got {np.shape(x)}")
+    return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
 
 
 @functools.partial(jax.jit, static_argnums=0)

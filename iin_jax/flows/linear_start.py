@@ -50,14 +50,20 @@ class LinearStart(Bijector):
         mean, scale, axes, variances, turn = (entry.value for entry in found)
         return mean, scale, axes, variances, turn
 
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        del context
         x = jnp.asarray(x)
         mean, scale, axes, variances, turn = self.constants(x)
         white = self._product((x - mean) / scale, axes) / jnp.sqrt(variances)
         log_det = -self._log_scale(scale, variances)
         return self._product(white, turn), jnp.broadcast_to(log_det, x.shape[:-1])
 
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        del context
         y = jnp.asarray(y)
         mean, scale, axes, variances, turn = self.constants(y)
         back = self._back(y)

@@ -21,10 +21,16 @@ class Shuffle(Bijector):
 
         return self.variable("constants", "permutation", draw).value
 
-    def forward_and_log_det(self, x: Vectors) -> tuple[Vectors, LogDet]:
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        del context
         permutation = self.permutation(x.shape[-1])
         return x[..., permutation], jnp.zeros(x.shape[:-1], x.dtype)
 
-    def inverse_and_log_det(self, y: Vectors) -> tuple[Vectors, LogDet]:
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        del context
         permutation = self.permutation(y.shape[-1])
         return y[..., jnp.argsort(permutation)], jnp.zeros(y.shape[:-1], y.dtype)

@@ -143,8 +143,8 @@ def flow_defaults(images: int, dim: int) -> FlowDefaults:
         rate, noise = (2e-3, 0.3) if dim <= 16 else (6e-4, 0.5)
         return FlowDefaults(blocks, width, 1, 600, rate, noise, 0.1, 8.0, 0.975)
     if images <= 8000:
-        rate = 2e-3 if dim <= 16 else 1e-3
-        return FlowDefaults(blocks, width, 1, 1200, rate, 0.3, 0.1, 8.0, 0.975)
+        rate, noise = (2e-3, 0.3) if dim <= 16 else (1e-3, 0.5)
+        return FlowDefaults(blocks, width, 1, 1200, rate, noise, 0.1, 8.0, 0.975)
     if images <= 30_000:
         return FlowDefaults(blocks, 2 * width, 1, 1200, 4e-3, 0.1, 1e-2, 20.0, 0.99)
     return FlowDefaults(blocks, 2 * width, 1, 1200, 4e-3, 0.0, 0.0, 20.0, 0.99)

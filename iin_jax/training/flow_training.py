@@ -254,11 +254,11 @@ def _sigma_without_noise(
     The correlation of standard normal halves, over training pairs that share a factor;
     as learned where no pair does.
     """
-    halves = (trained.flow.apply(trained.variables, z)[0] for z in batch[:2])
+    halves = (apply(trained.flow, trained.variables, z)[0] for z in batch[:2])
     a, b = (np.asarray(x, np.float64) for x in halves)
     shared, result = np.asarray(batch.shared), []
     for index, (name, learned) in enumerate(
-        zip(layout.names, np.ravel(trained.sigma), strict=True)
+        zip(layout.names, np.ravel(np.asarray(trained.sigma)), strict=True)
     ):
         own, rows = layout.slice(name), shared[:, index]
         x, y = a[rows, own], b[rows, own]

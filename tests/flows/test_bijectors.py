@@ -62,6 +62,21 @@ class EveryBijector(chex.TestCase):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_context_is_taken_in_both_directions(name):
+    bijector = BIJECTORS[name](DIM, HIDDEN)
+    x, context = normal((5, DIM), 6), normal((5, 3), 7)
+    variables = {"params": {}, **bijector.init(jax.random.key(1), x, context)}
+    variables = perturbed(variables)
+    y, log_det = bijector.apply(variables, x, context)
+    back = bijector.apply(variables, y, context, method="inverse_and_log_det")
+    np.testing.assert_allclose(back[0], x, atol=1e-4)
+    np.testing.assert_allclose(back[1], -log_det, atol=1e-4)
+    other = bijector.apply(variables, x, -context)[0]
+    depends = "coupling" in name or "flow" in name
+    assert bool(jnp.abs(other - y).max() > 1e-3) == depends
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_float32_agrees_with_float64(name):
     bijector, variables = build(name)
     x = normal((5, DIM), 4)

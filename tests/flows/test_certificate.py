@@ -26,8 +26,8 @@ def test_a_sound_flow_passes_on_all_latents():
 
 def test_a_wrong_log_det_is_found():
     class Wrong(InterpretationFlow):
-        def forward_and_log_det(self, x):
-            y, log_det = super().forward_and_log_det(x)
+        def forward_and_log_det(self, x, context=None):
+            y, log_det = super().forward_and_log_det(x, context)
             return y, log_det + 0.5
 
     _, variables = flow_and_variables()
