@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector
+from iin_jax.flows.certificate import certify_flow
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
@@ -48,4 +49,5 @@ __all__ = [
     "LinearStart",
     "Shuffle",
     "StartedFlow",
+    "certify_flow",
 ]
