@@ -17,6 +17,7 @@ from iin_jax.flows import (
     Shuffle,
 )
 from iin_jax.interpreter import Interpreter, load
+from iin_jax.training.defaults import Training
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "InterpretationFlow",
     "Interpreter",
     "Shuffle",
+    "Training",
     "analysis",
     "concepts",
     "convert",

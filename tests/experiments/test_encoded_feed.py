@@ -60,7 +60,7 @@ def test_a_batch_shows_the_images_of_the_set(run, stored, paired):
         kept = StoredImages(pictures.shape, lambda index: pictures[index], "")
         shown = dataclasses.replace(images, variants=kept)
     vars(run)["train_set"] = shown
-    table = run.pair_table(shown) if paired else None
+    table = run.source(shown).draws() if paired else None
     feed = encoded_feed(run, table)
     assert (feed.stream is not None) == stored
     data = feed.data
