@@ -292,21 +292,9 @@ def _label_pairs(
     if not (labels or graded or rules["differ"] or identity is not None):
         return None
     pair_table(labels, graded=graded, **rules)
-    _warn_of_one_value(labels)
     image = np.arange(count) if identity is None else np.asarray(identity)
     image = np.unique(image, return_inverse=True)[1].reshape(-1)
     return LabelPairs(labels, graded, image, **rules)
-
-
-def _warn_of_one_value(labels: Mapping[str, np.ndarray]) -> None:
-    for name, column in labels.items():
-        known = np.ma.compressed(np.ma.asarray(column))
-        if len(known) and (known == known[0]).all():
-            warnings.warn(
-                f"concept {name!r} has the value {known[0]!r} everywhere, so no pair "
-                "says anything of it: leave it out",
-                stacklevel=4,
-            )
 
 
 def _graded(

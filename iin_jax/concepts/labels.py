@@ -1,5 +1,6 @@
 """Pairs from labels: a table built once, then pure, jittable draws from a key."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts.base import Pairing, Pairs
-from iin_jax.concepts.columns import read_columns
+from iin_jax.concepts.columns import MISSING, Columns, read_columns
 from iin_jax.concepts.continuous import graded_similarity
 from iin_jax.concepts.rules import Others, agreeing, differing
 from iin_jax.types import Array, Indices, Key, Shared
@@ -119,6 +120,7 @@ def pair_table(
         entry without a possible partner.
     """
     columns = read_columns(labels, graded or {})
+    _warn_of_one_value(columns)
     agree = columns.names if agree is None else tuple(agree)
     differ = tuple(differ)
     unknown = [name for name in (*agree, *differ) if name not in columns.names]
@@ -144,6 +146,19 @@ def pair_table(
         scores=None if scores is None else jnp.asarray(scores, jnp.float32),
         image=None if image is None else jnp.asarray(image, jnp.int32),
     )
+
+
+def _warn_of_one_value(columns: Columns) -> None:
+    for name, codes, graded in zip(
+        columns.names, columns.codes.T, columns.graded, strict=True
+    ):
+        known = codes[codes != MISSING]
+        if len(known) and not graded and (known == known[0]).all():
+            warnings.warn(
+                f"concept {name!r} has one value in all {len(known)} entries that are "
+                "known, so no pair says anything of it: leave it out",
+                stacklevel=4,
+            )
 
 
 def _codes_of(values: np.ndarray | None, name: str, count: int) -> np.ndarray | None:
