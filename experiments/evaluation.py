@@ -37,9 +37,9 @@ from iin_jax.report import RunRecord, versions, write
 from iin_jax.training.log import MetricsLog
 from iin_jax.types import Images
 
-JUDGE_IMAGES = 60_000  # that judges of pictures are trained on, at most,
-JUDGE_LATENTS = 4096  # and judges of z
-LAYER_PAIRS = 1000  # that every layer is scored on
+JUDGE_IMAGES = 60_000  # most training images of an image judge
+JUDGE_LATENTS = 4096  # most training latents of a judge of z
+LAYER_PAIRS = 1000  # pairs behind the scores of a layer
 REPORT_IMAGES = 2048
 FEATURES = {"squeezenet1_1": "features.12", "inception_v3_fid": "flatten"}
 

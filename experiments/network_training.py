@@ -46,7 +46,7 @@ from iin_jax.training.parallel import Feed, Runner, Step
 from iin_jax.training.state import TrainState
 from iin_jax.types import Tree
 
-INIT_IMAGES = 1024  # that whiten the network's ActNorms
+INIT_IMAGES = 1024  # images that initialise the network's ActNorms
 LOG_SCALE_RATE = 30.0  # factor on the learning rate of the autoencoder's scale
 
 

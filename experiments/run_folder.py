@@ -21,7 +21,7 @@ from iin_jax.data import LatentCache, StaleLatentsError, encode_to, load_latents
 from iin_jax.networks import Network, load_network
 from iin_jax.prepared import PreparedLatents
 
-RESULTS = {  # of the stages, in order
+RESULTS = {  # result file of each stage, in order
     "network": "network/network.json",
     "latents": "latents/validation/origin.json",
     "sizes": "sizes.json",

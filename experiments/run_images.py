@@ -22,10 +22,10 @@ from iin_jax.data import (
     split_dataset,
 )
 
-PAIRED_COLORS = 64  # of images that estimates pair
+PAIRED_COLORS = 64  # most colours of images in estimates
 MAX_PAIRED = 16_384  # entries, unless there are more images
 STREAM_CACHED = 16_384  # entries that probes and references stand on, if streamed
-IMAGES_PER_COLOR = 8  # at least, in training
+IMAGES_PER_COLOR = 8  # least number of training images in one colour
 COLOR_SEEDS = {
     "train": 0,
     "validation": 1,

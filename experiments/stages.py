@@ -60,7 +60,7 @@ def sizes_stage(run: Run) -> None:
     asked = concept.estimator if concept.estimator in OURS else "shared_rank"
     with warnings.catch_warnings():
         if concept.sizes or concept.estimator not in OURS:
-            warnings.simplefilter("ignore")  # of sizes that are not taken
+            warnings.simplefilter("ignore")  # these sizes are not taken
         ours = estimated_sizes(train, held_out, asked, seed, ours=True)
     scores, images = dict(ours.scores), run.cached_set("validation")
     for name in PUBLISHED:
@@ -177,7 +177,7 @@ def _loss(experiment: Experiment) -> Loss | None:
 def _estimate(scores: FactorScores, dim: int) -> dict[str, Any]:
     """One estimator's scores, and the sizes that they would give."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes that are only told
+        warnings.simplefilter("ignore")  # these sizes are only shown
         sizes = factor_sizes(scores, dim).as_dict()
     shown = {
         "sizes": sizes,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Parsed = TypeVar("Parsed")
-BOX = str.maketrans(dict.fromkeys("╭╮╰╯│─", " "))  # that tyro draws around its message
+BOX = str.maketrans(dict.fromkeys("╭╮╰╯│─", " "))  # the frame around tyro's messages
 
 
 def one_line(parse: Callable[[], Parsed]) -> Parsed:

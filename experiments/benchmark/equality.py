@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-KINDS = {"gradient": "gradients", "logits": "logits"}  # of names with a slash
+KINDS = {"gradient": "gradients", "logits": "logits"}  # by the names' first part
 # errors relative to max(1, |value|), of logits relative to the largest of them; a
 # whole gradient array also relative to its norm
 LIMITS = {

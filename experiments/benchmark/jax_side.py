@@ -48,7 +48,7 @@ from iin_jax.training.step import gradient_step
 from iin_jax.types import Array, Images, Key, Latents, Shared, Tree
 
 RATE = 1e-4  # learning rate; the time of a step does not depend on it
-STEPS = 10**9  # of the schedule, so that it does not end
+STEPS = 10**9  # a schedule that does not end
 
 
 class Posteriors(NamedTuple):

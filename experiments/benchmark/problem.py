@@ -28,9 +28,9 @@ from iin_jax.weights.torch_files import load_torch_file
 
 COLORS = 64
 MIN_PAIRS = 4096
-INIT_LATENTS = 1024  # that whiten the flow's ActNorms
+INIT_LATENTS = 1024  # latents that initialise the flow's ActNorms
 CANDIDATES = 2048  # pairs of which the proof takes the best
-CHUNKS = 16  # that they are looked at in
+CHUNKS = 16  # parts in which these are processed
 
 
 def flow_of(problem: Problem, precision: str = "highest") -> InterpretationFlow:

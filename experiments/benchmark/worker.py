@@ -22,7 +22,7 @@ import numpy as np
 from experiments.benchmark.arrays import write_arrays
 from experiments.benchmark.settings import Case, Task, task_from
 
-# of three parameters in four steps of the optimiser
+# gradients of three parameters in four steps of the optimiser
 ADAM_GRADIENTS = np.array(
     [[1e-3, -2.0, 1e-7], [3e-3, 1.0, -1e-7], [-5e-3, 0.5, 0.0], [1e-3, 0.1, 2e-7]],
     np.float32,

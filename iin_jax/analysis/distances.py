@@ -22,7 +22,7 @@ from iin_jax.types import Array, Images
 from iin_jax.weights import locate, tree_digest
 
 Kind = Literal["frechet", "kernel"]
-VALUE_RANGE = (-1.0, 1.0)  # of the images
+VALUE_RANGE = (-1.0, 1.0)  # range of pixel values
 FID_NETWORK, FID_LAYERS, FID_SIZE = "inception_v3_fid", ("avgpool", "flatten"), 299
 SHORT = {"frechet": "FID", "kernel": "KID"}
 LONG = {"frechet": "Fréchet distance", "kernel": "kernel distance"}

@@ -13,8 +13,8 @@ from sklearn.svm import SVC
 
 from iin_jax.types import Array, Images, Latents
 
-RIDGE: Any = {"alpha": 0.1}  # of judges that read real values from z
-BRIGHT = 0.85  # of an image's maximum, from which on a pixel's colour counts
+RIDGE: Any = {"alpha": 0.1}  # ridge regression of real values from z
+BRIGHT = 0.85  # share of an image's maximum that a coloured pixel has
 
 
 class Judge(abc.ABC):

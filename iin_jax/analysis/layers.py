@@ -11,7 +11,7 @@ from iin_jax.concepts import FactorScores, Pairs, factor_scores
 from iin_jax.networks import Network
 from iin_jax.types import Images
 
-MAX_COMPONENTS = 256  # of one layer that are scored
+MAX_COMPONENTS = 256  # most components of a layer that are scored
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from iin_jax.types import Latents
 
 SLOW_TRAIN, SLOW_TEST = 8192, 4096  # latents for the slower two probes, at most
 NEIGHBORS = 5
-HELD_OUT = 0.1  # of an MLP's training latents, to know when to stop
+HELD_OUT = 0.1  # share of latents that stops an MLP's training
 MLP: Any = {
     "hidden_layer_sizes": (128,),
     "learning_rate_init": 3e-3,

@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 
 from iin_jax.types import Array
 
-MIN_SIMILARITY = 1e-3  # of two values that have nothing in common
+MIN_SIMILARITY = 1e-3  # similarity of unrelated values
 
 
 def quantile_classes(

@@ -7,7 +7,7 @@ import numpy as np
 from iin_jax.concepts.pair_forms import connected
 
 LEAST = 20  # images or groups of pairs that are held out, of a quarter at most
-UNEVEN = 0.5  # of the wanted share, below which groups of pairs cannot be held out
+UNEVEN = 0.5  # least part of the wanted share that groups must reach
 
 
 class HeldOutPairs(NamedTuple):

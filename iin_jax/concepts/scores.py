@@ -10,7 +10,7 @@ from iin_jax.concepts.pair_forms import GivenPairs
 from iin_jax.concepts.shared_directions import SharedDirections, central_95
 from iin_jax.types import Array
 
-RESAMPLES = 200  # of the bootstrap and of the null distribution
+RESAMPLES = 200  # draws of bootstrap and null distribution
 ESTIMATORS = ("pooled", "correlation", "calibrated", "shared_rank")
 
 

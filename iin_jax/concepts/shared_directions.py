@@ -9,10 +9,10 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from iin_jax.concepts.pair_forms import Form, PairForm
 
 DENSE_DIM = 512  # largest N whose forms are written out
-RESAMPLES, FEW_RESAMPLES = 100, 20  # of null and bootstrap; above DENSE_DIM
+RESAMPLES, FEW_RESAMPLES = 100, 20  # null and bootstrap: up to DENSE_DIM, above it
 LEADING = 64  # eigenvalues that are looked at above DENSE_DIM
 EXCEEDED = 0.025  # share of permutations that may reach what counts as shared
-ROUNDING = 1e-6  # of an eigenvalue: where all labels are alike, so are all permutations
+ROUNDING = 1e-6  # margin of eigenvalues, for labels that are all alike
 UNRELATED = 0.5  # half the mean squared difference of unrelated pairs is 1 everywhere
 
 

@@ -19,10 +19,10 @@ from iin_jax.concepts.sizes import fitting
 from iin_jax.flows.linear_start import start_product
 
 MULTIPLES = (1.0, 1.5, 2.0)
-MOST_CLASSES = 50  # of a concept that a probe reads
+MOST_CLASSES = 50  # most classes of a concept that a probe reads
 PROBED = 2000  # latents on either side of a probe, at most
-GAIN = 0.01  # by which a larger size must be better
-ERRORS = 2.0  # and by so many standard errors of the difference
+GAIN = 0.01  # least gain in separation of a larger size
+ERRORS = 2.0  # least gain in standard errors
 KNOWN = 0.5  # share of held-out latents of a class that the probe was trained on
 
 

@@ -8,11 +8,11 @@ from iin_jax.flows.linear_start import DEAD_SPREAD, LEAST_VARIANCE
 from iin_jax.losses import LOG_2PI, bits_per_dim
 from iin_jax.types import Latents
 
-# of the correlation towards the identity; the least keeps copied components in bounds
+# candidates; the smallest keeps copied components in bounds
 SHRINKAGES = np.array(
     [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0]
 )
-FOLDS = 5  # of cross-validation; one of them alone above WHOLE_DIM
+FOLDS = 5  # cross-validation; above WHOLE_DIM one fold is enough
 WHOLE_DIM = 512
 NO_SPREAD = 1e-8  # held-out variance, where 1 is usual, of directions that never vary
 

@@ -35,7 +35,7 @@ from iin_jax.data.pictures import (
 )
 
 CITATION = "your own images"
-VERSION = 2  # of what ``read_picture`` makes of a file: kept images of others are stale
+VERSION = 2  # version of ``read_picture``; other caches are stale
 CHANNELS = 3
 
 

@@ -146,7 +146,7 @@ def colored_set(
 def _distinct_colors(variants: int, copies: int, colors: int, seed: int) -> np.ndarray:
     """Indices (variants, copies), no colour twice in a row, each as often as can be."""
     rng = np.random.default_rng([seed, 0xC0])
-    rows = colors // copies  # that one permutation of the palette fills
+    rows = colors // copies  # rows that one permutation of the palette fills
     rounds = [
         rng.permutation(colors)[: rows * copies].reshape(rows, copies)
         for _ in range(-(-variants // rows))

@@ -6,7 +6,7 @@ from typing import Any
 import grain
 import numpy as np
 
-LAST_STEP = 2**62  # of a stream: never reached
+LAST_STEP = 2**62  # a stream never comes so far
 
 
 def epoch_indices(

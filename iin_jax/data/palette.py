@@ -7,7 +7,7 @@ import numpy as np
 
 from iin_jax.types import Array, Images
 
-MIN_BRIGHTNESS = 0.2  # of a colour's brightest channel; darker ones are not drawn
+MIN_BRIGHTNESS = 0.2  # brightest channel of the darkest colour
 
 Background = Literal["black", "negative"]
 

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageOps
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 89_478_485  # Pillow's own limit; more counts as a decompression bomb
 TRANSPARENT = "white"  # what shows through a transparent picture
-FAULTS = (  # that Pillow raises at damaged files
+FAULTS = (  # Pillow's errors at damaged files
     OSError,
     EOFError,
     SyntaxError,

@@ -33,7 +33,7 @@ from iin_jax.data.tfds_files import (
     tfds_root,
 )
 
-VERSION = 1  # of the preprocessing: decoded images of others are not used
+VERSION = 1  # version of the preprocessing; other caches are stale
 CHUNK = 1024  # records read at once
 YES_NO = ("no", "yes")
 

@@ -10,7 +10,7 @@ from iin_jax.flows.chain import Chain
 from iin_jax.flows.shuffle import Shuffle
 from iin_jax.types import Array, LogDet, Tree, Vectors
 
-LEAST_VARIANCE = 1e-6  # of a principal direction, where components have variance 1
+LEAST_VARIANCE = 1e-6  # lowest variance of a principal direction
 DEAD_SPREAD = 1e-6  # standard deviation over largest value of a component that is dead
 
 

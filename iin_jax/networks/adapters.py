@@ -16,7 +16,7 @@ from iin_jax.types import Array, Images, Tree
 NEEDS_TORCH = (
     "from_torch needs torch, which is not installed: pip install 'iin_jax[torch]'"
 )
-SIZES = (224, 32, 28, 64, 96, 128, 256, 299)  # of images, where nothing else is known
+SIZES = (224, 32, 28, 64, 96, 128, 256, 299)  # image sizes to try
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from iin_jax.types import Array, Images
 
 SMALL = 14 * 14  # output positions up to which windows are gathered, on CPUs,
-WINDOW = 9  # and entries of a window; more take long to compile
+WINDOW = 9  # most entries of a window; larger ones compile slowly
 FEWEST, LARGER_WINDOW = 4 * 4, 16  # but so many positions are worth it
 FOLDED = 2 * 2  # output positions up to which 4x4, stride 2, becomes 2x2, stride 1
 

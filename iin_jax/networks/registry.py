@@ -43,7 +43,7 @@ from iin_jax.weights import (
 from iin_jax.weights.descriptions import described_by
 from iin_jax.weights.hints import nearest
 
-SUFFIXES = (  # of the files that are looked for by name
+SUFFIXES = (  # names of weight files
     *(".safetensors", ".npz", ".caffemodel"),
     *(".pth", ".pth.tar", ".pt", ".th", ".ckpt"),
 )

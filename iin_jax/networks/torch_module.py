@@ -16,7 +16,7 @@ import numpy as np
 from iin_jax.types import Array, Images, Tree
 from iin_jax.weights.hints import nearest
 
-TOLERANCE = 1e-4  # of G(z) against f, relative to how far f tells two images apart
+TOLERANCE = 1e-4  # |G(z) - f|, over f's spread between two images
 
 
 class FrozenModule:

@@ -20,7 +20,7 @@ from iin_jax.report import figures as draw
 from iin_jax.types import Images
 
 DPI = 110
-MAX_POINTS = 2000  # in one map
+MAX_POINTS = 2000  # most points of one map
 PACKAGES = ("iin_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 

@@ -24,7 +24,7 @@ from iin_jax.training.flow_step import (
 from iin_jax.training.parallel import Streamed
 from iin_jax.types import Array, Images, Indices, Key, Latents, Tree
 
-IMAGE_STREAM = 2**31  # of a batch's key: no other use of it counts that far
+IMAGE_STREAM = 2**31  # stream of the batch's key for image noise
 
 # (tree of arrays, indices (b,) of entries, keys (b,), one for every image drawn)
 # -> images (b, H, W, C) in [-1, 1]

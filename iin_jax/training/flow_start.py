@@ -11,7 +11,7 @@ from iin_jax.training.parallel import Feed, Streamed
 from iin_jax.training.state import TrainState
 from iin_jax.types import Key, Latents
 
-INIT_LATENTS = 4096  # that whiten the flow's ActNorms
+INIT_LATENTS = 4096  # latents that initialise the flow's ActNorms
 INIT_STEP = 2**31  # stands for a step in their key: no training step has it
 FIRST_LEARNED = 2.0  # logit of a learned similarity at the first step
 

@@ -29,7 +29,7 @@ from iin_jax.networks import Network
 from iin_jax.training.parallel import Feed, Metrics, Streamed
 from iin_jax.types import Array, Images, Key, Latents, LogDet, Shared, Tree
 
-MAX_SIMILARITY = 0.9995  # of a learned one: at 1 the likelihood has no bound
+MAX_SIMILARITY = 0.9995  # highest learned similarity: at 1 there is no bound
 NOISE_STREAM = 2**31 + 1  # folded into a batch's key; larger than any example index
 QUIET = 0.9  # share of the steps over which the noise on latents fades to none
 

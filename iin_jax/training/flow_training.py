@@ -42,8 +42,8 @@ from iin_jax.training.state import TrainState
 from iin_jax.training.step import gradient_step
 from iin_jax.types import Tree
 
-LEAST_SIMILARITY = 1e-3  # of one that is estimated
-HIGHEST_FLOOR = 0.95  # of a learned similarity, so that it has where to go
+LEAST_SIMILARITY = 1e-3  # lowest estimated similarity
+HIGHEST_FLOOR = 0.95  # highest lower bound of a learned similarity
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
 
 Similarity = float | tuple[float, ...] | None

@@ -138,7 +138,7 @@ class Download:
                 stream.write(chunk)
                 bar.update(len(chunk))
                 if stream.tell() > self.greatest:
-                    return  # of an answer without length: it will be found wrong
+                    return  # the digest decides where no length was sent
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:

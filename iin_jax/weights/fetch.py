@@ -18,7 +18,7 @@ from pathlib import Path
 from iin_jax.weights.download import Download, DownloadError
 
 MIB = 2**20
-ROUNDING = 0.00051  # of a size in MiB to three decimals, and of floating point
+ROUNDING = 0.00051  # MiB: sizes are printed to three decimals
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,9 +22,9 @@ NEEDS_TORCH = (
     "or convert the file once where it is (python -m iin_jax.convert)"
 )
 
-REFUSED = (  # in torch's message: something that only running code could rebuild
+REFUSED = (  # phrases of torch's refusal to run code
     "unsupported global",
-    "unsupported class",  # of older versions
+    "unsupported class",  # older versions of torch
     "cannot use ``weights_only=true``",
 )
 LEGACY_PICKLES = 4  # before the storages: magic number, protocol, machine, the content
