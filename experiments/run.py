@@ -5,7 +5,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import shlex
 import signal
@@ -24,6 +23,7 @@ from experiments.checks import check
 from experiments.run_folder import RESULTS, Run, check_settings, locked
 from experiments.settings import Experiment, smoke
 from iin_jax.command_line import one_line
+from iin_jax.files.hints import near
 from iin_jax.training.cpu import missing_variables
 from iin_jax.training.loop import StoppedError
 
@@ -112,8 +112,7 @@ def parse(config: ModuleType, name: str, flags: Sequence[str]) -> Options:
     )
     if unknown:
         flag = unknown[0].split("=")[0]
-        near = difflib.get_close_matches(flag, _flags(options), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = near(flag, _flags(options), cutoff=0.4)
         raise ValueError(f"unknown argument {flag}{hint} (--help lists all)")
     return options
 

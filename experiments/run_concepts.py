@@ -19,8 +19,8 @@ from iin_jax.concepts import (
 from iin_jax.concepts.columns import MISSING
 from iin_jax.data import ImageSet, LatentCache
 from iin_jax.factors import RESIDUAL
+from iin_jax.files.hints import nearest
 from iin_jax.prepared import PreparedLatents
-from iin_jax.weights.hints import nearest
 
 RESERVED = (RESIDUAL, "z", "pca")  # other rows of the scorecard's tables
 

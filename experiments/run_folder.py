@@ -6,7 +6,6 @@ import fcntl
 import functools
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from experiments.run_images import WHERE_DATA_LIES
 from experiments.settings import Experiment
 from iin_jax import networks
 from iin_jax.data import LatentCache, StaleLatentsError, encode_to, load_latents
+from iin_jax.files.whole import write_text
 from iin_jax.networks import Network, load_network
 from iin_jax.prepared import PreparedLatents
 
@@ -159,9 +159,7 @@ class Run(RunConcepts):
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a file whole or not at all."""
-        unfinished = self.folder / f".{name}.unfinished"
-        unfinished.write_text(json.dumps(value, indent=2), encoding="utf-8")
-        os.replace(unfinished, self.folder / name)
+        write_text(self.folder / name, json.dumps(value, indent=2))
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:

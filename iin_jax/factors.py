@@ -1,12 +1,12 @@
 """Names and sizes of the factors that a translated latent is made of."""
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.files.hints import near
 from iin_jax.types import Vectors
 
 RESIDUAL = "residual"
@@ -88,8 +88,7 @@ class FactorLayout:
           ValueError: no factor of that name; the message offers the nearest one.
         """
         if name not in self.names:
-            near = difflib.get_close_matches(str(name), self.names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = near(name, self.names, repr)
             raise ValueError(f"no factor {name!r} in {list(self.names)}{hint}")
         return self.names.index(name)
 

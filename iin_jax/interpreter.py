@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.factors import FactorLayout
+from iin_jax.files.whole import write_text
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
 from iin_jax.flows.base import module_fields
 from iin_jax.flows.certificate import certify_flow, relative_error
@@ -180,8 +181,7 @@ class Interpreter:
         save_tree(folder / "flow.safetensors", self.variables)
         if self.network is not None and self.network.architecture in NETWORKS:
             save_network(folder, self.network)
-        text = json.dumps(description, indent=2)
-        (folder / "interpreter.json").write_text(text, encoding="utf-8")
+        write_text(folder / "interpreter.json", json.dumps(description, indent=2))
 
     def _network(self) -> Network:
         if self.network is None:

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 # every part may import parts of lower rank, and its own
 RANKS = {
     "types": 0,
+    "files": 0,
     "batch": 1,
     "command_line": 0,
     "factors": 1,

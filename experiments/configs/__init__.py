@@ -1,9 +1,10 @@
 """One file per experiment; ``EXPERIMENT`` is the full one, ``BUDGETS`` shorter ones."""
 
-import difflib
 import importlib
 import pkgutil
 from types import ModuleType
+
+from iin_jax.files.hints import near
 
 
 def names() -> list[str]:
@@ -19,8 +20,7 @@ def find(name: str) -> ModuleType:
     """
     known = names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = near(name, known, repr, 0.4)
         raise ValueError(
             f"no experiment {name!r}{hint} (there are: {', '.join(known)})"
         )

@@ -8,8 +8,8 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from iin_jax.analysis.judges import is_class, known_rows, plain
+from iin_jax.files.hints import nearest
 from iin_jax.types import Array, Latents
-from iin_jax.weights.hints import nearest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

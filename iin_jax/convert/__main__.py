@@ -20,11 +20,11 @@ from iin_jax.command_line import one_line
 from iin_jax.convert.published_flow import load_published_flow, save_published_flow
 from iin_jax.convert.published_networks import load_published_network
 from iin_jax.factors import RESIDUAL, FactorLayout
+from iin_jax.files.hints import nearest
 from iin_jax.interpreter import Interpreter, load
 from iin_jax.networks import ARCHITECTURES, save_network
 from iin_jax.networks import load as load_pretrained
 from iin_jax.weights import weights_folders
-from iin_jax.weights.hints import nearest
 
 FLOW = "flow"
 PUBLISHED = ("autoencoder", "classifier")

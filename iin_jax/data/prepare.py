@@ -15,7 +15,7 @@ import tyro
 from iin_jax.command_line import one_line
 from iin_jax.data.tfds_files import tfds_root
 from iin_jax.data.tfds_sets import SETS, prepare
-from iin_jax.weights.hints import nearest
+from iin_jax.files.hints import nearest
 
 EXIT_BAD_INPUT = 2
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.files.hints import nearest
 from iin_jax.flows.base import apply
 from iin_jax.networks.backbone import Backbone
 from iin_jax.networks.base import check_image_values
@@ -19,7 +20,6 @@ from iin_jax.networks.pretrained import IMAGENET
 from iin_jax.networks.registry import load
 from iin_jax.types import Array, Images, PerExample, Tree
 from iin_jax.weights import WeightsFile, locate, read_arrays
-from iin_jax.weights.hints import nearest
 from iin_jax.weights.renames import Rename, rename
 
 # variant -> backbone, and the layers whose features are compared

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from iin_jax.files.hints import nearest
+from iin_jax.files.whole import write_text
 from iin_jax.networks import (
     alexnet,
     cifar_densenet,
@@ -41,7 +43,6 @@ from iin_jax.weights import (
     weights_folders,
 )
 from iin_jax.weights.descriptions import described_by
-from iin_jax.weights.hints import nearest
 
 SUFFIXES = (  # names of weight files
     *(".safetensors", ".npz", ".caffemodel"),
@@ -129,7 +130,7 @@ def save_network(folder: str | os.PathLike, network: Network) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     save_tree(folder / "network.safetensors", network.variables)
-    (folder / "network.json").write_text(json.dumps(description, indent=2))
+    write_text(folder / "network.json", json.dumps(description, indent=2))
 
 
 def load_network(folder: str | os.PathLike) -> Network:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from iin_jax.files.hints import nearest
 from iin_jax.types import Array, Images, Tree
-from iin_jax.weights.hints import nearest
 
 TOLERANCE = 1e-4  # |G(z) - f|, over f's spread between two images
 

@@ -15,6 +15,7 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
+from iin_jax.files.whole import write_text
 from iin_jax.interpreter import Interpreter
 from iin_jax.report import figures as draw
 from iin_jax.types import Images
@@ -101,9 +102,7 @@ def write(
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_text(path, page)
     return path
 
 

@@ -1,7 +1,6 @@
 """How large a flow is, and how it is kept from memorising: by images and N."""
 
 import dataclasses
-import difflib
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import numpy as np
 
 from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import FactorLayout
+from iin_jax.files.hints import nearest
 from iin_jax.flows import Bijector, InterpretationFlow
 from iin_jax.training.flow_training import FlowTraining, Similarity
 from iin_jax.training.optim import Schedule
@@ -79,9 +79,7 @@ class Training:
         names = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f"; did you mean {near[0]}?" if near else f": {names}"
-                raise ValueError(f"a training has no {name!r}{hint}")
+                raise ValueError(f"a training has no {name!r}{nearest(name, names)}")
         changed = dataclasses.replace(self, **changes)
         if changed.start not in STARTS:
             raise ValueError(f"start is one of {list(STARTS)}; got {changed.start!r}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from iin_jax.weights.writing import whole_file
+from iin_jax.files.whole import whole_file
 
 NEEDS_TORCH = (
     "PyTorch files need torch, which is not installed: pip install 'iin_jax[torch]', "

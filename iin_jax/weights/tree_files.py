@@ -9,8 +9,8 @@ from flax import traverse_util
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from iin_jax.files.whole import whole_file
 from iin_jax.types import Tree
-from iin_jax.weights.writing import whole_file
 
 
 def flatten(tree: Tree) -> dict[str, np.ndarray]:

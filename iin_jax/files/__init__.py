@@ -1,0 +1,1 @@
+"""Ground floor: files written whole, and hints in messages about names."""

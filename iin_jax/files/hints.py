@@ -1,0 +1,28 @@
+"""Hints in messages about names that do not exist."""
+
+import difflib
+from collections.abc import Callable, Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean A or B?"``, or a list of all names if none is near."""
+    known = list(known)
+    return near(name, known) or f"; known: {', '.join(known)}"
+
+
+def near(
+    name: str,
+    known: Iterable[str],
+    shown: Callable[[str], str] = str,
+    cutoff: float = 0.5,
+) -> str:
+    """``"; did you mean A or B?"``, or nothing if no name is near.
+
+    Args:
+      name: that does not exist.
+      known: names that do.
+      shown: how these are printed.
+      cutoff: least similarity, in [0, 1].
+    """
+    found = difflib.get_close_matches(str(name), list(known), n=3, cutoff=cutoff)
+    return f"; did you mean {' or '.join(map(shown, found))}?" if found else ""
