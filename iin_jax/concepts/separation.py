@@ -1,12 +1,12 @@
-"""How well factors keep to their concepts: what no state of a training may lose.
+"""How well factors keep to their concepts, linearly: a figure beside the held-out loss.
 
-A likelihood alone does not tell: most of it is density, and a flow may gain density
-while its factors mix. Nor does this measure alone. It sees what correlates linearly,
-where T_0 is at its best already, and not what the other factors hold of a concept in
-curved ways, which is what training removes. So states compare by their held-out loss,
-at one similarity, among those that separate as well as T_0 and have no more bits: with
-5,000 images of ColorMNIST the state of most separation transferred 58.8 % of the
-digits, that of the lowest loss 73.3 %, T_0 55.6 % (validation images).
+States of a training are not chosen by it. It sees what correlates linearly, where T_0
+is at its best already, and not what the other factors hold of a concept in curved ways,
+which is what training removes. Along a training from T_0, at one similarity, the
+held-out loss of pairs ranks states as swaps do (validation images): with 5,000 images
+of ColorMNIST the state of most separation transferred 58.8 % of the digits, that of the
+lowest loss 73.3 %, T_0 55.6 %; on SqueezeNet separation fell from 15.5 to 8.8 nats
+while digits were transferred as before and colours better.
 """
 
 import jax.numpy as jnp
