@@ -14,9 +14,9 @@ import numpy as np
 from iin_jax.factors import FactorLayout
 from iin_jax.files.whole import write_text
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
-from iin_jax.flows.base import module_fields
 from iin_jax.flows.certificate import certify_flow, relative_error
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
+from iin_jax.linen import module_fields
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network, save_network
 from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree

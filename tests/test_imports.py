@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 RANKS = {
     "types": 0,
     "files": 0,
+    "linen": 1,
     "batch": 1,
     "command_line": 0,
     "factors": 1,

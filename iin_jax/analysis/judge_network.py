@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from iin_jax.analysis.judges import brightness
-from iin_jax.flows.base import apply
+from iin_jax.linen import apply
 from iin_jax.networks.convolution import convolve
 from iin_jax.types import Array, Images, Key, Tree
 

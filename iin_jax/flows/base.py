@@ -1,12 +1,10 @@
 """What every bijector promises."""
 
 import abc
-import dataclasses
-from typing import Any
 
 import flax.linen as nn
 
-from iin_jax.types import LogDet, Tree, Vectors
+from iin_jax.types import LogDet, Vectors
 
 
 class Bijector(nn.Module):
@@ -53,17 +51,6 @@ class Bijector(nn.Module):
 
     def inverse(self, y: Vectors, context: Vectors | None = None) -> Vectors:
         return self.inverse_and_log_det(y, context)[0]
-
-
-def apply(module: nn.Module, variables: Tree, *arguments: Any, **settings: Any) -> Any:
-    """``module.apply`` with nothing mutable, so it returns what the method does."""
-    return module.apply(dict(variables), *arguments, **settings)
-
-
-def module_fields(module: nn.Module) -> dict[str, Any]:
-    """A Linen module's own attributes, without Linen's; they rebuild it."""
-    names = {field.name for field in dataclasses.fields(module)} - {"parent", "name"}
-    return {name: getattr(module, name) for name in sorted(names)}
 
 
 def check_even(dim: int) -> None:

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.flows.act_norm import ActNorm
-from iin_jax.flows.base import Bijector, apply, check_even
+from iin_jax.flows.base import Bijector, check_even
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.shuffle import Shuffle
+from iin_jax.linen import apply
 from iin_jax.types import LogDet, Tree, Vectors
 
 

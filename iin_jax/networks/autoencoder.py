@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax.linen.initializers import normal, zeros_init
 
 from iin_jax.flows import ActNorm
-from iin_jax.flows.base import apply
+from iin_jax.linen import apply
 from iin_jax.networks.base import ModuleNetwork
 from iin_jax.networks.convolution import Double, Expand, convolve, double
 from iin_jax.types import Array, Images, Latents, Tree

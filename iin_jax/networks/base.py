@@ -10,7 +10,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.flows.base import apply, module_fields
+from iin_jax.linen import apply, module_fields
 from iin_jax.types import Array, Images, Latents, Tree
 
 

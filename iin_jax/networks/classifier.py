@@ -3,7 +3,7 @@
 import flax.linen as nn
 from flax.linen.initializers import normal
 
-from iin_jax.flows.base import apply
+from iin_jax.linen import apply
 from iin_jax.networks.autoencoder import Encoder
 from iin_jax.networks.base import ModuleNetwork
 from iin_jax.types import Array, Images, Latents, Tree

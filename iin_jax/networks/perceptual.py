@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.files.hints import nearest
-from iin_jax.flows.base import apply
+from iin_jax.linen import apply
 from iin_jax.networks.backbone import Backbone
 from iin_jax.networks.base import check_image_values
 from iin_jax.networks.pretrained import IMAGENET

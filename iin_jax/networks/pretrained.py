@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.files.hints import nearest
-from iin_jax.flows.base import apply, module_fields
+from iin_jax.linen import apply, module_fields
 from iin_jax.networks.backbone import Backbone, NothingLeft
 from iin_jax.networks.base import Network, check_image_values
 from iin_jax.types import Array, Images, Tree

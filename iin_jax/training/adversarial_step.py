@@ -11,7 +11,7 @@ import optax
 
 from iin_jax.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from iin_jax.batch import device_mean
-from iin_jax.flows.base import apply
+from iin_jax.linen import apply
 from iin_jax.networks.autoencoder import (
     Autoencoder,
     apply_with_last_inputs,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import chex
 import jax.numpy as jnp
 
-from iin_jax.flows.base import apply
+from iin_jax.linen import apply
 from iin_jax.losses import AutoencoderOutputs, WeightedSum
 from iin_jax.networks.autoencoder import Autoencoder
 from iin_jax.networks.perceptual import Perceptual

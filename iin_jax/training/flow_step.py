@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from iin_jax.concepts.base import PairDraw, uniform_indices
 from iin_jax.flows import Bijector
-from iin_jax.flows.base import apply
 from iin_jax.flows.linear_start import LinearStart
+from iin_jax.linen import apply
 from iin_jax.losses import (
     Maps,
     PairOutputs,

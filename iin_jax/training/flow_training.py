@@ -13,8 +13,8 @@ from iin_jax.concepts.separation import separation
 from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector, LinearStart, StartedFlow
-from iin_jax.flows.base import apply
 from iin_jax.flows.linear_start import arrangement, joined_variables
+from iin_jax.linen import apply
 from iin_jax.losses import (
     Loss,
     PairOutputs,

@@ -1,0 +1,19 @@
+"""What every user of a Linen module here needs."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+
+from iin_jax.types import Tree
+
+
+def apply(module: nn.Module, variables: Tree, *arguments: Any, **settings: Any) -> Any:
+    """``module.apply`` with nothing mutable, so it returns what the method does."""
+    return module.apply(dict(variables), *arguments, **settings)
+
+
+def module_fields(module: nn.Module) -> dict[str, Any]:
+    """A Linen module's own attributes, without Linen's; they rebuild it."""
+    names = {field.name for field in dataclasses.fields(module)} - {"parent", "name"}
+    return {name: getattr(module, name) for name in sorted(names)}
