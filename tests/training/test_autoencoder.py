@@ -180,9 +180,8 @@ def test_micro_batches_are_averaged_and_judged_one_after_the_other():
             both_gradients,
             AutoencoderObjective(TINY, LOSS, None),
             adversarial,
-            {},
-            state.params,
             None,
+            state.params,
         )
     )
     stats, totals = state.stats, []
