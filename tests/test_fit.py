@@ -402,7 +402,7 @@ def test_fewer_pairs_than_dimensions_work_and_it_is_said():
     layout = iin_jax.FactorLayout({"c": 2, "residual": 62})
     shared = np.tile([True, False], (24, 1))
     flow = iin_jax.InterpretationFlow(64, 1, 8, 1)
-    with pytest.warns(UserWarning, match="images for 64 dimensions"):
+    with pytest.warns(UserWarning, match="18 pairs for 64 dimensions"):
         fitted = iin_jax.fit(za, zb, shared, layout, flow, **BRIEF)
     assert np.isfinite(fitted.log_prob(za)).all()
 
