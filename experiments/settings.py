@@ -55,7 +55,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class ScheduleSettings:
     """A schedule; the published one.
 
     Attributes:
@@ -85,7 +85,7 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkSettings(Training):
+class NetworkSettings(ScheduleSettings):
     """The network that gets interpreted, and its training.
 
     Attributes:
@@ -205,7 +205,7 @@ class FlowSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(Training):
+class Train(ScheduleSettings):
     """The flow's training; 0 steps or a rate of 0: as suits images and dimensions.
 
     Attributes:

@@ -365,13 +365,13 @@ def _warn_of_crossing(
 
 
 def _warn_of_few(train: PreparedLatents, dim: int) -> None:
-    source, few = train.source, f"{train.images} images"
-    if isinstance(source, ExplicitPairs) and len(source.a) < train.images:
-        few = f"{len(source.a)} pairs"
-    if int(few.split()[0]) < dim:
+    source, count, what = train.source, train.images, "images"
+    if isinstance(source, ExplicitPairs) and len(source.a) < count:
+        count, what = len(source.a), "pairs"
+    if count < dim:
         warnings.warn(
-            f"{few} for {dim} dimensions: the linear start stands on a covariance that "
-            "is shrunk towards independence",
+            f"{count} {what} for {dim} dimensions: the linear start stands on a "
+            "covariance that is shrunk towards independence",
             stacklevel=4,
         )
 

@@ -118,7 +118,7 @@ def environment(device: str, folder: str) -> dict[str, str]:
     variables = {
         **os.environ,
         "JAX_ENABLE_COMPILATION_CACHE": "false",
-        **missing_variables(os.environ),  # for all sides, as ``experiments.run`` has it
+        **missing_variables(os.environ),  # what ``experiments.run`` sets, on all sides
         "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -1,26 +1,11 @@
 """Images that are held out of a training, whole: no pair crosses over."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from iin_jax.concepts.pair_forms import connected
 
 LEAST = 20  # images or groups of pairs that are held out, of a quarter at most
 UNEVEN = 0.5  # least part of the wanted share that groups must reach
-
-
-class HeldOutPairs(NamedTuple):
-    """Rows of given pairs.
-
-    Attributes:
-      train, held_out: rows, sorted.
-      crossing: number of pairs in neither, since one half is held out.
-    """
-
-    train: np.ndarray
-    held_out: np.ndarray
-    crossing: int
 
 
 def hold_out_entries(image: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -39,47 +24,22 @@ def hold_out_entries(image: np.ndarray, share: float, seed: int) -> np.ndarray:
     return chosen[image]
 
 
-def hold_out_pairs(
-    image: np.ndarray, first: np.ndarray, second: np.ndarray, share: float, seed: int
-) -> HeldOutPairs:
-    """Splits given pairs such that no image is on both sides.
-
-    Whole groups of connected pairs are held out where there are several; otherwise
-    images are, and pairs that cross over are dropped.
-
-    Args:
-      image: (n,), which image each latent is of, 0 .. images - 1.
-      first, second: (p,), latents of the two halves.
-      share: of the groups or images, in [0, 1).
-      seed: of the choice.
-
-    Raises:
-      ValueError: a share outside [0, 1), or one that leaves no pair on one side.
-    """
-    a, b = image[first], image[second]
-    wanted = held_out_images(a, b, int(image.max()) + 1, share, seed)
-    held, crossing = wanted[a] & wanted[b], wanted[a] ^ wanted[b]
-    train = ~held & ~crossing
-    if share > 0 and not (train.any() and held.any()):
-        raise ValueError(
-            f"holding out {share:g} of the images leaves {int(train.sum())} pairs to "
-            f"train on and {int(held.sum())} to judge by, of {len(a)}: give more "
-            "pairs, another held_out, or held_out=0 to go without"
-        )
-    return HeldOutPairs(
-        np.flatnonzero(train), np.flatnonzero(held), int(crossing.sum())
-    )
-
-
 def held_out_images(
     first: np.ndarray, second: np.ndarray, images: int, share: float, seed: int
 ) -> np.ndarray:
-    """Which images are held out, bool (images,): best in whole groups of pairs.
+    """Which images are held out of given pairs, bool (images,).
+
+    Whole groups of connected pairs where there are several, so that no pair has one
+    half on either side; otherwise images, and pairs that cross over are of no use.
 
     Args:
       first, second: (p,), the images of each pair.
       images: number of images.
-      share, seed: as in ``hold_out_pairs``.
+      share: of the groups or images, in [0, 1).
+      seed: of the choice.
+
+    Raises:
+      ValueError: a share outside [0, 1).
     """
     group = connected(first, second, images)
     names = np.unique(group[first])

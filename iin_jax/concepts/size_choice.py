@@ -78,7 +78,8 @@ def choose_sizes(
     for name, rank in ranks.items():
         measured: dict[float, np.ndarray] = {}
         best, size, image = 1.0, sizes[name], pairs[name].image
-        errors = 0.0 if _is_probed(view.pairs[name], pairs[name]) else ERRORS
+        probed = _classes(view.pairs[name], pairs[name]) is not None
+        errors = 0.0 if probed else ERRORS
         for multiple in MULTIPLES:
             free = dim - sum(sizes.values())
             tried = min(round(multiple * rank), sizes[name] + free // 2)
@@ -95,13 +96,20 @@ def choose_sizes(
     return result
 
 
-def _is_probed(mine: PairForm, pairs: PairForm) -> bool:
-    """Whether both sides have classes, few enough and in common, for a probe."""
-    if not (isinstance(mine, ClassPairs) and isinstance(pairs, ClassPairs)):
-        return False
-    classes = np.unique(mine.codes[mine.codes != MISSING])
-    seen = np.isin(pairs.codes, classes)
-    return bool(2 <= len(classes) <= MOST_CLASSES and seen.mean() > KNOWN)
+def _classes(
+    train: PairForm, held_out: PairForm
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Codes of both sides for a probe; None without classes, few enough, in common.
+
+    A held-out class that training latents do not have counts as missing.
+    """
+    if not (isinstance(train, ClassPairs) and isinstance(held_out, ClassPairs)):
+        return None
+    classes = np.unique(train.codes[train.codes != MISSING])
+    seen = np.isin(held_out.codes, classes)
+    if not 2 <= len(classes) <= MOST_CLASSES or seen.mean() <= KNOWN:
+        return None
+    return train.codes, np.where(seen, held_out.codes, MISSING)
 
 
 def _is_better(gain: np.ndarray, image: np.ndarray, errors: float) -> bool:
@@ -134,27 +142,19 @@ def _separation(
     own = np.zeros(z.shape[1], bool)
     own[before : before + sizes[name]] = True
     test = start_product(start.constants, z)
-    mine = view.pairs[name]
-    if isinstance(mine, ClassPairs) and isinstance(pairs, ClassPairs):
-        classes = np.unique(mine.codes[mine.codes != MISSING])
-        seen = np.isin(pairs.codes, classes)
-        if _is_probed(mine, pairs):
-            train = start_product(start.constants, view.z)
-            rng = np.random.default_rng([seed, 0x512E])
-            rows = _known(mine.codes, rng)
-            held = _known(np.where(seen, pairs.codes, MISSING), rng)
-            reads = [
-                _right(
-                    train[rows][:, part],
-                    mine.codes[rows],
-                    test[held][:, part],
-                    pairs.codes[held],
-                )
-                for part in (own, ~own)
-            ]
-            each = np.full(len(z), np.nan)
-            each[held] = reads[0] - reads[1]
-            return each
+    both = _classes(view.pairs[name], pairs)
+    if both is not None:
+        mine, unseen = both
+        train = start_product(start.constants, view.z)
+        rng = np.random.default_rng([seed, 0x512E])
+        rows, held = _known(mine, rng), _known(unseen, rng)
+        reads = [
+            _right(train[rows][:, part], mine[rows], test[held][:, part], unseen[held])
+            for part in (own, ~own)
+        ]
+        each = np.full(len(z), np.nan)
+        each[held] = reads[0] - reads[1]
+        return each
     similar = pairs.form().each(test)
     total = max(np.abs(similar.sum(axis=0)).sum(), 1e-12)
     return len(z) * (similar[:, own].sum(axis=1) - similar[:, ~own].sum(axis=1)) / total

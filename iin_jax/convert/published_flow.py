@@ -93,7 +93,7 @@ def save_published_flow(
       ValueError: a flow with a linear start; variables that are not this flow's, not
         float32 or not finite.
     """
-    if not isinstance(flow, InterpretationFlow):
+    if type(flow) is not InterpretationFlow:
         raise ValueError(
             f"a published checkpoint holds couplings, and no linear start as a "
             f"{type(flow).__name__} has one: train with start='published' to export"

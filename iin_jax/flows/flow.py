@@ -75,9 +75,12 @@ class InterpretationFlow(Chain):
 
     def setup(self):
         check_even(self.dim)
+        self.blocks = [self.block() for _ in range(self.num_blocks)]
+
+    def block(self) -> FlowBlock:
+        """One of the blocks; a subclass may have others."""
         sizes = (self.hidden_dim, self.hidden_depth)
-        settings = (*sizes, self.precision, self.zero_init)
-        self.blocks = [FlowBlock(*settings) for _ in range(self.num_blocks)]
+        return FlowBlock(*sizes, self.precision, self.zero_init)
 
     def bijectors(self) -> Iterable[Bijector]:
         return self.blocks
@@ -85,23 +88,19 @@ class InterpretationFlow(Chain):
     def forward_and_log_det(
         self, x: Vectors, context: Vectors | None = None
     ) -> tuple[Vectors, LogDet]:
-        return super().forward_and_log_det(checked(x, self.dim), context)
+        return super().forward_and_log_det(self._checked(x), context)
 
     def inverse_and_log_det(
         self, y: Vectors, context: Vectors | None = None
     ) -> tuple[Vectors, LogDet]:
-        return super().inverse_and_log_det(checked(y, self.dim), context)
+        return super().inverse_and_log_det(self._checked(y), context)
 
-
-def checked(x: Vectors, dim: int) -> Vectors:
-    """x (..., N) as a JAX array.
-
-    Raises:
-      ValueError: the last axis is not N long.
-    """
-    if np.ndim(x) == 0 or np.shape(x)[-1] != dim:
-        raise ValueError(f"this flow acts on a last axis of {dim}; got {np.shape(x)}")
-    return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
+    def _checked(self, x: Vectors) -> Vectors:
+        if np.ndim(x) == 0 or np.shape(x)[-1] != self.dim:
+            raise ValueError(
+                f"this flow acts on a last axis of {self.dim}; got {np.shape(x)}"
+            )
+        return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
 
 
 @functools.partial(jax.jit, static_argnums=0)

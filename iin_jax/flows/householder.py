@@ -6,12 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from iin_jax.flows.act_norm import ActNorm
-from iin_jax.flows.base import Bijector, check_even
-from iin_jax.flows.chain import Chain
-from iin_jax.flows.coupling import AffineCoupling
-from iin_jax.flows.flow import checked
-from iin_jax.flows.shuffle import Shuffle
+from iin_jax.flows.base import Bijector
+from iin_jax.flows.flow import FlowBlock, InterpretationFlow
 from iin_jax.types import Array, LogDet, Vectors
 
 LEAST_NORM = 1e-12  # squared, of a vector that is reflected along
@@ -61,67 +57,32 @@ class Householder(Bijector):
         return x - 2.0 * along * vector / jnp.maximum(vector @ vector, LEAST_NORM)
 
 
-class HouseholderBlock(Chain):
-    """ActNorm, two affine couplings, a shuffle and a learned rotation.
+class HouseholderBlock(FlowBlock):
+    """A ``FlowBlock`` with a learned rotation behind its shuffle.
 
     Attributes:
-      hidden_dim, hidden_depth, precision, zero_init: as in ``FlowBlock``.
       pairs: as in ``Householder``.
     """
 
-    hidden_dim: int = 512
-    hidden_depth: int = 2
     pairs: int = 2
-    precision: str = "highest"
-    zero_init: bool = False
 
     def setup(self):
-        arguments = (self.hidden_dim, self.hidden_depth)
-        settings = (self.precision, self.zero_init)
-        self.act_norm = ActNorm(whitens=not self.zero_init)
-        self.coupling = AffineCoupling(*arguments, False, *settings)
-        self.coupling_flipped = AffineCoupling(*arguments, True, *settings)
-        self.shuffle = Shuffle()
+        super().setup()
         self.rotation = Householder(self.pairs, self.precision)
 
     def bijectors(self) -> Iterable[Bijector]:
-        couplings = (self.coupling, self.coupling_flipped)
-        return self.act_norm, *couplings, self.shuffle, self.rotation
+        return *super().bijectors(), self.rotation
 
 
-class HouseholderFlow(Chain):
-    """T with learned rotations between its blocks.
+class HouseholderFlow(InterpretationFlow):
+    """An ``InterpretationFlow`` with a learned rotation behind each block.
 
     Attributes:
-      dim: N, even.
-      num_blocks, hidden_dim, hidden_depth, precision, zero_init: as in
-        ``InterpretationFlow``.
       pairs: as in ``Householder``.
     """
 
-    dim: int = 64
-    num_blocks: int = 12
-    hidden_dim: int = 512
-    hidden_depth: int = 2
     pairs: int = 2
-    precision: str = "highest"
-    zero_init: bool = False
 
-    def setup(self):
-        check_even(self.dim)
-        settings = (self.pairs, self.precision, self.zero_init)
-        sizes = (self.hidden_dim, self.hidden_depth, *settings)
-        self.blocks = [HouseholderBlock(*sizes) for _ in range(self.num_blocks)]
-
-    def bijectors(self) -> Iterable[Bijector]:
-        return self.blocks
-
-    def forward_and_log_det(
-        self, x: Vectors, context: Vectors | None = None
-    ) -> tuple[Vectors, LogDet]:
-        return super().forward_and_log_det(checked(x, self.dim), context)
-
-    def inverse_and_log_det(
-        self, y: Vectors, context: Vectors | None = None
-    ) -> tuple[Vectors, LogDet]:
-        return super().inverse_and_log_det(checked(y, self.dim), context)
+    def block(self) -> FlowBlock:
+        sizes = (self.hidden_dim, self.hidden_depth)
+        return HouseholderBlock(*sizes, self.precision, self.zero_init, self.pairs)

@@ -29,7 +29,7 @@ LAYERS: dict[str, tuple[str, tuple[int, ...]]] = {
     "squeeze": ("squeezenet1_1", (1, 4, 7, 9, 10, 11, 12)),
 }
 VERSIONS = ("0.0", "0.1")
-# of version 0.1, on images in [-1, 1]; version 0.0 takes them as they are
+# LPIPS 0.1 standardises images in [-1, 1]; version 0.0 takes them as they are
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10

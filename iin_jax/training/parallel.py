@@ -155,7 +155,7 @@ class Runner:
             whole = NamedSharding(self._mesh, PartitionSpec())
             own = jax.tree.map(jnp.array, tree)  # a copy, since ``run`` gives it away
             return jax.device_put(own, whole)
-        if not jax.tree.leaves(tree):  # which pmap refuses
+        if not jax.tree.leaves(tree):  # pmap refuses an empty tree
             return tree
         count = len(self.devices)
         stacked = jax.tree.map(

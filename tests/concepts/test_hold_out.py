@@ -3,7 +3,22 @@
 import numpy as np
 import pytest
 
-from iin_jax.concepts.hold_out import hold_out_entries, hold_out_pairs
+from iin_jax.concepts import ExplicitPairs
+from iin_jax.concepts.hold_out import hold_out_entries
+from iin_jax.prepared import PreparedLatents
+
+
+def split(first, second, count, share):
+    """Pairs of entries of their own images, split; rows of both sides, all pairs."""
+    shared = np.ones((len(first), 1), bool)
+    pairs = ExplicitPairs(("x",), first, second, shared, np.arange(count))
+    held = pairs.held_out(share, 0)
+    train = np.flatnonzero(~held[first] & ~held[second])
+    unseen = np.flatnonzero(held[first] & held[second])
+    for rows, side in ((train, ~held), (unseen, held)):
+        part = pairs.among(np.flatnonzero(side))
+        np.testing.assert_array_equal(np.flatnonzero(side)[part.a], first[rows])
+    return train, unseen
 
 
 def test_all_entries_of_an_image_are_on_one_side():
@@ -19,23 +34,21 @@ def test_connected_pairs_are_held_out_whole():
     base = 3 * np.arange(60)
     first = np.concatenate([base, base, base + 1])
     second = np.concatenate([base + 1, base + 2, base + 2])
-    image = np.arange(180)
-    split = hold_out_pairs(image, first, second, 0.25, 0)
-    assert split.crossing == 0
-    assert len(split.held_out) == 45 and len(split.train) == 135
-    groups = [set(first[rows] // 3) for rows in (split.train, split.held_out)]
+    train, unseen = split(first, second, 180, 0.25)
+    assert len(train) + len(unseen) == 180  # none crosses over
+    assert len(unseen) == 45 and len(train) == 135
+    groups = [set(first[rows] // 3) for rows in (train, unseen)]
     assert not groups[0] & groups[1]
 
 
-def test_pairs_that_cross_over_are_dropped_and_counted():
+def test_pairs_that_cross_over_are_dropped():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 200, (2, 5000))
-    image = np.arange(200)
-    split = hold_out_pairs(image, first, second, 0.2, 0)
-    assert len(split.train) + len(split.held_out) + split.crossing == 5000
-    assert split.crossing > 0
-    seen = set(first[split.train]) | set(second[split.train])
-    unseen = set(first[split.held_out]) | set(second[split.held_out])
+    train, held_out = split(first, second, 200, 0.2)
+    assert 0 < len(train) + len(held_out) < 5000
+    assert not set(train) & set(held_out)
+    seen = set(first[train]) | set(second[train])
+    unseen = set(first[held_out]) | set(second[held_out])
     assert unseen and not seen & unseen
 
 
@@ -46,6 +59,8 @@ def test_a_share_is_between_0_and_1(share):
 
 
 def test_a_share_that_leaves_no_pair_is_one_clear_line():
-    with pytest.raises(ValueError, match="0 to judge by, of 1") as error:
-        hold_out_pairs(np.arange(2), np.array([0]), np.array([1]), 0.1, 0)
+    shared, z = np.ones((1, 1), bool), np.eye(2, dtype=np.float32)
+    pairs = ExplicitPairs(("x",), np.array([0]), np.array([1]), shared, np.arange(2))
+    with pytest.raises(ValueError, match="no pair to judge by") as error:
+        PreparedLatents(z, z, pairs, pairs.image).split(0.1, 0)
     assert "\n" not in str(error.value)
