@@ -1,9 +1,10 @@
 """Composable likelihoods: arrays in, one value per example out.
 
-A *term* is a callable from the results of one step (any frozen dataclass) to one value
-per example, shape (B,). ``weighted_sum`` combines terms into a term. A *loss* of T is a
-function of the layout that returns a term: ``fit(..., loss=mine)``, and likewise in
-``interpret`` and ``train_flow``. ``TERMS`` names the terms that settings can add.
+A *term* is a callable from the results of one step (a class in ``iin_jax.outputs``) to
+one value per example, shape (B,). ``weighted_sum`` combines terms into a term. A *loss*
+of T is a function of the layout that returns a term: ``fit(..., loss=mine)``, and
+likewise in ``interpret`` and ``train_flow``. ``TERMS`` names the terms that settings
+can add.
 
 All densities are full: the constants in 2 pi and log(1 - sigma^2) are included, so the
 values are negative log-likelihoods in nats and compare across layouts and sigmas. They
@@ -21,99 +22,14 @@ import numpy as np
 
 from iin_jax.batch import batch_mean, device_mean
 from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.types import Array, Images, Latents, PerExample, Shared
+from iin_jax.outputs import AutoencoderOutputs, PairOutputs, SampleOutputs
+from iin_jax.types import Array, Latents, PerExample, Shared
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 Outputs = Any  # the frozen dataclass that holds one step's results
 Term = Callable[[Outputs], PerExample]
 Loss = Callable[[FactorLayout], Term]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Maps:
-    """The maps of one step, for terms that look through them; pure and jittable.
-
-    Attributes:
-      translate, invert: T and its inverse, with the parameters that are trained,
-        (b, N) -> (b, N).
-      encode: E, frozen, images (b, H, W, C) -> z (b, N); None without a network.
-      decode: G, frozen, z (b, N) -> what the network puts out; None without a network.
-    """
-
-    translate: Callable[[Latents], Latents]
-    invert: Callable[[Latents], Latents]
-    encode: Callable[[Images], Latents] | None = None
-    decode: Callable[[Latents], Array] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class PairOutputs:
-    """What a flow makes of a batch of pairs.
-
-    Attributes:
-      z_tilde_a, z_tilde_b: (B, N).
-      log_det_a, log_det_b: (B,).
-      shared: (B, K+1), True where the pair shares the factor.
-      sigma: similarity, in any shape that ``pair_nll`` takes.
-      z_a, z_b: (B, N), what T was given.
-      labels_a, labels_b: int (B, K), discrete values as codes 0 .. their number - 1, -1
-        where missing; None where pairs do not come from labels.
-      maps: T, E and G.
-    """
-
-    z_tilde_a: Latents
-    z_tilde_b: Latents
-    log_det_a: PerExample
-    log_det_b: PerExample
-    shared: Shared
-    sigma: Array
-    z_a: Latents | None = None
-    z_b: Latents | None = None
-    labels_a: Array | None = None
-    labels_b: Array | None = None
-    maps: Maps | None = None
-
-    @property
-    def z_tilde(self) -> Latents:
-        """Both halves, (2B, N)."""
-        return jnp.concatenate([self.z_tilde_a, self.z_tilde_b])
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleOutputs:
-    """What a flow makes of single latents.
-
-    Attributes:
-      z_tilde: (B, N).
-      log_det: (B,).
-      z: (B, N), what T was given.
-      maps: T, E and G.
-    """
-
-    z_tilde: Latents
-    log_det: PerExample
-    z: Latents | None = None
-    maps: Maps | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class AutoencoderOutputs:
-    """What an autoencoder makes of a batch of images.
-
-    Attributes:
-      images, reconstructions: (B, H, W, C) in [-1, 1].
-      mean, log_var: (B, N), the posterior.
-      log_scale: scalar, the learned logarithm gamma of the reconstruction's scale.
-      perceptual: (B,), LPIPS of images and reconstructions; zeros without it.
-    """
-
-    images: Images
-    reconstructions: Images
-    mean: Latents
-    log_var: Latents
-    log_scale: Array
-    perceptual: PerExample
 
 
 def gaussian_nll(z_tilde: Latents, log_det: PerExample) -> PerExample:
@@ -252,8 +168,9 @@ def cycle_term(layout: FactorLayout) -> Term:
     of_concept = np.stack([factor == index for index in filled])
 
     def term(outputs: PairOutputs) -> PerExample:
-        maps = outputs.maps
-        if maps is None or maps.encode is None or maps.decode is None:
+        translate, invert = outputs.translate, outputs.invert
+        encode, decode = outputs.encode, outputs.decode
+        if not (translate and invert and encode and decode):
             raise ValueError(
                 "the cycle term looks through a network's E and G: train with one that "
                 "puts out images (interpret, or train_flow with network=...)"
@@ -261,7 +178,7 @@ def cycle_term(layout: FactorLayout) -> Term:
         count = len(outputs.z_tilde_a)
         swapped = of_concept[np.arange(count) % len(of_concept)]
         edited = jnp.where(swapped, outputs.z_tilde_b, outputs.z_tilde_a)
-        seen = maps.translate(maps.encode(maps.decode(maps.invert(edited))))
+        seen = translate(encode(decode(invert(edited))))
         lost = jnp.where(swapped, jnp.square(seen - edited), 0.0)
         return 0.5 * lost.sum(-1) / swapped.sum(-1)
 

@@ -42,9 +42,9 @@ def test_a_loss_is_a_function_of_the_layout(start):
 
     def loss(layout):
         def term(outputs):
-            back = outputs.maps.invert(outputs.z_tilde_a)
-            again = outputs.maps.translate(outputs.z_b)
-            seen.append((layout, outputs.maps.decode, outputs.labels_a))
+            back = outputs.invert(outputs.z_tilde_a)
+            again = outputs.translate(outputs.z_b)
+            seen.append((layout, outputs.decode, outputs.labels_a))
             return jnp.abs(back - outputs.z_a).sum(-1) + jnp.abs(
                 again - outputs.z_tilde_b
             ).sum(-1)
@@ -70,12 +70,12 @@ def test_a_loss_that_is_none_is_one_clear_line():
         losses.with_terms(losses.pair_loss, {"independent": 1.0})
 
 
-def outputs_of(z_tilde_a, z_tilde_b, maps=None):
+def outputs_of(z_tilde_a, z_tilde_b, **maps):
     count = len(z_tilde_a)
     nothing = jnp.zeros(count)
     shared = jnp.zeros((count, 2), bool)
     halves = (z_tilde_a, z_tilde_b, nothing, nothing)
-    return losses.PairOutputs(*halves, shared, jnp.float32(0.9), maps=maps)
+    return losses.PairOutputs(*halves, shared, jnp.float32(0.9), **maps)
 
 
 def test_independence_is_half_the_squared_covariance_of_other_factors():
@@ -98,17 +98,17 @@ def test_a_cycle_costs_what_is_lost_of_the_donors_factor():
 
     def loses(names):  # G keeps a part of z, the rest comes back as zeros
         kept = jnp.asarray([name in names for name in "ssrr"])
-        return losses.Maps(
-            translate=lambda z: z,
-            invert=lambda z_tilde: z_tilde,
-            encode=lambda images: images,
-            decode=lambda z: jnp.where(kept, z, 0.0),
-        )
+        return {
+            "translate": lambda z: z,
+            "invert": lambda z_tilde: z_tilde,
+            "encode": lambda images: images,
+            "decode": lambda z: jnp.where(kept, z, 0.0),
+        }
 
     term = losses.cycle_term(LAYOUT)
-    np.testing.assert_allclose(term(outputs_of(a, b, loses("sr"))), 0.0, atol=1e-6)
-    np.testing.assert_allclose(term(outputs_of(a, b, loses("s"))), 0.0, atol=1e-6)
-    found = term(outputs_of(a, b, loses("r")))
+    np.testing.assert_allclose(term(outputs_of(a, b, **loses("sr"))), 0.0, atol=1e-6)
+    np.testing.assert_allclose(term(outputs_of(a, b, **loses("s"))), 0.0, atol=1e-6)
+    found = term(outputs_of(a, b, **loses("r")))
     np.testing.assert_allclose(found, 0.25 * jnp.square(b[:, :2]).sum(-1), rtol=1e-5)
     with pytest.raises(ValueError, match="looks through a network's E and G"):
         term(outputs_of(a, b))

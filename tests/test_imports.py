@@ -15,6 +15,7 @@ RANKS = {
     "types": 0,
     "files": 0,
     "linen": 1,
+    "outputs": 1,
     "batch": 1,
     "command_line": 0,
     "factors": 1,

@@ -17,15 +17,9 @@ from iin_jax.concepts.base import PairDraw, uniform_indices
 from iin_jax.flows import Bijector
 from iin_jax.flows.linear_start import LinearStart
 from iin_jax.linen import apply
-from iin_jax.losses import (
-    Maps,
-    PairOutputs,
-    SampleOutputs,
-    WeightedSum,
-    bits_per_dim,
-    gaussian_nll,
-)
+from iin_jax.losses import WeightedSum, bits_per_dim, gaussian_nll
 from iin_jax.networks import Network
+from iin_jax.outputs import PairOutputs, SampleOutputs, StepMaps
 from iin_jax.training.parallel import Feed, Metrics, Streamed
 from iin_jax.types import Array, Images, Key, Latents, LogDet, Shared, Tree
 
@@ -66,7 +60,12 @@ class LatentPairs(NamedTuple):
         return z + noise_scale * noise
 
     def outputs(
-        self, z: Latents, z_tilde: Latents, log_det: LogDet, sigma: Array, maps: Maps
+        self,
+        z: Latents,
+        z_tilde: Latents,
+        log_det: LogDet,
+        sigma: Array,
+        maps: StepMaps,
     ) -> PairOutputs:
         """What a term sees.
 
@@ -89,7 +88,7 @@ class LatentPairs(NamedTuple):
             z[count:],
             self.labels_a,
             self.labels_b,
-            maps,
+            **vars(maps),
         )
 
 
@@ -109,11 +108,16 @@ class LatentSamples(NamedTuple):
         return self.z if self.noise is None else self.z + noise_scale * self.noise
 
     def outputs(
-        self, z: Latents, z_tilde: Latents, log_det: LogDet, sigma: Array, maps: Maps
+        self,
+        z: Latents,
+        z_tilde: Latents,
+        log_det: LogDet,
+        sigma: Array,
+        maps: StepMaps,
     ) -> SampleOutputs:
         """What a term sees; nothing here is similar to anything."""
         del sigma
-        return SampleOutputs(z_tilde, log_det, z, maps)
+        return SampleOutputs(z_tilde, log_det, z, **vars(maps))
 
 
 class CachedLatents(NamedTuple):
@@ -304,7 +308,7 @@ class FlowObjective:
         """Standard deviation of the noise in a step."""
         return self.noise * jnp.maximum(0.0, 1.0 - step / (QUIET * self.steps))
 
-    def _maps(self, variables: Tree, start: Tree, data: Any) -> Maps:
+    def _maps(self, variables: Tree, start: Tree, data: Any) -> StepMaps:
         def translate(z: Latents) -> Latents:
             begun = _through(start, z, "forward") if start else z
             return apply(self.flow, variables, begun)[0]
@@ -315,7 +319,7 @@ class FlowObjective:
 
         network = self.network
         if network is None:
-            return Maps(translate=translate, invert=invert)
+            return StepMaps(translate=translate, invert=invert)
         source = data.data if isinstance(data, Started) else data
         frozen = source.variables
 
@@ -326,8 +330,12 @@ class FlowObjective:
             return network.decode_pure(frozen, z.reshape(-1, *network.latent_shape))
 
         shows = network.output == "images"
-        maps = Maps(translate=translate, invert=invert, decode=decode)
-        return dataclasses.replace(maps, encode=encode) if shows else maps
+        return StepMaps(
+            translate=translate,
+            invert=invert,
+            encode=encode if shows else None,
+            decode=decode,
+        )
 
 
 def similarity(

@@ -120,8 +120,8 @@ def train_flow(
         ``LatentSamples``.
       training: how.
       start: a linear start T_0; then the state is kept whose held-out loss, at one
-        similarity, is lowest among those with no more bits per dimension than T_0,
-        which is a candidate itself. None: the flow begins as its ``init`` has it, and
+        similarity, is lowest among those with neither more bits per dimension nor less
+        separation than T_0, which is a candidate itself. None: the flow begins as its ``init`` has it, and
         the last state is kept.
       loss: a function of the layout that gives a term; None: the likelihood of pairs,
         or of single latents.
@@ -175,7 +175,8 @@ def train_flow(
         validate = _validation(objective, layout, validation, training.seed)
         before = validate(state)
         if start is not None:
-            choice = Choice("loss", ("bits_per_dim",), training.patience)
+            limited = ("bits_per_dim", *(["confusion"] if layout.concepts else []))
+            choice = Choice("loss", limited, training.patience)
     state = train(
         runner,
         state,
@@ -365,6 +366,7 @@ def _validation(
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
             metrics["separation"] = separation(*halves, layout)
+            metrics["confusion"] = -metrics["separation"]
         return metrics
 
     def validate(state: TrainState) -> dict[str, float]:
