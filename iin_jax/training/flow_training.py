@@ -121,8 +121,8 @@ def train_flow(
       training: how.
       start: a linear start T_0; then the state is kept whose held-out loss, at one
         similarity, is lowest among those with neither more bits per dimension nor less
-        separation than T_0, which is a candidate itself. None: the flow begins as its ``init`` has it, and
-        the last state is kept.
+        separation than T_0, which is a candidate itself. None: the flow begins as its
+        ``init`` has it, and the last state is kept.
       loss: a function of the layout that gives a term; None: the likelihood of pairs,
         or of single latents.
       network: for a loss that looks through E and G; its variables are those of the
