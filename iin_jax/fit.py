@@ -76,6 +76,11 @@ def fit_prepared(
     """
     dim = train.mean.shape[1]
     check_fits(dim, layout, network)
+    if flow is not None and getattr(flow, "dim", None) != dim:
+        raise ValueError(
+            f"the flow acts on {getattr(flow, 'dim', None)} numbers, the latents have "
+            f"{dim}: give it a field dim of {dim}"
+        )
     start = None
     if training.start == "closed_form":
         _warn_of_few(train, dim)
@@ -173,7 +178,7 @@ def fit(
     shared = np.asarray(shared)
     _check_pairs(za, zb, shared, layout)
     asked, graded = _graded(changes, shared.shape)
-    training = (training or Training()).with_changes(asked)
+    training = _asked(training, asked)
     check_even(za.shape[1])
     check_fits(za.shape[1], layout, None)
     both = np.concatenate([za, zb])
@@ -233,7 +238,7 @@ def interpret(
       ValueError: images outside [-1, 1], labels of another length, a value that can
         form no pair, labels beside ``pairs``, and all that ``fit`` raises.
     """
-    training = (training or Training()).with_changes(changes)
+    training = _asked(training, changes)
     images = np.asarray(images)
     check_image_values(images)
     if pairs is None:
@@ -295,6 +300,14 @@ def _label_pairs(
     image = np.arange(count) if identity is None else np.asarray(identity)
     image = np.unique(image, return_inverse=True)[1].reshape(-1)
     return LabelPairs(labels, graded, image, **rules)
+
+
+def _asked(training: Training | None, changes: Mapping[str, Any]) -> Training:
+    if not isinstance(training, Training | None):
+        raise ValueError(
+            f"training is an iin_jax.Training(...); got {type(training).__name__}"
+        )
+    return (training or Training()).with_changes(changes)
 
 
 def _graded(

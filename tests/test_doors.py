@@ -285,6 +285,30 @@ def test_explicit_pairs_of_labels_have_the_directions_of_the_labels():
     assert 0 < len(part.a) < len(given.a) and part.image.max() == (~held).sum() - 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
+        ({"steps": 0}, "steps must be at least 1; got 0"),
+        ({"noise": -1.0}, "noise must be finite and not negative; got -1"),
+        ({"held_out": 1.5}, r"in \[0, 1\); got 1.5"),
+        ({"start": "open"}, "start is one of"),
+        ({"training": {"steps": 3}}, r"an iin_jax.Training\(...\); got dict"),
+        ({"flow": SMALL}, "the flow acts on 8 numbers, the latents have 4"),
+        (
+            {"loss": lambda layout: lambda outputs: outputs.z_tilde_a},
+            r"one value per example, shape \(B,\); got shape \(16, 4\)",
+        ),
+    ],
+)
+def test_bad_wishes_are_one_clear_line(settings, message):
+    za, zb, shared = pairs_of_arrays()
+    settings = {"flow": SMALLER, **BRIEF, **settings}
+    with pytest.raises(ValueError, match=message) as error:
+        quiet(iin_jax.fit, za, zb, shared, LAYOUT, **settings)
+    assert "\n" not in str(error.value)
+
+
 def test_unknown_arguments_offer_the_nearest():
     za, zb, shared = pairs_of_arrays()
     with pytest.raises(ValueError, match="no 'step'; did you mean steps"):

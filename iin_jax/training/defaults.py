@@ -1,6 +1,7 @@
 """How large a flow is, and how it is kept from memorising: by images and N."""
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -29,6 +30,8 @@ StartKind = Literal["closed_form", "published"]
 @dataclasses.dataclass(frozen=True)
 class Training:
     """How T is trained; None: as suits the number of images and N.
+
+    Raises ValueError for a start that is not known and for numbers out of their range.
 
     Attributes:
       start: before the first step: "closed_form" (a linear start computed from the same
@@ -70,20 +73,35 @@ class Training:
     checkpoint_every: int | None = None
     patience: int = 10
 
+    def __post_init__(self):
+        if self.start not in STARTS:
+            raise ValueError(f"start is one of {list(STARTS)}; got {self.start!r}")
+        for name in (
+            "steps",
+            "batch_size",
+            "accumulate",
+            "checkpoint_every",
+            "patience",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}")
+        for name in ("rate_per_example", "noise", "decay"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < math.inf:
+                raise ValueError(f"{name} must be finite and not negative; got {value}")
+
     def with_changes(self, changes: Mapping[str, Any]) -> "Training":
         """The same with other values of some fields.
 
         Raises:
-          ValueError: no such field, or a start that is not known.
+          ValueError: no such field, or as the class.
         """
         names = [field.name for field in dataclasses.fields(self)]
         for name in changes:
             if name not in names:
                 raise ValueError(f"a training has no {name!r}{nearest(name, names)}")
-        changed = dataclasses.replace(self, **changes)
-        if changed.start not in STARTS:
-            raise ValueError(f"start is one of {list(STARTS)}; got {changed.start!r}")
-        return changed
+        return dataclasses.replace(self, **changes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,6 +169,8 @@ def train_flow(
     )
     learned = len(layout) if training.sigma is None else 0
     state = first_state(flow, z, tx, training.seed, similarities=learned)
+    if loss is not None:
+        _check_loss(objective, state, batch, feed.data)
     runner = _runner(training, gradient_step(objective, tx), feed, state)
     validate, choice, before = None, None, {}
     if validation is not None:
@@ -224,6 +226,20 @@ def _minimised(loss: Loss | None, layout: FactorLayout, paired: bool) -> Weighte
             "the sizes: loss=lambda layout: losses.weighted_sum({...})"
         )
     return summed(loss(layout))
+
+
+def _check_loss(
+    objective: FlowObjective, state: TrainState, batch: Any, data: Any
+) -> None:
+    """Raises ValueError for a user's loss that has not one value per example."""
+
+    def loss(params, constants, batch, data):
+        outputs = objective.outputs(params, constants, batch, data=data)[2]
+        return objective.loss(outputs)
+
+    shape = jax.eval_shape(loss, state.params, state.constants, batch, data).shape
+    if len(shape) != 1:
+        raise ValueError(f"a loss has one value per example, (B,); got shape {shape}")
 
 
 def _trained(
