@@ -297,7 +297,7 @@ def test_explicit_pairs_of_labels_have_the_directions_of_the_labels():
         ({"flow": SMALL}, "the flow acts on 8 numbers, the latents have 4"),
         (
             {"loss": lambda layout: lambda outputs: outputs.z_tilde_a},
-            r"one value per example, shape \(B,\); got shape \(16, 4\)",
+            r"one value per example, \(B,\); got shape \(2048, 4\)",
         ),
     ],
 )
