@@ -37,7 +37,7 @@ RANKS = {
 }
 TORCH_FILES = {
     "iin_jax/weights/torch_files.py",
-    "iin_jax/networks/adapters.py",
+    "iin_jax/networks/adapters/pytorch.py",
     "experiments/benchmark/torch_model.py",  # the other side of a comparison
     "experiments/benchmark/torch_side.py",
 }

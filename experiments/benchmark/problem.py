@@ -21,7 +21,7 @@ from iin_jax.convert import save_published_flow
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import InterpretationFlow
 from iin_jax.networks import ARCHITECTURES
-from iin_jax.networks.autoencoder import Autoencoder
+from iin_jax.networks.trained.autoencoder import Autoencoder
 from iin_jax.types import Array, Tree
 from iin_jax.weights import load_tree, save_tree
 from iin_jax.weights.torch_files import load_torch_file

@@ -16,7 +16,7 @@ from iin_jax.analysis.discrepancies import (
     moments,
 )
 from iin_jax.networks import load
-from iin_jax.networks.inception import FID_FILE
+from iin_jax.networks.backbones.inception import FID_FILE
 from iin_jax.networks.pretrained import PretrainedNetwork
 from iin_jax.types import Array, Images
 from iin_jax.weights import locate, tree_digest

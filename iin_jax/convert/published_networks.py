@@ -28,7 +28,7 @@ from iin_jax.networks import (
     Classifier,
     ClassifierNetwork,
 )
-from iin_jax.networks.autoencoder import layer_widths
+from iin_jax.networks.trained.autoencoder import layer_widths
 from iin_jax.types import Array, Tree
 
 

@@ -1,10 +1,7 @@
 """What gets interpreted: frozen networks, cut into E and G at a latent."""
 
 from iin_jax.networks.adapters import FunctionNetwork, from_functions, from_torch
-from iin_jax.networks.autoencoder import Autoencoder, AutoencoderNetwork
 from iin_jax.networks.base import Network
-from iin_jax.networks.classifier import Classifier, ClassifierNetwork
-from iin_jax.networks.discriminator import Discriminator
 from iin_jax.networks.perceptual import Perceptual, lpips
 from iin_jax.networks.pretrained import Preprocessing, PretrainedNetwork
 from iin_jax.networks.registry import (
@@ -14,6 +11,9 @@ from iin_jax.networks.registry import (
     load_network,
     save_network,
 )
+from iin_jax.networks.trained.autoencoder import Autoencoder, AutoencoderNetwork
+from iin_jax.networks.trained.classifier import Classifier, ClassifierNetwork
+from iin_jax.networks.trained.discriminator import Discriminator
 
 __all__ = [
     "ARCHITECTURES",

@@ -14,7 +14,7 @@ import numpy as np
 
 from iin_jax.files.hints import nearest
 from iin_jax.linen import apply
-from iin_jax.networks.backbone import Backbone
+from iin_jax.networks.backbones.base import Backbone
 from iin_jax.networks.base import check_image_values
 from iin_jax.networks.pretrained import IMAGENET
 from iin_jax.networks.registry import load

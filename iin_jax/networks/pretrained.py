@@ -12,7 +12,7 @@ import numpy as np
 
 from iin_jax.files.hints import nearest
 from iin_jax.linen import apply, module_fields
-from iin_jax.networks.backbone import Backbone, NothingLeft
+from iin_jax.networks.backbones.base import Backbone, NothingLeft
 from iin_jax.networks.base import Network, check_image_values
 from iin_jax.types import Array, Images, Tree
 from iin_jax.weights import WeightsFile

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from iin_jax.files.hints import nearest
 from iin_jax.files.whole import write_text
-from iin_jax.networks import (
+from iin_jax.networks.backbones import (
     alexnet,
     cifar_densenet,
     cifar_resnet,
@@ -24,15 +24,15 @@ from iin_jax.networks import (
     vgg,
     vit,
 )
-from iin_jax.networks.autoencoder import AutoencoderNetwork
 from iin_jax.networks.base import Network
-from iin_jax.networks.classifier import ClassifierNetwork
 from iin_jax.networks.pretrained import (
     Architecture,
     PretrainedNetwork,
     build_pretrained,
     from_arrays,
 )
+from iin_jax.networks.trained.autoencoder import AutoencoderNetwork
+from iin_jax.networks.trained.classifier import ClassifierNetwork
 from iin_jax.types import Tree
 from iin_jax.weights import (
     load_tree_checked,

@@ -12,13 +12,13 @@ import optax
 from iin_jax.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from iin_jax.batch import device_mean
 from iin_jax.linen import apply
-from iin_jax.networks.autoencoder import (
+from iin_jax.networks.trained.autoencoder import (
     Autoencoder,
     apply_with_last_inputs,
     last_kernel,
     last_layer,
 )
-from iin_jax.networks.discriminator import Discriminator
+from iin_jax.networks.trained.discriminator import Discriminator
 from iin_jax.training.autoencoder_objective import AutoencoderObjective, ImageBatch
 from iin_jax.training.parallel import Metrics, Step
 from iin_jax.training.state import TrainState, update

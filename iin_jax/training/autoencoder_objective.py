@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from iin_jax.linen import apply
 from iin_jax.losses import AutoencoderOutputs, WeightedSum
-from iin_jax.networks.autoencoder import Autoencoder
 from iin_jax.networks.perceptual import Perceptual
+from iin_jax.networks.trained.autoencoder import Autoencoder
 from iin_jax.training.parallel import Metrics
 from iin_jax.types import Array, Images, Latents, PerExample, Tree
 

@@ -3,8 +3,8 @@
 import optax
 
 from iin_jax.losses import WeightedSum
-from iin_jax.networks.autoencoder import Autoencoder
 from iin_jax.networks.perceptual import MIN_SIZE, Perceptual
+from iin_jax.networks.trained.autoencoder import Autoencoder
 from iin_jax.training.adversarial_step import Adversarial, adversarial_step
 from iin_jax.training.autoencoder_objective import AutoencoderObjective
 from iin_jax.training.parallel import Step

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from iin_jax.linen import apply
-from iin_jax.networks.classifier import Classifier
+from iin_jax.networks.trained.classifier import Classifier
 from iin_jax.training.image_draws import LabelledBatch
 from iin_jax.training.parallel import Metrics, Step
 from iin_jax.training.step import gradient_step

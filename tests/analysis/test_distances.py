@@ -21,7 +21,7 @@ from iin_jax.analysis import (
     kernel_distance,
 )
 from iin_jax.analysis.discrepancies import squared_discrepancy
-from iin_jax.networks.inception import FID_FILE
+from iin_jax.networks.backbones.inception import FID_FILE
 from iin_jax.networks.registry import ARCHITECTURES
 from iin_jax.weights import WeightsFile, tree_digest
 from tests.networks.torch_models import arrays_of, random_model

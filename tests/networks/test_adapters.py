@@ -11,7 +11,7 @@ import pytest
 
 import iin_jax
 from iin_jax.networks import Preprocessing, save_network
-from iin_jax.networks.adapters import from_torch
+from iin_jax.networks.adapters.pytorch import from_torch
 from iin_jax.networks.pretrained import IMAGENET, from_arrays
 from iin_jax.networks.registry import ARCHITECTURES
 from iin_jax.weights import tree_digest

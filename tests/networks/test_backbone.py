@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iin_jax.networks.backbone import (
+from iin_jax.networks.backbones.base import (
     adaptive_avg_pool,
     avg_pool,
     flatten,

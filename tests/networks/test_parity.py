@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from iin_jax.networks import registry
+from iin_jax.networks.backbones.vit import VisionTransformer
 from iin_jax.networks.pretrained import (
     Architecture,
     PretrainedNetwork,
     build_pretrained,
     from_arrays,
 )
-from iin_jax.networks.vit import VisionTransformer
 from tests.networks.torch_models import (
     TINY_VIT,
     arrays_of,

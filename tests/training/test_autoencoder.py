@@ -14,12 +14,12 @@ import pytest
 from iin_jax import losses
 from iin_jax.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from iin_jax.networks import Autoencoder, Discriminator, Perceptual
-from iin_jax.networks.autoencoder import (
+from iin_jax.networks.backbones.base import Backbone
+from iin_jax.networks.trained.autoencoder import (
     apply_with_last_inputs,
     last_kernel,
     last_layer,
 )
-from iin_jax.networks.backbone import Backbone
 from iin_jax.training.adversarial_step import (
     Adversarial,
     adversarial_state,

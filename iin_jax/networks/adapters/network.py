@@ -9,9 +9,9 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.networks.adapters.module import Probe
 from iin_jax.networks.base import Network, check_image_values
 from iin_jax.networks.pretrained import Preprocessing
-from iin_jax.networks.torch_module import Probe
 from iin_jax.types import Array, Images, Tree
 
 

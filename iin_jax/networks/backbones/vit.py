@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from iin_jax.networks.backbone import Backbone, Layer, conv, same
+from iin_jax.networks.backbones.base import Backbone, Layer, conv, same
 from iin_jax.networks.pretrained import (
     IMAGENET,
     Architecture,

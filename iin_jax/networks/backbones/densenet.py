@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from iin_jax.networks.backbone import (
+from iin_jax.networks.backbones.base import (
     Backbone,
     Layer,
     avg_pool,

@@ -1,6 +1,6 @@
 """A PyTorch module on NumPy arrays, and the layers at which it can be cut.
 
-torch itself comes as an argument: ``adapters`` is the one file here that imports it.
+torch itself comes as an argument: ``pytorch`` is the one file here that imports it.
 """
 
 import copy

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import flax.linen as nn
 
-from iin_jax.networks.backbone import (
+from iin_jax.networks.backbones.base import (
     Backbone,
     Layer,
     avg_pool,
@@ -14,7 +14,7 @@ from iin_jax.networks.backbone import (
     global_mean,
     same,
 )
-from iin_jax.networks.densenet import dense_block
+from iin_jax.networks.backbones.densenet import dense_block
 from iin_jax.networks.pretrained import Architecture, Preprocessing, Release
 from iin_jax.weights import WeightsFile, renames
 

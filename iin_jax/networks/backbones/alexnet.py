@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import flax.linen as nn
 
-from iin_jax.networks.backbone import (
+from iin_jax.networks.backbones.base import (
     Backbone,
     Layer,
     adaptive_avg_pool,

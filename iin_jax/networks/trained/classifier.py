@@ -4,8 +4,8 @@ import flax.linen as nn
 from flax.linen.initializers import normal
 
 from iin_jax.linen import apply
-from iin_jax.networks.autoencoder import Encoder
 from iin_jax.networks.base import ModuleNetwork
+from iin_jax.networks.trained.autoencoder import Encoder
 from iin_jax.types import Array, Images, Latents, Tree
 
 

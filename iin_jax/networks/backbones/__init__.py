@@ -1,0 +1,1 @@
+"""Pretrained architectures in Flax, one per file."""

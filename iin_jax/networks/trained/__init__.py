@@ -1,0 +1,1 @@
+"""Networks that an experiment trains itself."""
