@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 import iin_jax
-from experiments.hardware import cores, processor
 from experiments.run_folder import Run
 from experiments.settings import COLOR
 from iin_jax import networks
@@ -30,7 +29,9 @@ from iin_jax.analysis import (
 )
 from iin_jax.concepts import factor_sizes
 from iin_jax.concepts.whitening import fit_whitening
-from iin_jax.data import ImageSet, LatentCache, encode_all
+from iin_jax.data import ImageSet
+from iin_jax.files.machine import cores, processor
+from iin_jax.latents import LatentCache, encode_all
 from iin_jax.losses import bits_per_dim
 from iin_jax.networks import AutoencoderNetwork, ClassifierNetwork
 from iin_jax.report import RunRecord, versions, write

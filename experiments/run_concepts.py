@@ -8,7 +8,6 @@ import numpy as np
 
 from experiments.run_images import RunImages
 from experiments.settings import COLOR
-from iin_jax.analysis import is_class, known_rows
 from iin_jax.concepts import (
     FactorScores,
     LabelPairs,
@@ -16,10 +15,11 @@ from iin_jax.concepts import (
     factor_scores,
     quantile_classes,
 )
-from iin_jax.concepts.columns import MISSING
-from iin_jax.data import ImageSet, LatentCache
+from iin_jax.data import ImageSet
+from iin_jax.data.values import MISSING, is_class, known_rows
 from iin_jax.factors import RESIDUAL
 from iin_jax.files.hints import nearest
+from iin_jax.latents import LatentCache
 from iin_jax.prepared import PreparedLatents
 
 RESERVED = (RESIDUAL, "z", "pca")  # other rows of the scorecard's tables

@@ -16,8 +16,8 @@ from experiments.run_concepts import RunConcepts
 from experiments.run_images import WHERE_DATA_LIES
 from experiments.settings import Experiment
 from iin_jax import networks
-from iin_jax.data import LatentCache, StaleLatentsError, encode_to, load_latents
 from iin_jax.files.whole import write_text
+from iin_jax.latents import LatentCache, StaleLatentsError, encode_to, load_latents
 from iin_jax.networks import Network, load_network
 from iin_jax.prepared import PreparedLatents
 

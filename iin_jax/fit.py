@@ -12,12 +12,12 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.scores import images_of_rows
-from iin_jax.data.latents import NO_SPREAD, check_finite, encode_all
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.flows import Bijector
 from iin_jax.flows.base import check_even
 from iin_jax.flows.linear_start import DEAD_SPREAD
 from iin_jax.interpreter import Interpreter, check_fits
+from iin_jax.latents import NO_SPREAD, check_finite, encode_all
 from iin_jax.losses import Loss, check_sigma
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values

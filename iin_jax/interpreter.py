@@ -16,6 +16,7 @@ from iin_jax.files.whole import write_text
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
 from iin_jax.flows.certificate import certify_flow, relative_error
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
+from iin_jax.latents.batches import in_batches
 from iin_jax.linen import module_fields
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network, save_network
@@ -84,13 +85,13 @@ class Interpreter:
         """images -> z, in the network's own shape; a posterior's mean."""
         network = self._network()
         network.check_images(images)
-        return _in_batches(network.encode, images)
+        return _mapped(network.encode, images)
 
     def decode(self, z: Array) -> Array:
         """z -> what the network makes of it: images in [-1, 1], or logits."""
         network = self._network()
         z = self._flat(z).reshape(-1, *network.latent_shape)
-        return _in_batches(network.decode, z)
+        return _mapped(network.decode, z)
 
     def translate(self, z: Array) -> Latents:
         """T: z -> z_tilde (B, N)."""
@@ -301,6 +302,6 @@ def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:
         )
 
 
-def _in_batches(function: Callable[[Array], Array], values: Array) -> Array:
-    starts = range(0, max(len(values), 1), BATCH)
-    return jnp.concatenate([function(values[i : i + BATCH]) for i in starts])
+def _mapped(function: Callable[[Array], Array], values: Array) -> Array:
+    parts = in_batches(function, lambda part: values[part], len(values), BATCH)
+    return jnp.concatenate([part for _, part in parts])

@@ -22,8 +22,8 @@ from iin_jax.concepts.scores import (
 from iin_jax.concepts.shared_directions import SharedDirections
 from iin_jax.concepts.size_choice import SizeChoice, choose_sizes
 from iin_jax.concepts.sizes import factor_sizes
-from iin_jax.data.latents import NO_SPREAD
 from iin_jax.factors import RESIDUAL, FactorLayout
+from iin_jax.latents import NO_SPREAD
 from iin_jax.networks import Network
 from iin_jax.training.flow_step import CachedLatents, draw_cached
 from iin_jax.training.parallel import Feed

@@ -14,7 +14,7 @@ from experiments.benchmark import equality
 from experiments.benchmark.arrays import read_arrays
 from experiments.benchmark.processes import Worker, task, write_problem
 from experiments.benchmark.settings import Case, Options, Side, flops
-from experiments.hardware import cores
+from iin_jax.files.machine import cores
 
 MAX_CALLS = 20_000  # most calls in one measurement
 TRIAL = 0.2  # share of a measurement's time that a number of threads is tried for

@@ -34,7 +34,7 @@ from experiments.benchmark.worker import (
     best_rate,
     peak_rss,
 )
-from experiments.hardware import cores
+from iin_jax.files.machine import cores
 
 RATE = 1e-4  # learning rate; the time of a step does not depend on it
 DRAWS = 64  # batches of random indices, made beforehand

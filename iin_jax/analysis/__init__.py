@@ -16,13 +16,12 @@ from iin_jax.analysis.judges import (
     LatentJudge,
     LogitsJudge,
     ShapeJudge,
-    is_class,
-    known_rows,
 )
 from iin_jax.analysis.layers import LayerScores, layer_scores
 from iin_jax.analysis.leakage import leakage
 from iin_jax.analysis.linear_edits import LinearEdits
 from iin_jax.analysis.swaps import evaluate_swaps
+from iin_jax.data.values import is_class, known_rows
 
 __all__ = [
     "ColorJudge",

@@ -1,6 +1,7 @@
 """A small convolutional network as an outside judge, trained on real images alone."""
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -17,13 +18,9 @@ from iin_jax.analysis.judge_network import (
     outputs_of,
     to_signed,
 )
-from iin_jax.analysis.judges import (
-    ReadingJudge,
-    ShapeJudge,
-    is_class,
-    known_rows,
-    plain,
-)
+from iin_jax.analysis.judges import ReadingJudge, ShapeJudge
+from iin_jax.data.values import is_class, known_rows, plain
+from iin_jax.latents.batches import batch_slices, in_batches
 from iin_jax.types import Images, Tree
 
 VIEWS = ("brightness", "color")
@@ -150,16 +147,13 @@ class ConvolutionalJudge(ReadingJudge):
                 f"this judge was trained on images of {height}x{width} pixels; got "
                 f"shape {tuple(np.shape(images))}"
             )
-        parts = [
-            outputs_of(
-                self.module,
-                self.view,
-                self.params,
-                jnp.asarray(images[i : i + READ_BATCH], jnp.float32),
-            )
-            for i in range(0, len(images), READ_BATCH)
-        ]
-        outputs = np.concatenate(parts)
+
+        def read(part: slice) -> Images:
+            return jnp.asarray(images[part], jnp.float32)
+
+        see = functools.partial(outputs_of, self.module, self.view, self.params)
+        batches = in_batches(see, read, len(images), READ_BATCH)
+        outputs = np.concatenate([part for _, part in batches])
         if self.classes is not None:
             return self.classes[outputs.argmax(axis=-1)]
         values = outputs * self.meaning.std + self.meaning.mean
@@ -169,7 +163,7 @@ class ConvolutionalJudge(ReadingJudge):
         rows = np.flatnonzero(known_rows(values))
         if not len(rows):
             return self
-        parts = [rows[i : i + READ_BATCH] for i in range(0, len(rows), READ_BATCH)]
+        parts = [rows[part] for part in batch_slices(len(rows), READ_BATCH)]
         shares = [
             self.score(to_signed(images[part]), plain(values)[part]) * len(part)
             for part in parts

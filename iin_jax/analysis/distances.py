@@ -1,12 +1,12 @@
 """Fréchet and kernel distances between sets of images, with their protocol attached."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.analysis.discrepancies import (
@@ -15,6 +15,7 @@ from iin_jax.analysis.discrepancies import (
     kernel_distance,
     moments,
 )
+from iin_jax.latents.batches import in_batches
 from iin_jax.networks import load
 from iin_jax.networks.backbones.inception import FID_FILE
 from iin_jax.networks.pretrained import PretrainedNetwork
@@ -161,26 +162,26 @@ def image_features(
 
     @jax.jit
     def features(variables, batch: Images) -> Array:
-        shape = (batch_size, resize, resize, 3)
+        shape = (len(batch), resize, resize, 3)
         batch = jax.image.resize(batch, shape, "bilinear", antialias=True)
         z = cut.encode_pure(variables, batch)
         return z.mean(axis=tuple(range(1, z.ndim - 1)))
 
-    parts = []
-    for start in range(0, count, batch_size):
-        size = min(batch_size, count - start)
-        batch = np.asarray(images(slice(start, start + size)), np.float32)
+    def read(entries: slice) -> Images:
+        batch = np.asarray(images(entries), np.float32)
         if batch.ndim == 4 and batch.shape[-1] == 1:
             batch = np.repeat(batch, 3, axis=-1)
         cut.check_images(batch)
+        size = entries.stop - entries.start
         if len(batch) != size:
             raise ValueError(f"{size} images were asked for; got {len(batch)}")
-        rest = [(0, batch_size - size), (0, 0), (0, 0), (0, 0)]  # one compilation
-        padded = jnp.pad(jnp.asarray(batch), rest)
-        parts.append(np.asarray(features(cut.variables, padded)[:size], np.float64))
-    if not parts:
+        return batch
+
+    if count < 1:
         raise ValueError(f"features are of one image at least; got count {count}")
-    return np.concatenate(parts)
+    features = functools.partial(features, cut.variables)
+    batches = in_batches(features, read, count, batch_size)
+    return np.concatenate([np.asarray(part, np.float64) for _, part in batches])
 
 
 def distances(

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.types import Array, Images, Latents
 
 RIDGE: Any = {"alpha": 0.1}  # ridge regression of real values from z
@@ -180,24 +181,6 @@ class LatentJudge(ReadingJudge):
     def read(self, images: Array) -> np.ndarray:
         """What latents (B, N) show."""
         return self.model.predict(np.asarray(images))
-
-
-def is_class(values: np.ndarray) -> bool:
-    """Whether an attribute's values are classes rather than real numbers."""
-    return np.asarray(values).dtype.kind != "f"
-
-
-def known_rows(values: np.ndarray) -> np.ndarray:
-    """Where an attribute (n,) or (n, d) is known: neither masked nor NaN; bool (n,)."""
-    missing = np.ma.getmaskarray(values)
-    if not is_class(values):
-        missing = missing | np.isnan(plain(values))
-    return np.logical_not(missing.max(axis=tuple(range(1, missing.ndim))))
-
-
-def plain(values: np.ndarray) -> np.ndarray:
-    """The values without a mask; what stands at masked places means nothing."""
-    return np.ma.getdata(values)
 
 
 def brightness(images: Images) -> Array:

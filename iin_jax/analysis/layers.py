@@ -1,6 +1,7 @@
 """Which layers of a network encode which concept, without training any T."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts import FactorScores, Pairs, factor_scores
+from iin_jax.latents.batches import in_batches
 from iin_jax.networks import Network
 from iin_jax.types import Images
 
@@ -72,14 +74,10 @@ def layer_scores(
             for layer, indices in chosen.items()
         }
 
+    components = functools.partial(components, network.variables)
     parts = [
-        jax.device_get(
-            components(
-                network.variables,
-                jnp.asarray(images(slice(i, min(i + batch_size, count)))),
-            )
-        )
-        for i in range(0, count, batch_size)
+        jax.device_get(part)
+        for _, part in in_batches(components, images, count, batch_size)
     ]
     result = {}
     for layer, shape in network.layers().items():

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from iin_jax.analysis.judges import is_class, known_rows, plain
+from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.files.hints import nearest
 from iin_jax.types import Array, Latents
 

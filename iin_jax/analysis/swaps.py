@@ -11,8 +11,9 @@ from iin_jax.analysis.comparisons import (
     PairedImages,
     unbeaten_lines,
 )
-from iin_jax.analysis.judges import Judge, known_rows, plain
+from iin_jax.analysis.judges import Judge
 from iin_jax.analysis.linear_edits import LinearEdits
+from iin_jax.data.values import known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from iin_jax.concepts.continuous import known_numbers, normal_scores
-
-MISSING = -1  # the code of a missing value
+from iin_jax.data.values import class_codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,16 +93,9 @@ def _label_codes(name: str, column: np.ma.MaskedArray):
             f"concept {name!r} has NaN or infinite labels; mask missing ones with "
             "np.ma.masked_invalid"
         )
-    return _codes(present, known)
+    return class_codes(np.ma.array(column.data, mask=~known))
 
 
 def _graded_codes(name: str, column: np.ma.MaskedArray):
-    numbers, known = known_numbers(column, f"concept {name!r}")
-    return _codes(numbers[known], known)
-
-
-def _codes(present: np.ndarray, known: np.ndarray):
-    values, inverse = np.unique(present, return_inverse=True)
-    codes = np.full(len(known), MISSING)
-    codes[known] = inverse
-    return codes, values
+    numbers, _ = known_numbers(column, f"concept {name!r}")
+    return class_codes(numbers)

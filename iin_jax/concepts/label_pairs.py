@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from iin_jax.concepts.base import Pairs, PairSource
-from iin_jax.concepts.columns import MISSING, read_columns
+from iin_jax.concepts.columns import read_columns
 from iin_jax.concepts.continuous import quantile_classes
 from iin_jax.concepts.labels import PairTable, pair_table, pairs_from_labels
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs, PairForm
 from iin_jax.concepts.rules import Others
+from iin_jax.data.values import MISSING
 
 DRAWN = 20_000  # pairs that differ in a concept, from which its directions follow
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts.base import Pairing, Pairs
-from iin_jax.concepts.columns import MISSING, Columns, read_columns
+from iin_jax.concepts.columns import Columns, read_columns
 from iin_jax.concepts.continuous import graded_similarity
 from iin_jax.concepts.rules import Others, agreeing, differing
+from iin_jax.data.values import MISSING
 from iin_jax.types import Array, Indices, Key, Shared
 
 

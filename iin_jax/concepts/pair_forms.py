@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from iin_jax.concepts.columns import MISSING
+from iin_jax.data.values import MISSING
 
 LEAST_GROUPS = 30  # connected groups of pairs from which on they are drawn whole
 Apply = Callable[[np.ndarray], np.ndarray]  # (n, d) -> A times it, (n, d)

@@ -4,7 +4,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from iin_jax.concepts.columns import MISSING, Columns
+from iin_jax.concepts.columns import Columns
+from iin_jax.data.values import MISSING
 
 Others = Literal["differ", "free"]
 

@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from iin_jax.concepts.closed_form import LinearView
-from iin_jax.concepts.columns import MISSING
 from iin_jax.concepts.pair_forms import ClassPairs, PairForm
 from iin_jax.concepts.sizes import fitting
+from iin_jax.data.values import MISSING
 from iin_jax.flows.linear_start import start_product
 
 MULTIPLES = (1.0, 1.5, 2.0)

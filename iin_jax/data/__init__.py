@@ -2,14 +2,6 @@
 
 from iin_jax.data.augment import Affine
 from iin_jax.data.image_sets import ImageSet, Pictures, colored_set, plain_set
-from iin_jax.data.latents import (
-    LatentCache,
-    StaleLatentsError,
-    encode_all,
-    encode_to,
-    load_latents,
-    save_latents,
-)
 from iin_jax.data.loader import StepStream, epoch_indices
 from iin_jax.data.palette import Background, colorize, palette, to_unit
 from iin_jax.data.sources import (
@@ -21,29 +13,28 @@ from iin_jax.data.sources import (
     split_dataset,
     split_indices,
 )
+from iin_jax.data.values import MISSING, class_codes, is_class, known_rows
 
 __all__ = [
+    "MISSING",
     "SOURCES",
     "Affine",
     "Background",
     "Dataset",
     "ImageSet",
-    "LatentCache",
     "Pictures",
     "SourceOptions",
-    "StaleLatentsError",
     "StepStream",
     "StoredImages",
+    "class_codes",
     "colored_set",
     "colorize",
     "embedded_digits",
-    "encode_all",
-    "encode_to",
     "epoch_indices",
-    "load_latents",
+    "is_class",
+    "known_rows",
     "palette",
     "plain_set",
-    "save_latents",
     "split_dataset",
     "split_indices",
     "to_unit",

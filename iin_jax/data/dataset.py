@@ -4,14 +4,13 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from iin_jax.weights import array_digest
-
-MISSING = -1  # code of a missing discrete label, under its mask
+from iin_jax.data.values import MISSING
+from iin_jax.files.digests import array_digest, text_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,8 +165,3 @@ class Dataset:
         for part, indices in sorted((self.parts or {}).items()):
             entries.append(f"{part}:{array_digest(np.asarray(indices))}")
         return text_digest(entries)
-
-
-def text_digest(entries: Iterable[str]) -> str:
-    """SHA-256 of some lines, in hexadecimal."""
-    return hashlib.sha256("\n".join(entries).encode()).hexdigest()

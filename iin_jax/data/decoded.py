@@ -1,10 +1,7 @@
 """Decoded images and labels, kept in the user's cache folder between runs."""
 
 import contextlib
-import fcntl
 import json
-import os
-import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -13,14 +10,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from iin_jax.weights import cache_folder
+from iin_jax.files.folders import cache_of
+from iin_jax.files.locks import locked
+from iin_jax.files.whole import whole_folder
 
 Loaded = TypeVar("Loaded")
 
 
 def data_folder() -> Path:
     """Where decoded data lies: in ``$IIN_JAX_CACHE``, else the user's cache folder."""
-    return cache_folder().parent / "data"
+    return cache_of("data")
 
 
 class StaleImagesError(ValueError):
@@ -45,13 +44,14 @@ def cached(
     folder = data_folder() / key
     with contextlib.suppress(StaleImagesError):
         return load(folder)
-    with _locked(folder):
+    with _held(folder):
         try:
             return load(folder)  # another process was faster
         except StaleImagesError as error:
             if folder.exists():
                 print(f"{error}: decoding again", file=sys.stderr)
-        _make(folder, make)
+        with whole_folder(folder) as unfinished:
+            make(unfinished)
     return load(folder)
 
 
@@ -92,33 +92,16 @@ def _stale(folder: Path, reason: object) -> str:
     return f"the decoded images in {folder} cannot be used ({reason})"
 
 
-def _make(folder: Path, make: Callable[[Path], None]) -> None:
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        make(unfinished)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder to be made alone; a kill frees it."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_name(f".{folder.name}.lock").open("w")
-    except OSError as error:
-        raise ValueError(
-            f"the cache folder {folder.parent} cannot be written: {error}; set "
-            "IIN_JAX_CACHE to another folder"
-        ) from error
-    with lock:
+def _held(folder: Path) -> Iterator[None]:
+    """Holds a folder to be made alone."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting: another process decodes {folder.name}", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(locked(lock, f"another process decodes {folder.name}"))
+        except OSError as error:
+            raise ValueError(
+                f"the cache folder {folder.parent} cannot be written: {error}; set "
+                "IIN_JAX_CACHE to another folder"
+            ) from error
         yield

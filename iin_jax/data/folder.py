@@ -24,7 +24,6 @@ from iin_jax.data.dataset import (
     SourceOptions,
     StoredImages,
     decoder_threads,
-    text_digest,
 )
 from iin_jax.data.decoded import cached, load_array, load_json
 from iin_jax.data.pictures import (
@@ -33,6 +32,7 @@ from iin_jax.data.pictures import (
     UnreadablePictureError,
     read_picture,
 )
+from iin_jax.files.digests import text_digest
 
 CITATION = "your own images"
 VERSION = 2  # version of ``read_picture``; other caches are stale

@@ -19,7 +19,6 @@ from iin_jax.data.dataset import (
     SourceOptions,
     StoredImages,
     decoder_threads,
-    text_digest,
 )
 from iin_jax.data.decoded import cached, load_array
 from iin_jax.data.pictures import fit_square
@@ -32,6 +31,7 @@ from iin_jax.data.tfds_files import (
     record_files,
     tfds_root,
 )
+from iin_jax.files.digests import text_digest
 
 VERSION = 1  # version of the preprocessing; other caches are stale
 CHUNK = 1024  # records read at once

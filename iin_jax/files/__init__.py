@@ -1,1 +1,1 @@
-"""Ground floor: files written whole, and hints in messages about names."""
+"""Ground floor: files, folders, locks, digests, hints and the machine."""

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from iin_jax.analysis import factor_maps, is_class, known_rows
+from iin_jax.analysis import factor_maps
+from iin_jax.data.values import is_class, known_rows
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
 

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from iin_jax.files.digests import array_digest
 from iin_jax.training.state import TrainState, as_leaves, from_leaves
-from iin_jax.weights import array_digest
 
 
 class Checkpoints:

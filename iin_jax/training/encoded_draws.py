@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts.base import PairDraw, uniform_indices
-from iin_jax.data.latents import NO_SPREAD
+from iin_jax.latents import NO_SPREAD
 from iin_jax.networks import Network
 from iin_jax.training.flow_step import (
     LatentPairs,

@@ -4,7 +4,6 @@ from iin_jax.weights.fetch import WeightsFile, cache_folder, locate, weights_fol
 from iin_jax.weights.readers import read_arrays
 from iin_jax.weights.renames import Rename, rename
 from iin_jax.weights.tree_files import (
-    array_digest,
     load_tree,
     load_tree_checked,
     save_tree,
@@ -14,7 +13,6 @@ from iin_jax.weights.tree_files import (
 __all__ = [
     "Rename",
     "WeightsFile",
-    "array_digest",
     "cache_folder",
     "load_tree",
     "load_tree_checked",

@@ -4,17 +4,15 @@ Nothing is downloaded unless it is asked for, and a file gets its name only when
 size and SHA-256 are right.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import math
 import os
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+from iin_jax.files.folders import cache_of
+from iin_jax.files.locks import locked
 from iin_jax.weights.download import Download, DownloadError
 
 MIB = 2**20
@@ -78,11 +76,7 @@ class WeightsFile:
 
 def cache_folder() -> Path:
     """Where downloads go: in ``$IIN_JAX_CACHE``, else the user's cache folder."""
-    own, users = os.environ.get("IIN_JAX_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(own).expanduser() / "weights"
-    parent = Path(users) if users else Path("~/.cache").expanduser()
-    return parent / "iin_jax" / "weights"
+    return cache_of("weights")
 
 
 def weights_folders() -> list[Path]:
@@ -137,7 +131,8 @@ def locate(
         file.url, partial, *file.size_range, label, timeout, attempts, pause
     )
     try:
-        with _locked(target):
+        waiting = f"another process fetches {target.name}"
+        with locked(target.with_name(f".{target.name}.lock"), waiting):
             if target.is_file():  # another process was faster
                 check_file(target, file)
             else:
@@ -185,19 +180,6 @@ def _by_hand(file: WeightsFile) -> str:
         f"get it from {file.url} (SHA-256 {file.sha256}, {file.size}) and put it at "
         f"{weights_folders()[0] / file.name}"
     )
-
-
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Makes the folder and holds the target alone; a kill frees it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting: another process fetches {target.name}", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _complete(file: WeightsFile, download: Download) -> None:

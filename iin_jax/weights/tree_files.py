@@ -9,6 +9,7 @@ from flax import traverse_util
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from iin_jax.files.digests import array_digest
 from iin_jax.files.whole import whole_file
 from iin_jax.types import Tree
 
@@ -53,14 +54,6 @@ def load_tree_checked(path: str | os.PathLike, digest: str) -> Tree:
     if tree_digest(tree) != digest:
         raise ValueError(f"{path} differs from what was saved: its digest is wrong")
     return tree
-
-
-def array_digest(array: np.ndarray) -> str:
-    """SHA-256 of an array's type, shape and bytes, in hexadecimal."""
-    array = np.asarray(array, order="C")
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def tree_digest(tree: Tree) -> str:

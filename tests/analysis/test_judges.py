@@ -11,12 +11,12 @@ from iin_jax.analysis import (
     LogitsJudge,
     ShapeJudge,
     convolutional_judge,
-    known_rows,
     shape_judge,
 )
 from iin_jax.analysis.judge_network import shifted
 from iin_jax.data import colored_set, embedded_digits, palette
 from iin_jax.data.palette import colorize
+from iin_jax.data.values import known_rows
 from tests.conftest import normal
 
 TRAIN = 1200  # of the 1,797 embedded digits

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from iin_jax.concepts import pairs_from_labels
-from iin_jax.concepts.columns import MISSING
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs
+from iin_jax.data.values import MISSING
 
 RNG = np.random.default_rng(0)
 W = RNG.standard_normal((40, 4))

@@ -24,7 +24,7 @@ from experiments.settings import Concept, Experiment, smoke
 from experiments.stages import network_stage
 from iin_jax.analysis import LogitsJudge
 from iin_jax.concepts import pair_table
-from iin_jax.data import LatentCache
+from iin_jax.latents import LatentCache
 from iin_jax.networks import Classifier, ClassifierNetwork, save_network
 from tests.conftest import ROOT
 

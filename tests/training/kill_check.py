@@ -8,8 +8,8 @@ import numpy as np
 
 from iin_jax import FactorLayout, InterpretationFlow
 from iin_jax.concepts import ExplicitPairs
-from iin_jax.data.latents import NO_SPREAD
 from iin_jax.fit import fit_prepared
+from iin_jax.latents import NO_SPREAD
 from iin_jax.prepared import PreparedLatents
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.defaults import Training

@@ -12,7 +12,7 @@ from scipy import stats
 import iin_jax
 from iin_jax import losses
 from iin_jax.concepts import pair_sigma, pair_table
-from iin_jax.data import encode_all
+from iin_jax.latents import encode_all
 from iin_jax.networks import from_functions
 from iin_jax.training.encoded_draws import (
     EncodedImages,

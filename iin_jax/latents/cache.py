@@ -1,9 +1,9 @@
 """Latents of a frozen network, computed once and memory-mapped afterwards."""
 
 import dataclasses
+import functools
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from tqdm import tqdm
 
+from iin_jax.files.whole import whole_folder
+from iin_jax.latents.batches import in_batches
 from iin_jax.networks.base import Network
 from iin_jax.types import Images, Latents
 from iin_jax.weights import tree_digest
@@ -90,23 +91,13 @@ def encode_to(
     Raises:
       ValueError: no images, or a latent that is not finite, with its entry.
     """
-    folder = Path(folder)
     start = time.perf_counter()
-    unfinished = _new_folder(folder)
     parts = _encoded(network, images, count, batch_size, progress)
-    try:
+    with whole_folder(folder) as unfinished:
         _write_parts(unfinished, parts, count)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
-    seconds = time.perf_counter() - start
-    origin = {
-        **_origin(network, data),
-        "entries": count,
-        "seconds": seconds,
-        "images_per_second": count / seconds,
-    }
-    _finish(folder, unfinished, origin)
+        seconds = time.perf_counter() - start
+        speed = {"seconds": seconds, "images_per_second": count / seconds}
+        _write_origin(unfinished, {**_origin(network, data), "entries": count, **speed})
     return load_latents(folder, network, data)
 
 
@@ -131,11 +122,11 @@ def save_latents(
       network: that made it.
       data: digest of what it was made of.
     """
-    folder = Path(folder)
-    unfinished = _new_folder(folder)
-    for name in ARRAYS:
-        np.save(unfinished / f"{name}.npy", getattr(cache, name))
-    _finish(folder, unfinished, {**_origin(network, data), "entries": len(cache.mean)})
+    with whole_folder(folder) as unfinished:
+        for name in ARRAYS:
+            np.save(unfinished / f"{name}.npy", getattr(cache, name))
+        origin = _origin(network, data)
+        _write_origin(unfinished, {**origin, "entries": len(cache.mean)})
 
 
 def load_latents(
@@ -184,20 +175,9 @@ def _origin(network: Network, data: str) -> dict[str, Any]:
     }
 
 
-def _new_folder(folder: Path) -> Path:
-    """An empty folder beside the one to be written."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    return unfinished
-
-
-def _finish(folder: Path, unfinished: Path, origin: dict[str, Any]) -> None:
-    """Puts what was written in the place of what was there."""
-    (unfinished / "origin.json").write_text(json.dumps(origin, indent=2))
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    os.replace(unfinished, folder)
+def _write_origin(folder: Path, origin: dict[str, Any]) -> None:
+    text = json.dumps(origin, indent=2)
+    (folder / "origin.json").write_text(text, encoding="utf-8")
 
 
 def _write_parts(
@@ -224,21 +204,17 @@ def _encoded(
     batch_size: int,
     progress: str | None,
 ) -> Iterator[tuple[slice, LatentCache]]:
-    """Parts of a cache, in batches of one shape (the last padded by repetition)."""
+    """Parts of a cache."""
     if count < 1:
         raise ValueError("there are no images to encode")
-    batch_size = min(batch_size, count)
-    starts = range(0, count, batch_size)
     broken: list[int] = []
-    for start in tqdm(starts, desc=progress, disable=progress is None, leave=True):
-        entries = slice(start, min(start + batch_size, count))
-        batch = np.asarray(images(entries))
-        padding = batch_size - len(batch)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], padding, axis=0)])
-        mean, log_var = (x[: len(batch)] for x in _posterior(network, padded))
-        finite = np.isfinite(mean).all(axis=1) & np.isfinite(log_var).all(axis=1)
-        broken += (start + np.flatnonzero(~finite)).tolist()
-        yield entries, LatentCache(mean, log_var)
+    posterior = functools.partial(_posterior, network)
+    for entries, found in in_batches(posterior, images, count, batch_size, progress):
+        part = LatentCache(*found)
+        finite = np.isfinite(part.mean).all(axis=1)
+        finite &= np.isfinite(part.log_var).all(axis=1)
+        broken += (entries.start + np.flatnonzero(~finite)).tolist()
+        yield entries, part
     if broken:
         raise ValueError(
             f"{len(broken)} of {count} latents are not finite; the first is row "

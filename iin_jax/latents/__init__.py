@@ -1,0 +1,26 @@
+"""What a frozen network makes of images: the batched loop, and the cache."""
+
+from iin_jax.latents.batches import batch_slices, in_batches
+from iin_jax.latents.cache import (
+    NO_SPREAD,
+    LatentCache,
+    StaleLatentsError,
+    check_finite,
+    encode_all,
+    encode_to,
+    load_latents,
+    save_latents,
+)
+
+__all__ = [
+    "NO_SPREAD",
+    "LatentCache",
+    "StaleLatentsError",
+    "batch_slices",
+    "check_finite",
+    "encode_all",
+    "encode_to",
+    "in_batches",
+    "load_latents",
+    "save_latents",
+]

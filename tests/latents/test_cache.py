@@ -1,0 +1,141 @@
+"""Latents computed once, whole or not at all."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from iin_jax.latents import (
+    StaleLatentsError,
+    encode_all,
+    encode_to,
+    load_latents,
+    save_latents,
+)
+from iin_jax.networks import AutoencoderNetwork, from_torch
+
+
+def test_cached_latents_are_the_networks(autoencoder, tmp_path):
+    images = np.tanh(np.random.default_rng(0).standard_normal((21, 8, 8, 3)))
+    images = images.astype(np.float32)
+    cache = encode_all(autoencoder, lambda part: images[part], 21, batch_size=8)
+    mean, log_var = autoencoder.posterior(images)
+    np.testing.assert_allclose(cache.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(cache.log_var, log_var, atol=1e-5)
+    save_latents(tmp_path, cache, autoencoder)
+    loaded = load_latents(tmp_path, autoencoder)
+    assert isinstance(loaded.mean, np.memmap)
+    np.testing.assert_array_equal(loaded.mean, cache.mean)
+
+
+def test_a_cache_on_disk_is_the_one_in_memory(autoencoder, tmp_path):
+    images = np.tanh(np.random.default_rng(0).standard_normal((21, 8, 8, 3)))
+    images = images.astype(np.float32)
+    expected = encode_all(autoencoder, lambda part: images[part], 21, batch_size=8)
+    largest = []
+
+    def read(part):
+        largest.append(len(images[part]))
+        return images[part]
+
+    folder = tmp_path / "deep" / "latents"
+    cache = encode_to(folder, autoencoder, read, 21, data="digits", batch_size=8)
+    assert largest == [8, 8, 5]
+    np.testing.assert_array_equal(cache.mean, expected.mean)
+    np.testing.assert_array_equal(cache.log_var, expected.log_var)
+    assert isinstance(cache.mean, np.memmap) and cache.mean.dtype == np.float32
+    origin = json.loads((folder / "origin.json").read_text())
+    assert origin["data"] == "digits" and origin["entries"] == 21
+    rate = origin["entries"] / origin["seconds"]
+    assert origin["images_per_second"] == pytest.approx(rate)
+    assert [path.name for path in folder.parent.iterdir()] == ["latents"]
+
+
+def test_an_encoding_that_fails_leaves_the_older_cache(autoencoder, tmp_path):
+    images = np.zeros((9, 8, 8, 3), np.float32)
+    folder = tmp_path / "latents"
+    encode_to(folder, autoencoder, lambda part: images[part], 9, data="old")
+    (tmp_path / ".latents.unfinished").mkdir()  # as a kill would leave it
+
+    def read(part):
+        if part.start:
+            raise OSError("the disk is gone")
+        return images[part]
+
+    with pytest.raises(OSError, match="gone"):
+        encode_to(folder, autoencoder, read, 9, data="new", batch_size=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["latents"]
+    assert len(load_latents(folder, autoencoder, "old").mean) == 9
+    broken = AutoencoderNetwork(
+        autoencoder.module,
+        jax.tree.map(lambda x: x * np.float32("nan"), autoencoder.variables),
+    )
+    with pytest.raises(ValueError, match="9 of 9 latents are not finite"):
+        encode_to(folder, broken, lambda part: images[part], 9, batch_size=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["latents"]
+
+
+def test_a_cache_of_other_data_is_refused(autoencoder, tmp_path):
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    cache = encode_all(autoencoder, lambda part: images[part], 4)
+    save_latents(tmp_path / "latents", cache, autoencoder, "mnist")
+    load_latents(tmp_path / "latents", autoencoder, "mnist")
+    for data in ("", "fashion_mnist"):
+        with pytest.raises(StaleLatentsError, match="made of other data"):
+            load_latents(tmp_path / "latents", autoencoder, data)
+    with pytest.raises(StaleLatentsError, match="no complete latent cache"):
+        load_latents(tmp_path / "nowhere", autoencoder)
+
+
+@pytest.mark.parametrize("bytes_left", [0, 5, 100, -1])
+@pytest.mark.parametrize("name", ["mean.npy", "log_var.npy", "origin.json"])
+def test_a_truncated_cache_is_refused(autoencoder, tmp_path, name, bytes_left):
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    encode_to(tmp_path / "latents", autoencoder, lambda part: images[part], 4)
+    path = tmp_path / "latents" / name
+    path.write_bytes(path.read_bytes()[:bytes_left])
+    with pytest.raises(StaleLatentsError, match="no complete latent cache"):
+        load_latents(tmp_path / "latents", autoencoder)
+
+
+def test_a_cache_of_another_network_or_cut_short_is_refused(autoencoder, tmp_path):
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    cache = encode_all(autoencoder, lambda part: images[part], 4)
+    save_latents(tmp_path, cache, autoencoder)
+    doubled = jax.tree.map(lambda x: 2 * x, autoencoder.variables)
+    other = AutoencoderNetwork(autoencoder.module, doubled)
+    with pytest.raises(ValueError, match="another network"):
+        load_latents(tmp_path, other)
+    np.save(tmp_path / "mean.npy", cache.mean[:2])
+    with pytest.raises(ValueError, match="cut short"):
+        load_latents(tmp_path, autoencoder)
+    (tmp_path / "mean.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(ValueError, match="no complete latent cache"):
+        load_latents(tmp_path, autoencoder)
+
+
+def test_latents_that_are_not_finite_are_named(autoencoder):
+    broken = jax.tree.map(lambda x: x * np.float32("nan"), autoencoder.variables)
+    network = AutoencoderNetwork(autoencoder.module, broken)
+    images = np.zeros((4, 8, 8, 3), np.float32)
+    with pytest.raises(ValueError, match="4 of 4 latents are not finite"):
+        encode_all(network, lambda part: images[part], 4)
+    with pytest.raises(ValueError, match="no images to encode"):
+        encode_all(network, lambda part: images[part], 0)
+
+
+def test_a_cache_of_another_layer_is_refused(tmp_path):
+    pytest.importorskip("torch")
+    from torch import nn
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 3))
+    first, second = (
+        from_torch(module, layer, image_shape=(2, 2, 3)) for layer in ("1", "2")
+    )
+    images = np.tanh(np.random.default_rng(0).normal(size=(3, 2, 2, 3)))
+    images = images.astype(np.float32)
+    save_latents(tmp_path, encode_all(first, lambda part: images[part], 3), first)
+    load_latents(tmp_path, first)
+    with pytest.raises(ValueError, match="another network or layer"):
+        load_latents(tmp_path, second)
