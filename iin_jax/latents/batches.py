@@ -17,7 +17,7 @@ def batch_slices(count: int, size: int) -> list[slice]:
 
 
 def in_batches(
-    function: Callable[[Array], Any],
+    function: Callable[[Any], Any],
     read: Callable[[slice], Array],
     count: int,
     size: int,
