@@ -179,8 +179,8 @@ def image_features(
 
     if count < 1:
         raise ValueError(f"features are of one image at least; got count {count}")
-    features = functools.partial(features, cut.variables)
-    batches = in_batches(features, read, count, batch_size)
+    look = functools.partial(features, cut.variables)
+    batches = in_batches(look, read, count, batch_size)
     return np.concatenate([np.asarray(part, np.float64) for _, part in batches])
 
 

@@ -74,10 +74,9 @@ def layer_scores(
             for layer, indices in chosen.items()
         }
 
-    components = functools.partial(components, network.variables)
+    look = functools.partial(components, network.variables)
     parts = [
-        jax.device_get(part)
-        for _, part in in_batches(components, images, count, batch_size)
+        jax.device_get(part) for _, part in in_batches(look, images, count, batch_size)
     ]
     result = {}
     for layer, shape in network.layers().items():
