@@ -5,6 +5,7 @@ Latent Representations*, CVPR 2020 (arXiv 2004.13166), in JAX.
 """
 
 from iin_jax import analysis, concepts, convert, data, losses, networks, report
+from iin_jax.analysis import score
 from iin_jax.factors import FactorLayout
 from iin_jax.fit import fit, interpret
 from iin_jax.flows import (
@@ -42,4 +43,5 @@ __all__ = [
     "losses",
     "networks",
     "report",
+    "score",
 ]

@@ -1,6 +1,16 @@
 """What an interpretation is worth: outside judges, probes, distances, maps."""
 
-from iin_jax.analysis.convolutional_judge import ConvolutionalJudge, shape_judge
+from iin_jax.analysis.base import (
+    Analysis,
+    Evidence,
+    Examples,
+    FeatureNetwork,
+    Record,
+    Section,
+    Swapped,
+    Table,
+)
+from iin_jax.analysis.choice import choose_judges
 from iin_jax.analysis.distances import (
     Distance,
     DistanceProtocol,
@@ -12,28 +22,41 @@ from iin_jax.analysis.distances import (
 from iin_jax.analysis.embedding import factor_maps
 from iin_jax.analysis.judges import (
     ColorJudge,
+    ConvolutionalJudge,
     Judge,
     LatentJudge,
     LogitsJudge,
     ShapeJudge,
+    shape_judge,
 )
 from iin_jax.analysis.layers import LayerScores, layer_scores
 from iin_jax.analysis.leakage import leakage
 from iin_jax.analysis.linear_edits import LinearEdits
+from iin_jax.analysis.scorecard import ANALYSES, score, scorecard, sections
 from iin_jax.analysis.swaps import evaluate_swaps
 from iin_jax.data.values import is_class, known_rows
 
 __all__ = [
+    "ANALYSES",
+    "Analysis",
     "ColorJudge",
     "ConvolutionalJudge",
     "Distance",
     "DistanceProtocol",
+    "Evidence",
+    "Examples",
+    "FeatureNetwork",
     "Judge",
     "LatentJudge",
     "LayerScores",
     "LinearEdits",
     "LogitsJudge",
+    "Record",
+    "Section",
     "ShapeJudge",
+    "Swapped",
+    "Table",
+    "choose_judges",
     "distances",
     "evaluate_swaps",
     "factor_maps",
@@ -44,5 +67,8 @@ __all__ = [
     "known_rows",
     "layer_scores",
     "leakage",
+    "score",
+    "scorecard",
+    "sections",
     "shape_judge",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from iin_jax.analysis.base import Evidence, Record, Section, Table
 from iin_jax.analysis.discrepancies import (
     checked_features,
     frechet,
@@ -26,6 +27,11 @@ Kind = Literal["frechet", "kernel"]
 VALUE_RANGE = (-1.0, 1.0)  # range of pixel values
 FID_NETWORK, FID_LAYERS, FID_SIZE = "inception_v3_fid", ("avgpool", "flatten"), 299
 SHORT = {"frechet": "FID", "kernel": "KID"}
+FEATURES = {"squeezenet1_1": "features.12", FID_NETWORK: "flatten"}  # layers compared
+WORDS = {
+    "samples": "samples through T",
+    "samples_without_flow": "samples without T",
+}
 LONG = {"frechet": "Fréchet distance", "kernel": "kernel distance"}
 
 
@@ -249,3 +255,80 @@ def _published_file(network: PretrainedNetwork) -> str | None:
         return None
     same = tree_digest(published.variables) == tree_digest(network.variables)
     return FID_FILE.name if same else None
+
+
+@dataclasses.dataclass(frozen=True)
+class DistanceFigures:
+    """A distance as a scorecard has it; see ``Distance``."""
+
+    name: str
+    kind: str
+    value: float
+    standard_error: float | None
+    protocol: DistanceProtocol
+
+
+@dataclasses.dataclass(frozen=True)
+class DistancesRecord(Record):
+    """Set of pictures -> ``"frechet"`` and ``"kernel"``, against test images."""
+
+    distances: dict[str, dict[str, DistanceFigures]]
+
+
+class DistancesAnalysis:
+    """Samples through T, samples without T and reconstructions, from test images."""
+
+    record = DistancesRecord
+
+    def measure(self, evidence: Evidence) -> DistancesRecord | None:
+        wanted, interpreter = evidence.features, evidence.interpreter
+        if wanted is None or evidence.network.output != "images":
+            return None
+        judge = load(wanted.name, download=wanted.download)
+        size = wanted.size or judge.image_size[0]
+        layer, real = FEATURES[wanted.name], evidence.test
+        count = min(wanted.images, len(real))
+        rng = np.random.default_rng([evidence.seed, 0xF1D])
+        draws = rng.standard_normal((count, interpreter.layout.dim)).astype(np.float32)
+        pictures: dict[str, Callable[[slice], Images]] = {
+            "samples": lambda part: interpreter.decode(
+                interpreter.untranslate(draws[part])
+            ),
+            "samples_without_flow": lambda part: interpreter.decode(draws[part]),
+            "reconstructions": lambda part: interpreter.decode(
+                interpreter.encode(real.read(part))
+            ),
+        }
+
+        def features(images: Callable[[slice], Images]) -> np.ndarray:
+            return image_features(judge, layer, images, count, resize=size)
+
+        reference, result = features(real.read), {}
+        for name, images in pictures.items():
+            measured = distances(judge, layer, features(images), reference, size)
+            result[name] = {
+                kind: DistanceFigures(each.name, **vars(each))
+                for kind, each in measured.items()
+            }
+        return DistancesRecord(result)
+
+    def section(self, record: DistancesRecord) -> Section:
+        first = next(iter(record.distances.values()))
+        protocol = first["frechet"].protocol
+        text = (
+            "Distances between generated and held-out images, lower is better. They "
+            f"compare only with distances of the same protocol: {protocol.network}, "
+            f"layer {protocol.layer}, weights {protocol.weights[:12]}…, "
+            f"{protocol.images} against {protocol.reference_images} images resized to "
+            f"{protocol.resize} pixels, values in {list(protocol.value_range)}."
+        )
+        rows = []
+        for name, measured in record.distances.items():
+            kernel = measured["kernel"]
+            shown = f"{kernel.value:.5f}"
+            if kernel.standard_error is not None:
+                shown += f" ± {kernel.standard_error:.5f}"
+            value = f"{measured['frechet'].value:.3f}"
+            rows.append([WORDS.get(name, name), value, shown])
+        head = ("", first["frechet"].name, first["kernel"].name)
+        return Section("Distances of samples", [text], [Table(head, rows)])

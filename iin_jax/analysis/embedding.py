@@ -1,10 +1,19 @@
 """Two-dimensional maps of single factors."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
+from iin_jax.analysis.base import Evidence, Examples, Record, Section, Values
+from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array
+
+MOST = 1000  # latents on a map, at most
+DIGITS = 3  # decimals of a coordinate
 
 
 def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
@@ -26,3 +35,102 @@ def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
         elif values.shape[1] > 1:
             maps[name] = PCA(2).fit_transform(values)
     return maps
+
+
+@dataclasses.dataclass(frozen=True)
+class Maps:
+    """Points of every factor, and what they are coloured by.
+
+    Attributes:
+      points: factor -> (n, 2).
+      values: attribute -> n values, or n colours; None where missing.
+    """
+
+    points: dict[str, list[list[float]]]
+    values: dict[str, list[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingRecord(Record):
+    """Maps of some test images."""
+
+    embedding: Maps
+
+
+class EmbeddingAnalysis:
+    """The first two principal components of every factor, on test images."""
+
+    record = EmbeddingRecord
+
+    def measure(self, evidence: Evidence) -> EmbeddingRecord | None:
+        return self.mapped(evidence.interpreter, evidence.test, evidence.seed)
+
+    def mapped(
+        self, interpreter: Interpreter, images: Examples, seed: int = 0
+    ) -> EmbeddingRecord | None:
+        """The maps of at most 1,000 images; None of a single one, or without values."""
+        if len(images) < 2 or not images.values:
+            return None
+        rng = np.random.default_rng([seed, 0x3A95])
+        part = np.sort(rng.permutation(len(images))[:MOST])
+        maps = factor_maps(interpreter, images.latents.mean[part])
+        points = {name: np.round(x, DIGITS).tolist() for name, x in maps.items()}
+        values = {name: _as_list(images.named(name, part)) for name in images.values}
+        return EmbeddingRecord(Maps(points, values))
+
+    def section(self, record: EmbeddingRecord) -> Section:
+        maps = record.embedding
+        points = {name: np.array(x) for name, x in maps.points.items()}
+        values = {name: _as_column(x) for name, x in maps.values.items()}
+        text = (
+            "The first two principal components of every factor: a concept should "
+            "show in its own factor and nowhere else."
+        )
+        figures = {"maps": draw_maps(points, values)}
+        return Section("Maps of the factors", [text], figures=figures)
+
+
+def _as_list(values: np.ndarray) -> list[Any]:
+    """Values as JSON has them; None where missing."""
+    known, each = known_rows(values), plain(values)
+    if each.dtype.kind == "f":
+        each = np.round(each, DIGITS)
+    return [x if seen else None for x, seen in zip(each.tolist(), known, strict=True)]
+
+
+def _as_column(values: list[Any]) -> np.ndarray:
+    """The column that ``_as_list`` wrote."""
+    missing = np.array([x is None for x in values])
+    known = next((x for x in values if x is not None), 0)
+    column = np.array([known if x is None else x for x in values])
+    mask = np.broadcast_to(missing.reshape(-1, *[1] * (column.ndim - 1)), column.shape)
+    return np.ma.array(column, mask=mask) if missing.any() else column
+
+
+def draw_maps(positions: dict[str, np.ndarray], labels: Values) -> Figure:
+    """PCA of every factor (lines), coloured by every attribute (columns)."""
+    size = (2.6 * len(labels), 2.4 * len(positions))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(positions), len(labels), squeeze=False)
+    for row, (factor, points) in enumerate(positions.items()):
+        for axis, (attribute, values) in zip(axes[row], labels.items(), strict=True):
+            known = known_rows(values)
+            values = np.ma.getdata(values)[known]
+            drawn = axis.scatter(*points[known].T, s=3, **_point_colors(values))
+            if row == 0 and is_class(values) and len(np.unique(values)) <= 10:
+                handles, _ = drawn.legend_elements(num=None)
+                names = np.unique(values).tolist()
+                axis.legend(handles, names, fontsize=5, loc="upper left")
+            axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
+            axis.set_xticks([])
+            axis.set_yticks([])
+    return figure
+
+
+def _point_colors(values: np.ndarray) -> dict[str, Any]:
+    if values.ndim == 2:
+        return {"color": np.clip(values, 0.0, 1.0)}
+    if is_class(values):
+        codes = np.unique(values, return_inverse=True)[1]
+        return {"c": codes, "cmap": "tab10" if codes.max() < 10 else "turbo"}
+    return {"c": values, "cmap": "viridis"}

@@ -1,23 +1,120 @@
 """Do swaps transfer what they should, and keep the rest?"""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from iin_jax.analysis.base import Evidence, Record, Section, Table, Values, shown
 from iin_jax.analysis.comparisons import (
     Difference,
     PairedImages,
     unbeaten_lines,
 )
-from iin_jax.analysis.judges import Judge
+from iin_jax.analysis.judges import Judge, JudgeTest
 from iin_jax.analysis.linear_edits import LinearEdits
 from iin_jax.data.values import known_rows, plain
 from iin_jax.interpreter import Interpreter
-from iin_jax.types import Array, Images
+from iin_jax.types import Array, Images, Latents
 
-Values = Mapping[str, np.ndarray]
+V = TypeVar("V")
+Interval = tuple[float, float]
+EDITS = {"swap": "through T", "linear": "linear", "start": "T₀ alone"}
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSwap(Generic[V]):
+    """Something said of one concept's swap.
+
+    Attributes:
+      transferred: of the concept itself.
+      others_kept: attribute -> of what should stay.
+    """
+
+    transferred: V
+    others_kept: dict[str, V]
+
+    def of(self, concept: str) -> dict[str, V]:
+        """Attribute -> what is said; the concept first."""
+        return {concept: self.transferred, **self.others_kept}
+
+
+@dataclasses.dataclass(frozen=True)
+class SwapRecord(Record):
+    """What judges say of swaps of every concept alone.
+
+    Attributes:
+      swap: concept -> figures; None if no judge reads it, or no pair is left.
+      swap_counts: the same with the number of pairs of every figure.
+      swap_intervals: the same with 95 % intervals; None where a judge gives none.
+      floor: attribute -> figure of the judges on plain reconstructions of a.
+      floor_counts: the same with the number of images.
+      measure: attribute -> name of the measure.
+      swap_pairs: number of pairs.
+      floor_inputs: ``floor`` on the pictures themselves; None without pictures.
+      linear: as ``swap``, of the linear edit; None without one.
+      start: as ``swap``, of the linear start alone; None without one.
+      compared: concept -> baseline -> attribute -> how much better T is.
+      unbeaten: one line for every baseline that T does not beat.
+      truth_l1: concept -> mean absolute errors in [0, 1] against the true result:
+        ``edited``, ``linear``, ``unedited`` (the reconstruction of a) and
+        ``reconstructed`` (of the true result, which no edit is expected to beat).
+      judges: attribute -> how its judge does on unedited test pictures.
+    """
+
+    swap: dict[str, OfSwap[float | None]]
+    swap_counts: dict[str, OfSwap[int]]
+    swap_intervals: dict[str, OfSwap[Interval | None]]
+    floor: dict[str, float | None]
+    floor_counts: dict[str, int]
+    measure: dict[str, str]
+    swap_pairs: int
+    floor_inputs: dict[str, float | None] | None = None
+    linear: dict[str, OfSwap[float | None]] | None = None
+    start: dict[str, OfSwap[float | None]] | None = None
+    compared: dict[str, dict[str, dict[str, Difference | None]]] | None = None
+    unbeaten: list[str] | None = None
+    truth_l1: dict[str, dict[str, float]] | None = None
+    judges: dict[str, JudgeTest] | None = None
+
+
+class _Score(NamedTuple):
+    """A figure (None if no pair is left), its number of pairs, and every pair's own.
+
+    ``each`` is (n,), NaN where a pair was not judged; None if the judge gives none.
+    """
+
+    figure: float | None
+    count: int
+    each: np.ndarray | None
+
+    def interval(self, images: PairedImages) -> Interval | None:
+        """95 %, from pairs that share images."""
+        if self.each is None or not self.count:
+            return None
+        return images.interval(self.each)
+
+
+class _Seen:
+    """What judges look at: latents z, or what these are decoded to, made when needed.
+
+    Args:
+      z: (n, N), or of the network's own shape.
+      decoded: gives the output.
+    """
+
+    def __init__(self, z: Latents, decoded: Callable[[], Array]):
+        self.z, self.decoded = np.asarray(z).reshape(len(z), -1), decoded
+
+    @functools.cached_property
+    def output(self) -> Array:
+        return self.decoded()
+
+    def by(self, judge: Judge) -> Array:
+        """What this judge is shown."""
+        return self.z if judge.looks_at == "z" else self.output
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,66 +134,66 @@ class _Jury:
             return np.ones(self.count, bool)
         return self.known_a[concept] & self.known_b[concept]
 
-    def verdict(self, concept: str, outputs: Array) -> "_Verdict":
+    def verdict(self, concept: str, seen: _Seen) -> OfSwap[_Score]:
         """Figures of one swap, and what they stand on."""
-        rows, own = self.rows(concept), self.judges.get(concept)
+        rows, judge = self.rows(concept), self.judges.get(concept)
         transferred = _Score(None, 0, None)
-        if own is not None:
+        if judge is not None:
             wanted, unlike = self.targets_b[concept], rows
-            if own.measure == "accuracy":  # a class that both have proves nothing
+            if judge.measure == "accuracy":  # a class that both have proves nothing
                 unlike = rows & (np.asarray(self.targets_a[concept]) != wanted)
-            transferred = _score(own, outputs, wanted, unlike)
+            transferred = _score(judge, seen.by(judge), wanted, unlike)
         kept = {}
-        for name, judge in self.judges.items():
+        for name, other in self.judges.items():
             if name != concept:
                 known = rows & self.known_a[name]
-                kept[name] = _score(judge, outputs, self.targets_a[name], known)
-        return _Verdict(transferred, kept)
+                kept[name] = _score(other, seen.by(other), self.targets_a[name], known)
+        return OfSwap(transferred, kept)
 
-    def plain_figures(self, outputs: Array) -> dict[str, "_Score"]:
-        """Figures of unedited images."""
+    def plain_scores(self, seen: _Seen) -> dict[str, _Score]:
+        """Attribute -> score of unedited images."""
         return {
-            name: _score(judge, outputs, self.targets_a[name], self.known_a[name])
+            name: _score(
+                judge, seen.by(judge), self.targets_a[name], self.known_a[name]
+            )
             for name, judge in self.judges.items()
         }
 
 
-class _Score(NamedTuple):
-    """A figure (None if no pair is left), its number of pairs, and every pair's own.
+class _Edits:
+    """Every way to change one concept of the same images.
 
-    ``each`` is (n,), NaN where a pair was not judged; None if the judge gives none.
+    Args:
+      through: name of the edit -> the interpreter whose factors are swapped.
+      z_a, z_b: latents of both halves of each pair.
+      linear: makes the same edits on raw z; None: nobody does.
     """
 
-    figure: float | None
-    count: int
-    each: np.ndarray | None
+    def __init__(
+        self,
+        through: Mapping[str, Interpreter],
+        z_a: Latents,
+        z_b: Latents,
+        linear: LinearEdits | None,
+    ):
+        self.through, self.linear, self.z_a = through, linear, z_a
+        self.translated = {
+            name: (interpreter.translate(z_a), interpreter.translate(z_b))
+            for name, interpreter in through.items()
+        }
 
-
-class _Verdict(NamedTuple):
-    """What judges say of one swap."""
-
-    transferred: _Score
-    kept: dict[str, _Score]
-
-    def column(self, index: int) -> dict[str, Any]:
-        """Figures (0) or numbers of pairs (1)."""
-        kept = _column(self.kept, index)
-        return {"transferred": self.transferred[index], "others_kept": kept}
-
-    def intervals(self, images: PairedImages) -> dict[str, Any]:
-        """95 % intervals of the figures, as ``column`` has these."""
-
-        def interval(score: _Score) -> tuple[float, float] | None:
-            if score.each is None or not score.count:
-                return None
-            return images.interval(score.each)
-
-        kept = {name: interval(score) for name, score in self.kept.items()}
-        return {"transferred": interval(self.transferred), "others_kept": kept}
-
-    def scores(self, concept: str) -> dict[str, _Score]:
-        """Attribute -> score; the concept's own is what was transferred."""
-        return {concept: self.transferred, **self.kept}
+    def of(
+        self, concept: str, rows: np.ndarray, values_a: Values, values_b: Values
+    ) -> dict[str, Latents]:
+        """Name of the edit -> edited latents; the linear one changes only ``rows``."""
+        edited = {}
+        for name, interpreter in self.through.items():
+            swapped = interpreter.layout.swap(*self.translated[name], [concept])
+            edited[name] = interpreter.untranslate(swapped)
+        if self.linear is not None and concept in self.linear.moves:
+            values = values_a, values_b
+            edited["linear"] = _moved(self.linear, self.z_a, concept, *values, rows)
+        return edited
 
 
 def evaluate_swaps(
@@ -107,12 +204,11 @@ def evaluate_swaps(
     values_b: Values,
     judges: Mapping[str, Judge],
     *,
-    latents: bool = False,
     linear: LinearEdits | None = None,
     truths: Mapping[str, Images] | None = None,
     start: Interpreter | None = None,
     pictures: tuple[np.ndarray, np.ndarray] | None = None,
-) -> dict[str, Any]:
+) -> SwapRecord:
     """Swaps every concept alone, and lets the judges look.
 
     A swap of a concept is judged on the pairs whose two values of it are known (all, if
@@ -126,7 +222,6 @@ def evaluate_swaps(
       values_a, values_b: attribute -> true values, (n,) or (n, d); masked or NaN where
         they are missing.
       judges: attribute -> judge.
-      latents: judges look at z instead of what the network decodes it to.
       linear: makes the same edits on raw z, for comparison.
       truths: concept -> what its swap should give, (n, H, W, C) in [-1, 1], where that
         can be made: for networks that decode to images.
@@ -134,97 +229,95 @@ def evaluate_swaps(
       pictures: which image each a and each b is of, (n,) each, for the intervals; None:
         all are different.
 
-    Returns:
-      ``swap`` {concept: {``transferred`` (None if no judge reads the concept, or no
-      pair is left), ``others_kept`` {attribute: figure}}},
-      ``swap_counts`` the same with the number of pairs of every figure,
-      ``swap_intervals`` the same with 95 % intervals (None where a judge gives none),
-      ``floor`` {attribute: figure} of the judges on plain reconstructions of a,
-      ``floor_counts`` the same with the number of images,
-      ``floor_inputs`` ``floor`` on the pictures themselves (for networks that decode to
-      images), ``measure`` {attribute: name}, ``swap_pairs`` (n); with ``linear``:
-      ``linear`` as ``swap``, of the concepts that it was fitted to; with ``start``:
-      ``start`` as ``swap``; with either ``compared`` {concept: {baseline: {attribute:
-      {``value``, ``interval``, ``count``}}}}, how much better T is on the same pairs,
-      and ``unbeaten``, one line for every baseline that T does not beat; with
-      ``truths``:
-      ``truth_l1`` {concept: {``edited``, ``linear``, ``unedited``, ``reconstructed``}},
-      mean absolute errors in [0, 1] against the true result: of the swap, of the linear
-      edit if there is one, of the reconstruction of a without any edit, and of the
-      reconstruction of the true result itself, which no edit is expected to beat.
-
     Raises:
       ValueError: truths of another shape, of no concept, or for a network that does not
         decode to images.
     """
-    network, truths = interpreter.network, truths or {}
-    shows_images = network is not None and network.output == "images" and not latents
-    _check_truths(interpreter, truths, np.shape(images_a), shows_images)
+    truths = truths or {}
+    _check_truths(interpreter, truths, np.shape(images_a))
     jury = _jury(images_a, images_b, values_a, values_b, judges)
-    z_a = interpreter.encode(images_a)
-    z_tilde_a = interpreter.translate(z_a)
-    z_tilde_b = interpreter.translate(interpreter.encode(images_b))
-
-    def shown(z: Array) -> Array:
-        return z.reshape(len(z), -1) if latents else interpreter.decode(z)
-
-    plain_a = shown(z_a)
-    floor = jury.plain_figures(plain_a)
-    result: dict[str, Any] = {
-        "swap": {},
-        "swap_counts": {},
-        "swap_intervals": {},
-        "floor": _column(floor, 0),
-        "floor_counts": _column(floor, 1),
-        "measure": {name: judge.measure for name, judge in judges.items()},
-        "swap_pairs": len(images_a),
-        **({} if linear is None else {"linear": {}}),
-        **({"truth_l1": {}} if truths else {}),
-    }
-    if shows_images:
-        result["floor_inputs"] = _column(jury.plain_figures(images_a), 0)
-    images = PairedImages(*(pictures or _all_different(len(images_a))))
-    started = None
-    if start is not None:
-        started = start.translate(z_a), start.translate(interpreter.encode(images_b))
-        result["start"] = {}
-    compared: dict[str, dict] = {}
+    z_a, z_b = interpreter.encode(images_a), interpreter.encode(images_b)
+    through = {"swap": interpreter} | ({} if start is None else {"start": start})
+    edits = _Edits(through, z_a, z_b, linear)
+    pairs = PairedImages(*(pictures or _all_different(len(images_a))))
+    unedited = _seen(interpreter, z_a)
+    verdicts: dict[str, dict[str, OfSwap[_Score]]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for concept in interpreter.layout.concepts:
-        swapped = interpreter.layout.swap(z_tilde_a, z_tilde_b, [concept])
-        seen = {"swap": shown(interpreter.untranslate(swapped))}
-        if linear is not None and concept in linear.moves:
-            rows = jury.rows(concept)
-            moved = _moved(linear, z_a, concept, values_a, values_b, rows)
-            seen["linear"] = shown(moved)
-        if start is not None and started is not None:
-            swapped = start.layout.swap(*started, [concept])
-            seen["start"] = shown(start.untranslate(swapped))
-        verdicts = {name: jury.verdict(concept, x) for name, x in seen.items()}
-        for name, verdict in verdicts.items():
-            result[name][concept] = verdict.column(0)
-        result["swap_counts"][concept] = verdicts["swap"].column(1)  # the same of all
-        result["swap_intervals"][concept] = verdicts["swap"].intervals(images)
-        compared[concept] = _compared(concept, verdicts, images, judges)
+        edited = edits.of(concept, jury.rows(concept), values_a, values_b)
+        seen = {name: _seen(interpreter, z) for name, z in edited.items()}
+        verdicts[concept] = {name: jury.verdict(concept, x) for name, x in seen.items()}
         if concept in truths:
-            truth = truths[concept]
             seen.pop("start", None)
-            seen["unedited"] = plain_a
-            seen["reconstructed"] = interpreter.decode(interpreter.encode(truth))
-            errors = {name: _l1(outputs, truth) for name, outputs in seen.items()}
-            result["truth_l1"][concept] = {"edited": errors.pop("swap"), **errors}
-    if linear is not None or start is not None:
-        result["compared"] = {
-            concept: {
-                baseline: {
-                    name: None if found is None else dataclasses.asdict(found)
-                    for name, found in differences.items()
-                }
-                for baseline, differences in baselines.items()
-            }
-            for concept, baselines in compared.items()
+            compared = {**seen, "unedited": unedited}
+            errors[concept] = _truth_errors(interpreter, compared, truths[concept])
+    return dataclasses.replace(
+        _recorded(verdicts, jury.plain_scores(unedited), pairs, judges),
+        truth_l1=errors or None,
+        floor_inputs=_on_pictures(interpreter, jury, images_a),
+    )
+
+
+def _recorded(
+    verdicts: Mapping[str, Mapping[str, OfSwap[_Score]]],
+    floor: Mapping[str, _Score],
+    images: PairedImages,
+    judges: Mapping[str, Judge],
+) -> SwapRecord:
+    """Concept -> edit -> verdict, as a record."""
+
+    def column(edit: str, read) -> dict[str, OfSwap[Any]]:
+        return {
+            concept: OfSwap(
+                read(found[edit].transferred),
+                {name: read(score) for name, score in found[edit].others_kept.items()},
+            )
+            for concept, found in verdicts.items()
+            if edit in found
         }
-        result["unbeaten"] = unbeaten_lines(compared, result["measure"])
-    return result
+
+    measure = {name: judge.measure for name, judge in judges.items()}
+    compared = {c: _compared(c, found, images, judges) for c, found in verdicts.items()}
+    against = any(compared.values())
+    return SwapRecord(
+        swap=column("swap", lambda score: score.figure),
+        swap_counts=column("swap", lambda score: score.count),  # the same of all edits
+        swap_intervals=column("swap", lambda score: score.interval(images)),
+        floor={name: score.figure for name, score in floor.items()},
+        floor_counts={name: score.count for name, score in floor.items()},
+        measure=measure,
+        swap_pairs=len(images.first),
+        linear=column("linear", lambda score: score.figure) or None,
+        start=column("start", lambda score: score.figure) or None,
+        compared=compared if against else None,
+        unbeaten=unbeaten_lines(compared, measure) if against else None,
+    )
+
+
+def _on_pictures(
+    interpreter: Interpreter, jury: _Jury, images: Images
+) -> dict[str, float | None] | None:
+    """Figures of judges of pictures on the input pictures; None if there are none."""
+    network = interpreter.network
+    if network is None or network.output != "images":
+        return None
+    looking = {n: j for n, j in jury.judges.items() if j.looks_at == "output"}
+    scores = dataclasses.replace(jury, judges=looking).plain_scores(
+        _Seen(images, lambda: images)
+    )
+    return {name: score.figure for name, score in scores.items()}
+
+
+def _truth_errors(
+    interpreter: Interpreter, seen: Mapping[str, _Seen], truth: Images
+) -> dict[str, float]:
+    errors = {name: _l1(each.output, truth) for name, each in seen.items()}
+    again = interpreter.decode(interpreter.encode(truth))
+    return {"edited": errors.pop("swap"), **errors, "reconstructed": _l1(again, truth)}
+
+
+def _seen(interpreter: Interpreter, z: Latents) -> _Seen:
+    return _Seen(z, lambda: interpreter.decode(z))
 
 
 def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Jury:
@@ -257,18 +350,18 @@ def _score(
 
 def _compared(
     concept: str,
-    verdicts: Mapping[str, _Verdict],
+    verdicts: Mapping[str, OfSwap[_Score]],
     images: PairedImages,
     judges: Mapping[str, Judge],
 ) -> dict[str, dict[str, Difference | None]]:
     """baseline -> attribute -> how much better T is."""
-    ours = verdicts["swap"].scores(concept)
+    ours = verdicts["swap"].of(concept)
     result: dict[str, dict[str, Difference | None]] = {}
     for baseline, verdict in verdicts.items():
         if baseline == "swap":
             continue
         result[baseline] = {}
-        for name, score in verdict.scores(concept).items():
+        for name, score in verdict.of(concept).items():
             mine = ours[name].each
             if name not in judges or score.each is None or mine is None:
                 continue
@@ -279,10 +372,6 @@ def _compared(
 
 def _all_different(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(count), count + np.arange(count)
-
-
-def _column(pairs: Mapping[str, tuple], index: int) -> dict[str, Any]:
-    return {name: pair[index] for name, pair in pairs.items()}
 
 
 def _moved(
@@ -309,24 +398,163 @@ def _l1(images: Array, truth: Images) -> float:
 
 
 def _check_truths(
-    interpreter: Interpreter,
-    truths: Mapping[str, Images],
-    shape: tuple[int, ...],
-    shows_images: bool,
+    interpreter: Interpreter, truths: Mapping[str, Images], shape: tuple[int, ...]
 ) -> None:
+    network = interpreter.network
     for concept, images in truths.items():
         if concept not in interpreter.layout.concepts:
             raise ValueError(
                 f"truths are given for {concept!r}, but the concepts are "
                 f"{list(interpreter.layout.concepts)}"
             )
-        if not shows_images:
+        if network is None or network.output != "images":
             raise ValueError(
                 "truths are images that a swap should give; this network decodes to "
-                "none, or judges look at its latents"
+                "none"
             )
         if np.shape(images) != shape:
             raise ValueError(
                 f"the truths of {concept!r} have shape {np.shape(images)}; expected "
                 f"{shape}, one for every pair"
             )
+
+
+class SwapAnalysis:
+    """Swaps on pairs of test images that differ, beside the linear edit and T_0."""
+
+    record = SwapRecord
+
+    def measure(self, evidence: Evidence) -> SwapRecord | None:
+        swapped, interpreter = evidence.swapped, evidence.interpreter
+        if swapped is None:
+            return None
+        train, everything = evidence.train, slice(None)
+        concepts = interpreter.layout.concepts
+        known = {n: train.values[n] for n in concepts if n in train.values}
+        record = evaluate_swaps(
+            interpreter,
+            swapped.a.read(everything),
+            swapped.b.read(everything),
+            swapped.a.values,
+            swapped.b.values,
+            evidence.judges,
+            linear=LinearEdits.fit(train.latents.mean, known),
+            truths=swapped.truths,
+            start=interpreter.without_flow() if interpreter.has_start else None,
+            pictures=(swapped.a.picture, swapped.b.picture),
+        )
+        tests = {name: judge.tested() for name, judge in evidence.judges.items()}
+        judges = {name: test for name, test in tests.items() if test is not None}
+        return dataclasses.replace(record, judges=judges)
+
+    def section(self, record: SwapRecord) -> Section:
+        text = (
+            "Judged by models that never saw the flow, on "
+            f"{record.swap_pairs} pairs of held-out images with unlike concepts. "
+            + _explained(record)
+        )
+        lines = [
+            f"Swap of {concept} against the picture that it should give, mean absolute "
+            f"error in [0, 1]: {_errors_in_words(errors)}."
+            for concept, errors in (record.truth_l1 or {}).items()
+        ]
+        notes = [
+            f"Judge of {name}: {test.kind}, right on "
+            f"{100 * test.held_out_accuracy:.2f} % of the unedited test pictures."
+            for name, test in (record.judges or {}).items()
+            if test.held_out_accuracy is not None
+        ]
+        return Section(
+            "Edits, judged",
+            [text],
+            [_table(record)],
+            [*notes, *lines],
+            lead=_lead(record),
+        )
+
+
+def _explained(record: SwapRecord) -> str:
+    """What the columns mean."""
+    if record.floor_inputs is not None:
+        text = (
+            "Floor: the same judge on plain reconstructions; pictures: on the input "
+            "pictures themselves."
+        )
+    else:
+        text = (
+            "The network decodes to no pictures, so judges read its logits, or z "
+            "itself. Floor: the same judge on unedited images."
+        )
+    if record.linear is not None:
+        text += (
+            " Linear: the same edit of raw z without T, by class means or ridge "
+            "directions; it is given both true values."
+        )
+    return text + (
+        " Accuracies in per cent (higher is better), real values as mean absolute "
+        "errors, colours over R, G, B in [0, 1] (lower is better)."
+    )
+
+
+def _table(record: SwapRecord) -> Table:
+    """A row for every question, a column for every edit."""
+    edits = {name: getattr(record, name) for name in EDITS}
+    edits = {name: found for name, found in edits.items() if found is not None}
+    head = ["edit", "question", EDITS["swap"], "95 %"]
+    head += [EDITS[name] for name in edits if name != "swap"] + ["floor"]
+    head += [] if record.floor_inputs is None else ["pictures"]
+    rows = []
+    for concept, figures in record.swap.items():
+        intervals = record.swap_intervals[concept].of(concept)
+        for name, figure in figures.of(concept).items():
+            if name not in record.measure:
+                continue
+            measure = record.measure[name]
+            verb = "transferred" if name == concept else "kept"
+            row = [f"swap {concept}", f"{name} {verb}", shown(figure, measure)]
+            row.append(_between(intervals[name], measure))
+            for edit in edits:
+                if edit != "swap":
+                    found = edits[edit].get(concept)
+                    value = None if found is None else found.of(concept).get(name)
+                    row.append(shown(value, measure))
+            row.append(shown(record.floor[name], measure))
+            if record.floor_inputs is not None:
+                row.append(shown(record.floor_inputs.get(name), measure))
+            rows.append(row)
+    return Table(head, rows)
+
+
+def _between(interval: Interval | None, measure: str) -> str:
+    if interval is None:
+        return "-"
+    return " to ".join(shown(bound, measure) for bound in interval)
+
+
+def _errors_in_words(errors: Mapping[str, float]) -> str:
+    linear = (
+        f", {errors['linear']:.4f} by the linear edit" if "linear" in errors else ""
+    )
+    return (
+        f"{errors['edited']:.4f} through T{linear}; {errors['unedited']:.4f} without "
+        f"any edit, {errors['reconstructed']:.4f} where the network reconstructs that "
+        "picture itself"
+    )
+
+
+def _lead(record: SwapRecord) -> list[str]:
+    """What the reader has to know first."""
+    if record.unbeaten is None:
+        return []
+    if record.unbeaten:
+        return [
+            "T does not beat a simpler edit everywhere (differences on the same pairs, "
+            "95 % intervals in which pairs with an image in common depend):",
+            *record.unbeaten,
+        ]
+    start = "" if record.start is None else " and than the linear start T₀ alone"
+    return [
+        "For every concept T transfers more, and keeps more of all others, than the "
+        f"linear edit (which is given both true values){start}, with intervals above "
+        "zero."
+    ]

@@ -36,3 +36,16 @@ def class_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = np.full(len(known), MISSING)
     codes[known] = code.reshape(-1)
     return codes, meaning
+
+
+def is_vector(values: np.ndarray) -> bool:
+    """Whether each value is several numbers, (n, d)."""
+    return np.ndim(values) > 1
+
+
+def is_color(values: np.ndarray) -> bool:
+    """Whether each value is a colour: three real numbers in [0, 1]."""
+    if is_class(values) or np.shape(values)[1:] != (3,):
+        return False
+    known = plain(values)[known_rows(values)]
+    return bool(((known >= 0.0) & (known <= 1.0)).all())

@@ -1,8 +1,11 @@
-"""The processor that figures were measured on, in words."""
+"""What figures were measured on: processor, cores and versions."""
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
+
+PACKAGES = ("iin_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def cores() -> int:
@@ -21,3 +24,14 @@ def processor() -> str:
             if name.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
+    result = {}
+    for package in PACKAGES:
+        try:
+            result[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            result[package] = "not installed as a package"
+    return result

@@ -1,5 +1,5 @@
 """Figures and the one-file HTML report."""
 
-from iin_jax.report.html import RunRecord, versions, write
+from iin_jax.report.html import RunRecord, write
 
-__all__ = ["RunRecord", "versions", "write"]
+__all__ = ["RunRecord", "write"]

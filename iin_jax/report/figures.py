@@ -1,14 +1,11 @@
 """Pictures of what an interpreter does; each function returns a Matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from iin_jax.analysis import factor_maps
-from iin_jax.data.values import is_class, known_rows
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
 
@@ -88,29 +85,6 @@ def generated(z: Array, interpreter: Interpreter, title: str) -> Figure:
     return figure
 
 
-def maps(
-    interpreter: Interpreter, z: Array, labels: Mapping[str, np.ndarray]
-) -> Figure:
-    """PCA of every factor (lines), coloured by every attribute (columns)."""
-    positions = factor_maps(interpreter, z)
-    size = (2.6 * len(labels), 2.4 * len(positions))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(positions), len(labels), squeeze=False)
-    for row, (factor, points) in enumerate(positions.items()):
-        for axis, (attribute, values) in zip(axes[row], labels.items(), strict=True):
-            known = known_rows(values)
-            values = np.ma.getdata(values)[known]
-            drawn = axis.scatter(*points[known].T, s=3, **_point_colors(values))
-            if row == 0 and is_class(values) and len(np.unique(values)) <= 10:
-                handles, _ = drawn.legend_elements(num=None)
-                names = np.unique(values).tolist()
-                axis.legend(handles, names, fontsize=5, loc="upper left")
-            axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
-            axis.set_xticks([])
-            axis.set_yticks([])
-    return figure
-
-
 def sizes_and_scores(
     sizes: Mapping[str, int],
     scores: Mapping[str, float] | None = None,
@@ -144,32 +118,6 @@ def sizes_and_scores(
     return figure
 
 
-def layer_scores(layers: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """How strongly every layer encodes each concept; the band is what chance gives.
-
-    Args:
-      layers: as ``layer_scores`` in a scorecard, in the network's order.
-    """
-    names = list(next(iter(layers.values()))["scores"])
-    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
-    axis = figure.subplots()
-    places = np.arange(len(layers))
-    for name in names:
-        scores = [entry["scores"][name] for entry in layers.values()]
-        (line,) = axis.plot(places, scores, ".-", lw=1, label=name)
-        for field, alpha in (("score_intervals", 0.3), ("score_null", 0.12)):
-            low, high = np.array([entry[field][name] for entry in layers.values()]).T
-            axis.fill_between(
-                places, low, high, color=line.get_color(), alpha=alpha, lw=0
-            )
-    axis.set_xticks(places, list(layers), rotation=90, fontsize=6)
-    axis.set_ylabel("score of the pairs", fontsize=8)
-    axis.tick_params(axis="y", labelsize=7)
-    axis.grid(axis="y", lw=0.3)
-    axis.legend(fontsize=7)
-    return figure
-
-
 def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
     """Loss in nats over steps; for a flow also its bits per dimension of z.
 
@@ -194,15 +142,6 @@ def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
         axis.tick_params(labelsize=7)
         axis.legend(fontsize=7)
     return figure
-
-
-def _point_colors(values: np.ndarray) -> dict[str, Any]:
-    if values.ndim == 2:
-        return {"color": np.clip(values, 0.0, 1.0)}
-    if is_class(values):
-        codes = np.unique(values, return_inverse=True)[1]
-        return {"c": codes, "cmap": "tab10" if codes.max() < 10 else "turbo"}
-    return {"c": values, "cmap": "viridis"}
 
 
 def _mosaic(

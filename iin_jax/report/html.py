@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import importlib.metadata
 import io
 import os
 import re
@@ -15,14 +14,15 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from iin_jax.files.whole import write_text
+from iin_jax.analysis import Examples, sections
+from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.files.machine import versions
+from iin_jax.files.whole import whole_file, write_text
 from iin_jax.interpreter import Interpreter
 from iin_jax.report import figures as draw
 from iin_jax.types import Images
 
 DPI = 110
-MAX_POINTS = 2000  # most points of one map
-PACKAGES = ("iin_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +32,14 @@ class RunRecord:
     Attributes:
       title: headline.
       command: how the run was started.
-      scorecard: as in ``scorecard.json``.
       curves: stage -> lines of metrics.
     """
 
     title: str = "Interpretation"
     command: str | None = None
-    scorecard: Mapping[str, Any] | None = None
-    curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None
+    curves: Mapping[str, Sequence[Mapping[str, float]]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def write(
@@ -48,6 +48,7 @@ def write(
     labels: Mapping[str, np.ndarray],
     path: str | os.PathLike,
     *,
+    scorecard: Mapping[str, Any] | None = None,
     record: RunRecord | None = None,
     figures_folder: str | os.PathLike | None = None,
 ) -> Path:
@@ -58,7 +59,9 @@ def write(
       images: (n, H, W, C) in [-1, 1], n >= 2, best held out and in random order.
       labels: attribute -> (n,) classes or real values, or (n, 3) colours in [0, 1].
       path: of the HTML file.
-      record: scorecard, curves and command of the run.
+      scorecard: as ``iin_jax.score`` or a run's ``scorecard.json`` gives it; every
+        analysis in it has a section.
+      record: title, curves and command of the run.
       figures_folder: where the pictures go as PNG files too; None: nowhere.
 
     Returns:
@@ -67,32 +70,23 @@ def write(
     Raises:
       ValueError: fewer than two images, or labels of another length.
     """
-    if len(images) < 2:
-        raise ValueError(f"a report needs at least two images; got {len(images)}")
-    if not labels:
-        raise ValueError("a report needs labels: a dictionary attribute -> values")
-    for name, values in labels.items():
-        if len(values) != len(images):
-            raise ValueError(
-                f"attribute {name!r} has {len(values)} labels for {len(images)} images"
-            )
-    record = record or RunRecord()
-    pngs = {
-        name: _png(figure)
-        for name, figure in _all_figures(interpreter, images, labels, record).items()
-    }
+    _check(images, labels)
+    card, record = dict(scorecard or {}), record or RunRecord()
+    if "embedding" not in card:
+        card |= _maps(interpreter, images, labels)
+    shown = sections(card)
+    drawn = _all_figures(interpreter, images, card, record)
+    drawn |= {name: fig for section in shown for name, fig in section.figures.items()}
+    pngs = {name: _png(figure) for name, figure in drawn.items()}
     if figures_folder is not None:
-        folder = Path(figures_folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, png in pngs.items():
-            safe = re.sub(r"[^\w.-]", "_", name)
-            (folder / f"{safe}.png").write_bytes(png)
+        _write_figures(Path(figures_folder), pngs)
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
     ).get_template("report.html")
     page = template.render(
         record=record,
-        card=record.scorecard,
+        card=card,
+        sections=shown,
         sizes=interpreter.layout.as_dict(),
         concepts=interpreter.layout.concepts,
         count=len(images),
@@ -106,19 +100,40 @@ def write(
     return path
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of the packages that results depend on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
+def _check(images: Images, labels: Mapping[str, np.ndarray]) -> None:
+    if len(images) < 2:
+        raise ValueError(f"a report needs at least two images; got {len(images)}")
+    if not labels:
+        raise ValueError("a report needs labels: a dictionary attribute -> values")
+    for name, values in labels.items():
+        if len(values) != len(images):
+            raise ValueError(
+                f"attribute {name!r} has {len(values)} labels for {len(images)} images"
+            )
 
 
-def _all_figures(interpreter, images, labels, record) -> dict[str, Figure]:
-    card = record.scorecard or {}
+def _maps(
+    interpreter: Interpreter, images: Images, labels: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Maps of these images, where no scorecard has any."""
+    if interpreter.network is None:
+        raise ValueError("a report needs a network: attach one with with_network")
+    examples = Examples.of(interpreter.network, images, labels)
+    record = EmbeddingAnalysis().mapped(interpreter, examples)
+    return {} if record is None else record.entries()
+
+
+def _write_figures(folder: Path, pngs: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, png in pngs.items():
+        safe = re.sub(r"[^\w.-]", "_", name)
+        with whole_file(folder / f"{safe}.png") as unfinished:
+            unfinished.write_bytes(png)
+
+
+def _all_figures(
+    interpreter: Interpreter, images: Images, card: Mapping[str, Any], record: RunRecord
+) -> dict[str, Figure]:
     result = {
         "sizes": draw.sizes_and_scores(
             interpreter.layout.as_dict(),
@@ -127,18 +142,11 @@ def _all_figures(interpreter, images, labels, record) -> dict[str, Figure]:
             card.get("score_null"),
         )
     }
-    if len(card.get("layer_scores", ())) > 1:
-        result["layers"] = draw.layer_scores(card["layer_scores"])
-    for stage, lines in (record.curves or {}).items():
+    for stage, lines in record.curves.items():
         result[f"loss_{stage}"] = draw.loss_curves(lines, stage)
-    decodes = interpreter.network is not None
-    if decodes and interpreter.network.output == "images":
+    if interpreter.network is not None and interpreter.network.output == "images":
         result |= _edit_figures(interpreter, images)
         result |= _generated_figures(interpreter, images)
-    points = slice(0, MAX_POINTS)
-    part = {name: np.ma.asanyarray(x)[points] for name, x in labels.items()}
-    z = interpreter.encode(images[points])
-    result["maps"] = draw.maps(interpreter, z, part)
     return result
 
 

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.analysis.judge_network import (
+from iin_jax.analysis.judges.base import JudgeTest, ReadingJudge
+from iin_jax.analysis.judges.network import (
     JudgeNetwork,
     View,
     batches,
@@ -18,7 +19,7 @@ from iin_jax.analysis.judge_network import (
     outputs_of,
     to_signed,
 )
-from iin_jax.analysis.judges import ReadingJudge, ShapeJudge
+from iin_jax.analysis.judges.pictures import ShapeJudge
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.latents.batches import batch_slices, in_batches
 from iin_jax.types import Images, Tree
@@ -69,6 +70,11 @@ class ConvolutionalJudge(ReadingJudge):
     test_accuracy: float | None = None
     test_error: float | None = None
     kind = "convolutional network"
+
+    def tested(self) -> JudgeTest | None:
+        if self.test_accuracy is None and self.test_error is None:
+            return None
+        return JudgeTest(self.kind, self.test_accuracy, self.test_error)
 
     @property
     def classes(self) -> np.ndarray | None:
@@ -133,7 +139,7 @@ class ConvolutionalJudge(ReadingJudge):
             params, state = step(params, state, pictures, expected, drawn)
             jax.block_until_ready(state)  # queued steps would hold their batches
         judge = cls(module, params, meaning, view, images.shape[1:3])
-        return judge if test is None else judge._tested(*test)
+        return judge if test is None else judge._measured(*test)
 
     def read(self, images: Images) -> np.ndarray:
         """Classes (B,), or real values (B,) or (B, d), of images in [-1, 1].
@@ -159,7 +165,7 @@ class ConvolutionalJudge(ReadingJudge):
         values = outputs * self.meaning.std + self.meaning.mean
         return values.reshape(-1, *self.meaning.shape)
 
-    def _tested(self, images: np.ndarray, values: np.ndarray) -> "ConvolutionalJudge":
+    def _measured(self, images: np.ndarray, values: np.ndarray) -> "ConvolutionalJudge":
         rows = np.flatnonzero(known_rows(values))
         if not len(rows):
             return self

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from iin_jax.analysis.judges import brightness
+from iin_jax.analysis.judges.pictures import brightness
 from iin_jax.linen import apply
 from iin_jax.networks.convolution import convolve
 from iin_jax.types import Array, Images, Key, Tree

@@ -1,0 +1,222 @@
+"""Every figure of an interpretation, by name: the rows of ``ANALYSES``."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cattrs
+import jax
+import numpy as np
+
+from iin_jax.analysis.base import (
+    Analysis,
+    Evidence,
+    Examples,
+    FeatureNetwork,
+    Section,
+    Swapped,
+    Values,
+)
+from iin_jax.analysis.certificate import CertificateAnalysis
+from iin_jax.analysis.choice import (
+    MOST_PICTURES,
+    Pictures,
+    as_pictures,
+    choose_judges,
+)
+from iin_jax.analysis.distances import DistancesAnalysis
+from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.analysis.judges import Judge
+from iin_jax.analysis.layers import LayersAnalysis
+from iin_jax.analysis.leakage import LeakageAnalysis
+from iin_jax.analysis.likelihood import LikelihoodAnalysis
+from iin_jax.analysis.pair_scores import PairScoresAnalysis
+from iin_jax.analysis.swaps import SwapAnalysis
+from iin_jax.concepts import PairSource
+from iin_jax.data.values import is_class, is_color
+from iin_jax.files.hints import nearest
+from iin_jax.files.machine import versions
+from iin_jax.interpreter import Interpreter
+from iin_jax.types import Images
+
+SWAPPED = 2000  # pairs of test images between which concepts are swapped
+DRAWN_PER_PAIR = 8  # pairs drawn for each that is kept
+
+# name -> what gets measured, in the report's order; registering is assignment
+ANALYSES: dict[str, Analysis] = {
+    "swaps": SwapAnalysis(),
+    "leakage": LeakageAnalysis(),
+    "certificate": CertificateAnalysis(),
+    "likelihood": LikelihoodAnalysis(),
+    "pair_scores": PairScoresAnalysis(),
+    "layers": LayersAnalysis(),
+    "distances": DistancesAnalysis(),
+    "embedding": EmbeddingAnalysis(),
+}
+
+
+def score(
+    interpreter: Interpreter,
+    train: tuple[Images, Values],
+    test: tuple[Images, Values],
+    *,
+    judges: Mapping[str, Judge] | None = None,
+    pairs: PairSource | None = None,
+    features: FeatureNetwork | None = None,
+    analyses: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The scorecard of an interpreter: edits judged, leakage, certificate, likelihood.
+
+    Judges follow from what the network puts out: pictures are read by networks trained
+    on the training pictures, logits by the attribute they predict, all else in z.
+
+    Args:
+      interpreter: with a network.
+      train: images (n, H, W, C) in [-1, 1] that T was trained on, and their labels:
+        attribute -> classes or real values (n,), or colours (n, 3) in [0, 1]; masked or
+        NaN where missing. Concepts have the layout's names.
+      test: images that neither trained nor chose anything, with the same attributes.
+      judges: attribute -> who reads it; None: chosen and trained here.
+      pairs: of test images, for the published scores; None: their labels.
+      features: compares sets of pictures; None: no distances.
+      analyses: rows of ``ANALYSES``; None: all that apply.
+      seed: of everything drawn.
+
+    Returns:
+      JSON values: what ``scorecard.json`` of a run has, as far as it applies.
+
+    Raises:
+      ValueError: no network, images or labels of another form, an attribute that only
+        one side has, or an unknown analysis.
+    """
+    network = interpreter.network
+    if network is None:
+        raise ValueError(
+            "the interpreter has no network, so no image can be scored: attach one "
+            "with with_network"
+        )
+    seen, unseen = Examples.of(network, *train), Examples.of(network, *test)
+    unlike = set(seen.values) ^ set(unseen.values)
+    if unlike:
+        raise ValueError(
+            f"training and test images have the same attributes; {sorted(unlike)} are "
+            "on one side alone"
+        )
+    concepts = interpreter.layout.concepts
+    paired = _paired(unseen, concepts, pairs)
+    evidence = Evidence(
+        interpreter=interpreter,
+        train=seen,
+        test=unseen,
+        judges=_judges(concepts, seen, unseen, seed) if judges is None else judges,
+        swapped=draw_swapped(unseen, concepts, SWAPPED, seed) if concepts else None,
+        paired=paired,
+        layered=paired,
+        features=features,
+        seed=seed,
+    )
+    device = jax.devices()[0]
+    return {
+        "sizes": interpreter.layout.as_dict(),
+        **scorecard(evidence, analyses),
+        "test_images": len(unseen),
+        "seed": seed,
+        "versions": versions(),
+        "device": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
+    }
+
+
+def scorecard(
+    evidence: Evidence, analyses: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """What every analysis measures, as JSON values.
+
+    Args:
+      evidence: what they share.
+      analyses: rows of ``ANALYSES``; None: all that apply.
+
+    Raises:
+      ValueError: an unknown analysis.
+    """
+    card: dict[str, Any] = {}
+    for name in ANALYSES if analyses is None else analyses:
+        if name not in ANALYSES:
+            raise ValueError(f"no analysis {name!r}{nearest(name, ANALYSES)}")
+        record = ANALYSES[name].measure(evidence)
+        if record is not None:
+            card |= record.entries()
+    return card
+
+
+def sections(card: Mapping[str, Any]) -> list[Section]:
+    """What the report says of a scorecard, also after JSON."""
+    result = []
+    for name, analysis in ANALYSES.items():
+        try:
+            record = analysis.record.of(card)
+        except cattrs.BaseValidationError:
+            line = f"What another version measured as {name} cannot be shown here."
+            result.append(Section(name, [line]))
+            continue
+        if record is not None:
+            result.append(analysis.section(record))
+    return result
+
+
+def draw_swapped(
+    test: Examples, concepts: Sequence[str], count: int, seed: int
+) -> Swapped:
+    """Pairs of test images that differ in a concept with classes.
+
+    Raises:
+      ValueError: the test images are all alike in these.
+    """
+    rng = np.random.default_rng([seed, 0x5A])
+    drawn = rng.integers(len(test), size=(DRAWN_PER_PAIR * count, 2))
+    unlike = test.picture[drawn[:, 0]] != test.picture[drawn[:, 1]]
+    columns = {n: test.values[n] for n in concepts if n in test.values}
+    classes = {name: x for name, x in columns.items() if is_class(x)}
+    if classes:
+        differ = [x[drawn[:, 0]] != x[drawn[:, 1]] for x in classes.values()]
+        unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
+    if not unlike.any():
+        raise ValueError(
+            f"no two of {len(test)} test images differ in {list(classes)}, so no swap "
+            "can be judged: give more of them"
+        )
+    drawn = drawn[unlike][:count]
+    a, b = (chosen(test, drawn[:, side]) for side in range(2))
+    return Swapped(a, b)
+
+
+def chosen(examples: Examples, rows: np.ndarray) -> Examples:
+    """Some of them, in the given order."""
+    return dataclasses.replace(
+        examples,
+        read=lambda part: examples.read(rows[part]),
+        count=len(rows),
+        values={name: x[rows] for name, x in examples.values.items()},
+        picture=examples.picture[rows],
+        source=None,
+        encoded=None,
+    )
+
+
+def _paired(
+    examples: Examples, concepts: Sequence[str], pairs: PairSource | None
+) -> Examples:
+    """The same images with given pairs, or those that labels of concepts form."""
+    labelled = {n: examples.values[n] for n in concepts if n in examples.values}
+    return dataclasses.replace(examples, values=labelled, source=pairs)
+
+
+def _judges(
+    concepts: Sequence[str], train: Examples, test: Examples, seed: int
+) -> dict[str, Judge]:
+    def pictures() -> tuple[Pictures, Pictures]:
+        seen, unseen = (as_pictures(x, MOST_PICTURES, seed) for x in (train, test))
+        return seen, unseen
+
+    by_shape = any(is_color(x) for x in train.values.values())
+    return choose_judges(concepts, train, pictures, by_shape=by_shape, seed=seed)
