@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,24 @@ def test_no_torch_and_no_tensorflow_at_run_time(path):
         return
     roots = {module.split(".")[0] for module in imported(path)}
     assert not roots & {"torch", "tensorflow"}
+
+
+def test_imports_make_no_circle_and_nothing_run_is_imported():
+    paths = {}
+    for path in SOURCES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        paths[name.removesuffix(".__init__")] = path
+    graph = {
+        name: {
+            module if module in paths else module.rpartition(".")[0]
+            for module in imported(path)
+        }
+        for name, path in paths.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names a circle
+    run = {name for name, path in paths.items() if "__main__" in path.read_text()}
+    assert "experiments.benchmark.__main__" in run
+    assert not run & set().union(*graph.values())
 
 
 def test_every_part_has_a_rank():

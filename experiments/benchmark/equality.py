@@ -32,7 +32,7 @@ def errors(
     """Largest error of each kind in ``LIMITS``; infinite where a value is not finite.
 
     Args:
-      ours, theirs: what ``worker.Side.results`` returns.
+      ours, theirs: what ``contract.Side.results`` returns.
 
     Raises:
       UnequalError: arrays that only one side has, or of different shapes.

@@ -10,6 +10,13 @@ import jaxlib
 import numpy as np
 
 from experiments.benchmark.arrays import read_arrays
+from experiments.benchmark.contract import (
+    ADAM_GRADIENTS,
+    Run,
+    Side,
+    best_rate,
+    peak_rss,
+)
 from experiments.benchmark.problem import (
     autoencoder_of,
     flow_of,
@@ -22,13 +29,6 @@ from experiments.benchmark.settings import (
     PROOF_PHOTOS,
     Case,
     Task,
-)
-from experiments.benchmark.worker import (
-    ADAM_GRADIENTS,
-    Run,
-    Side,
-    best_rate,
-    peak_rss,
 )
 from iin_jax.concepts import pair_table
 from iin_jax.convert.published_flow import flow_params

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.benchmark import equality
 from experiments.benchmark.arrays import read_arrays
-from experiments.benchmark.processes import Worker, task, write_problem
+from experiments.benchmark.processes import Worker, task
 from experiments.benchmark.settings import Case, Options, Side, flops
 from iin_jax.files.machine import cores
 
@@ -63,49 +63,57 @@ def run(
                 }
                 for side, worker in workers.items()
             }
-            for batch in sorted(set(options.batches)):
-                for case in options.cases:
-                    if case == "update" and batch != min(options.batches):
-                        continue  # it has no batch
-                    results["measurements"] += _measure(workers, case, batch, options)
-                    _sum_up(results, workers)
-                    results["seconds"] = time.perf_counter() - started
-                    if keep is not None:
-                        keep(results)
+            for case, batch in _cases(options):
+                results["measurements"] += _measure(workers, case, batch, options)
+                _sum_up(results, workers)
+                results["seconds"] = time.perf_counter() - started
+                if keep is not None:
+                    keep(results)
     return results
+
+
+def _cases(options: Options) -> Iterator[tuple[Case, int]]:
+    """Cases with each batch size; the optimiser alone has none, so it comes once."""
+    for batch in sorted(set(options.batches)):
+        for case in options.cases:
+            if case != "update" or batch == min(options.batches):
+                yield case, batch
 
 
 def _sum_up(results: dict[str, Any], workers: Workers) -> None:
     """Brings the figures of whole sides up to date."""
     for side, worker in workers.items():
-        own = [row for row in results["measurements"] if row["side"] == side]
+        rows = [row for row in results["measurements"] if row["side"] == side]
         results["sides"][side] |= {
             "peak_memory_bytes": worker.ask("peak_memory"),
-            "compile_seconds": sum(row["compile_seconds"] for row in own),
+            "compile_seconds": sum(row["compile_seconds"] for row in rows),
         }
 
 
 def prove(folder: str, options: Options) -> dict[str, dict[str, float]]:
     """Errors of each PyTorch side against JAX, in processes that end afterwards.
 
-    Writes all that the workers read first.
+    The first of them writes the weights and data of all workers, so that none of it
+    counts as memory or compilation of what is timed.
 
     Raises:
       equality.UnequalError: they do not compute the same.
       ValueError: the frameworks see different kinds of devices.
     """
     say("writing weights and data")
-    platform = write_problem(task("jax", folder, options), options)["platform"]
-    ours = read_arrays(folder, "jax_results")
+    with Worker(task("jax", folder, options), options) as worker:
+        worker.ask("write", options.batches)
+        platform = worker.ask("describe")["platform"]
+        ours = read_arrays(folder, worker.ask("prove"))
     proof = {}
     for side in options.sides[1:]:
         say(f"proving that jax and {side} compute the same")
         with Worker(task(side, folder, options), options) as worker:
-            found = worker.ask("describe")["platform"]
-            if found != platform:
+            other_platform = worker.ask("describe")["platform"]
+            if other_platform != platform:
                 raise ValueError(
-                    f"jax runs on {platform}, {side} on {found}: --device cpu compares "
-                    "them there"
+                    f"jax runs on {platform}, {side} on {other_platform}: --device cpu "
+                    "compares them there"
                 )
             theirs = read_arrays(folder, worker.ask("prove"))
         proof[side] = equality.check(side, ours, theirs)

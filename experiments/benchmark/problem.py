@@ -1,12 +1,6 @@
-"""Weights and data of a benchmark, written once as files that both sides read.
-
-``python -m experiments.benchmark.problem REQUEST`` does so in a process of its own, so
-that none of it counts as memory or compilation of what is timed.
-"""
+"""Weights and data of a benchmark, written once as files that both sides read."""
 
 import functools
-import json
-import sys
 from pathlib import Path
 
 import flax.linen as nn
@@ -15,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmark.arrays import write_arrays
-from experiments.benchmark.settings import PROOF_BATCH, Problem, Task, task_from
+from experiments.benchmark.settings import PROOF_BATCH, Problem, Task
 from iin_jax.concepts import pairs_from_labels
 from iin_jax.convert import save_published_flow
 from iin_jax.factors import FactorLayout
@@ -214,23 +208,3 @@ def _perturbed(variables: Tree, seed: int) -> Tree:
         for leaf in map(np.asarray, leaves)
     ]
     return {**variables, "params": jax.tree.unflatten(structure, noisy)}
-
-
-def main() -> None:
-    """Writes the files and what JAX computes of them.
-
-    The argument is JSON: a task's fields, and the batches. The last line on standard
-    output is JSON too: what the JAX side says of itself.
-    """
-    from experiments.benchmark.jax_side import JaxSide
-
-    request = json.loads(sys.argv[1])
-    task = task_from(request["task"])
-    write(task, tuple(request["batches"]))
-    side = JaxSide(task)
-    side.prove()
-    print(json.dumps(side.describe()))
-
-
-if __name__ == "__main__":
-    main()

@@ -91,28 +91,6 @@ class Worker:
         )
 
 
-def write_problem(task: Task, options: Options) -> dict[str, Any]:
-    """Has ``problem.main`` write what the workers read, and JAX's results.
-
-    Returns:
-      What the JAX side says of itself.
-
-    Raises:
-      WorkerError: it failed.
-    """
-    request = {"task": dataclasses.asdict(task), "batches": options.batches}
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.benchmark.problem", json.dumps(request)],
-        env=environment(options.device, task.folder),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise WorkerError(f"weights and data could not be written: {lines[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def environment(device: str, folder: str) -> dict[str, str]:
     """Variables of a worker: an empty compilation cache, devices as asked."""
     variables = {

@@ -11,6 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmark.arrays import read_arrays
+from experiments.benchmark.contract import (
+    ADAM_GRADIENTS,
+    Run,
+    Side,
+    best_rate,
+    peak_rss,
+)
 from experiments.benchmark.settings import (
     BACKBONES,
     PROOF_BATCH,
@@ -26,13 +33,6 @@ from experiments.benchmark.torch_model import (
     logits,
     pair_loss,
     sample,
-)
-from experiments.benchmark.worker import (
-    ADAM_GRADIENTS,
-    Run,
-    Side,
-    best_rate,
-    peak_rss,
 )
 from iin_jax.files.machine import cores
 

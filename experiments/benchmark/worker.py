@@ -1,122 +1,27 @@
 """One side of the benchmark, in a process of its own, idle until it is asked.
 
-Requests and replies are lines of JSON: ``{"call": name, "arguments": [...]}`` on
-standard input, ``{"result": ...}`` or ``{"error": line}`` on what was standard output;
-whatever libraries print goes to standard error.
+This module is run, never imported. Its argument is a task as JSON. Requests and replies
+are lines of JSON: ``{"call": name, "arguments": [...]}`` on standard input,
+``{"result": ...}`` or ``{"error": line}`` on what was standard output; whatever
+libraries print goes to standard error.
 """
 
-import abc
 import contextlib
 import functools
 import json
 import os
-import resource
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from experiments.benchmark.arrays import write_arrays
-from experiments.benchmark.settings import Case, Task, task_from
-
-# gradients of three parameters in four steps of the optimiser
-ADAM_GRADIENTS = np.array(
-    [[1e-3, -2.0, 1e-7], [3e-3, 1.0, -1e-7], [-5e-3, 0.5, 0.0], [1e-3, 0.1, 2e-7]],
-    np.float32,
-)
-
-Run = Callable[[int], None]  # does that many calls and waits for the last of them
-
-
-class Side(abc.ABC):
-    """What both frameworks are asked for; ``CALLS`` are its requests.
-
-    A subclass builds the calls of its framework from the files of a task.
-    """
-
-    def __init__(self, task: Task):
-        self.task = task
-        self._run: Run | None = None
-
-    @abc.abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """``versions``, ``platform`` (cpu or gpu), ``device`` in words."""
-
-    @abc.abstractmethod
-    def results(self) -> dict[str, np.ndarray]:
-        """What the sides must agree in, on the first pairs of the data.
-
-        ``loss`` of the pairs with given noise, its gradients as ``gradient/NAME`` under
-        the published names, ``unsupervised_loss`` of the same latents, ``forward``,
-        ``log_det``, ``inverse``, ``encode`` (mean beside log-variance), and ``adam``:
-        where steps with ``ADAM_GRADIENTS`` bring zeros, in units of the learning rate.
-        """
-
-    @abc.abstractmethod
-    def build(self, case: Case, batch: int) -> Run:
-        """Everything of a case but its first call; weights are the files' again."""
-
-    @abc.abstractmethod
-    def matmul(self) -> float:
-        """Measured peak of a square matrix product, in FLOP/s."""
-
-    def set_threads(self, count: int) -> None:
-        """Where the framework can change them while it runs."""
-        return
-
-    @abc.abstractmethod
-    def peak_memory(self) -> int:
-        """Bytes: most that the process ever held, on the device if that is a GPU."""
-
-    def prove(self) -> str:
-        """Writes ``results`` to the task's folder; returns the name to read them by."""
-        name = f"{self.task.side}_results"
-        write_arrays(Path(self.task.folder) / f"{name}.safetensors", self.results())
-        return name
-
-    def prepare(self, case: Case, batch: int, threads: int) -> float:
-        """Makes a case ready to be timed; returns seconds of its first call."""
-        self._run = None  # frees what the last case held
-        self.set_threads(threads)
-        self._run = self.build(case, batch)
-        first = self.timed(1)
-        self.timed(1)
-        return first
-
-    def timed(self, calls: int) -> float:
-        """Seconds of ``calls`` calls of the prepared case, waited for."""
-        if self._run is None:
-            raise ValueError("nothing is prepared to be timed")
-        start = time.perf_counter()
-        self._run(calls)
-        return time.perf_counter() - start
-
+from experiments.benchmark.contract import Side
+from experiments.benchmark.settings import Task, task_from
 
 CALLS = ("describe", "prove", "prepare", "timed", "matmul", "peak_memory")
 
 
-def peak_rss() -> int:
-    """Bytes: most resident memory that this process ever held."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def best_rate(multiply: Callable[[], Any], size: int, repetitions: int = 5) -> float:
-    """FLOP/s of the fastest of several products of ``size`` x ``size`` matrices."""
-    multiply()
-    seconds = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        multiply()
-        seconds.append(time.perf_counter() - start)
-    return 2.0 * size**3 / min(seconds)
-
-
+@functools.cache
 def side_of(task: Task) -> Side:
-    """The side that a task names."""
+    """The side that a task names; no process imports the other one's framework."""
     if task.side == "jax":
         from experiments.benchmark.jax_side import JaxSide
 
@@ -126,22 +31,30 @@ def side_of(task: Task) -> Side:
     return TorchSide(task)
 
 
+def answer(task: Task, call: str, arguments: list[Any]) -> Any:
+    """The result of ``problem.write`` or of a method of the side."""
+    if call == "write":
+        from experiments.benchmark.problem import write
+
+        return write(task, *arguments)
+    if call not in CALLS:
+        raise ValueError(f"unknown request {call!r}")
+    return getattr(side_of(task), call)(*arguments)
+
+
 def main() -> None:
-    """Answers requests until standard input ends; the argument is a task as JSON."""
+    """Answers requests until standard input ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     task = task_from(json.loads(sys.argv[1]))
-    side = functools.cache(side_of)
     with contextlib.suppress(Exception):
-        side(task)  # while others start; the first request meets the same error
+        side_of(task)  # while others start; the first request meets the same error
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if request["call"] not in CALLS:
-                raise ValueError(f"unknown request {request['call']!r}")
-            result = getattr(side(task), request["call"])(*request["arguments"])
+            result = answer(task, request["call"], request["arguments"])
             reply = {"result": result}
-        except Exception as error:  # whatever it is, the parent says it in one line
+        except Exception as error:  # the parent reports every error in one line
             first = str(error).strip().splitlines() or [""]
             reply = {"error": f"{type(error).__name__}: {first[0]}"}
         print(json.dumps(reply), file=replies, flush=True)

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from experiments.benchmark import equality
-from experiments.benchmark.__main__ import main
+from experiments.benchmark.launch import main
 from experiments.benchmark.processes import Worker, WorkerError
 from experiments.benchmark.settings import (
     SMALL,
