@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmark.arrays import write_arrays
-from experiments.benchmark.settings import Case, Task
+from experiments.benchmark.cases import Case, Task
 
 # gradients of three parameters in four steps of the optimiser
 ADAM_GRADIENTS = np.array(

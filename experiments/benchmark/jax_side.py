@@ -10,6 +10,13 @@ import jaxlib
 import numpy as np
 
 from experiments.benchmark.arrays import read_arrays
+from experiments.benchmark.cases import (
+    BACKBONES,
+    PROOF_BATCH,
+    PROOF_PHOTOS,
+    Case,
+    Task,
+)
 from experiments.benchmark.contract import (
     ADAM_GRADIENTS,
     Run,
@@ -22,13 +29,6 @@ from experiments.benchmark.problem import (
     flow_of,
     layout_of,
     read_variables,
-)
-from experiments.benchmark.settings import (
-    BACKBONES,
-    PROOF_BATCH,
-    PROOF_PHOTOS,
-    Case,
-    Task,
 )
 from iin_jax.concepts import pair_table
 from iin_jax.convert.published_flow import flow_params

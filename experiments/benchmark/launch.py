@@ -8,10 +8,10 @@ from pathlib import Path
 
 import tyro
 
-from experiments.benchmark import measure, report
+from experiments.benchmark import measure, tables
+from experiments.benchmark.cases import BenchmarkOptions, check
 from experiments.benchmark.equality import UnequalError
 from experiments.benchmark.processes import WorkerError
-from experiments.benchmark.settings import Options, check
 from iin_jax.command_line import one_line
 
 EXIT_BAD_INPUT = 2
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "the comparison needs PyTorch, which is not installed: "
                 "pip install 'iin_jax[torch]'"
             )
-        print(report.markdown(measure.run(options, _keeper(options.out))))
+        print(tables.markdown(measure.run(options, _keeper(options.out))))
         return 0
     except KeyboardInterrupt:
         print("interrupted; finished cases are in --out, if given", file=sys.stderr)
@@ -50,7 +50,7 @@ def _keeper(out: Path | None) -> Callable[[dict], None] | None:
     return keep
 
 
-def parse(flags: Sequence[str]) -> Options:
+def parse(flags: Sequence[str]) -> BenchmarkOptions:
     """Command-line flags.
 
     Raises:
@@ -58,7 +58,7 @@ def parse(flags: Sequence[str]) -> Options:
     """
     return one_line(
         lambda: tyro.cli(
-            Options,
+            BenchmarkOptions,
             prog="python -m experiments.benchmark",
             description=__doc__,
             args=flags,

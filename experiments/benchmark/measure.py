@@ -12,18 +12,18 @@ from typing import Any
 
 from experiments.benchmark import equality
 from experiments.benchmark.arrays import read_arrays
+from experiments.benchmark.cases import BenchmarkOptions, Case, SideName, flops
 from experiments.benchmark.processes import Worker, task
-from experiments.benchmark.settings import Case, Options, Side, flops
 from iin_jax.files.machine import cores
 
 MAX_CALLS = 20_000  # most calls in one measurement
 TRIAL = 0.2  # share of a measurement's time that a number of threads is tried for
 
-Workers = dict[Side, Worker]
+Workers = dict[SideName, Worker]
 
 
 def run(
-    options: Options, keep: Callable[[dict[str, Any]], None] | None = None
+    options: BenchmarkOptions, keep: Callable[[dict[str, Any]], None] | None = None
 ) -> dict[str, Any]:
     """Proves that the sides compute the same and times them.
 
@@ -72,7 +72,7 @@ def run(
     return results
 
 
-def _cases(options: Options) -> Iterator[tuple[Case, int]]:
+def _cases(options: BenchmarkOptions) -> Iterator[tuple[Case, int]]:
     """Cases with each batch size; the optimiser alone has none, so it comes once."""
     for batch in sorted(set(options.batches)):
         for case in options.cases:
@@ -90,7 +90,7 @@ def _sum_up(results: dict[str, Any], workers: Workers) -> None:
         }
 
 
-def prove(folder: str, options: Options) -> dict[str, dict[str, float]]:
+def prove(folder: str, options: BenchmarkOptions) -> dict[str, dict[str, float]]:
     """Errors of each PyTorch side against JAX, in processes that end afterwards.
 
     The first of them writes the weights and data of all workers, so that none of it
@@ -121,7 +121,7 @@ def prove(folder: str, options: Options) -> dict[str, dict[str, float]]:
 
 
 @contextlib.contextmanager
-def _workers(folder: str, options: Options) -> Iterator[Workers]:
+def _workers(folder: str, options: BenchmarkOptions) -> Iterator[Workers]:
     with contextlib.ExitStack() as stack:
         yield {
             side: stack.enter_context(Worker(task(side, folder, options), options))
@@ -130,10 +130,10 @@ def _workers(folder: str, options: Options) -> Iterator[Workers]:
 
 
 def _measure(
-    workers: Workers, case: Case, batch: int, options: Options
+    workers: Workers, case: Case, batch: int, options: BenchmarkOptions
 ) -> list[dict[str, Any]]:
     """One case at one batch size: prepares all sides, then times them in turns."""
-    rows: dict[Side, dict[str, Any]] = {}
+    rows: dict[SideName, dict[str, Any]] = {}
     threads = cores()
     for side, worker in workers.items():
         if side == "torch_eager":
@@ -164,7 +164,9 @@ def _measure(
     return list(rows.values())
 
 
-def _best_threads(worker: Worker, case: Case, batch: int, options: Options) -> int:
+def _best_threads(
+    worker: Worker, case: Case, batch: int, options: BenchmarkOptions
+) -> int:
     """The number of threads at which PyTorch's eager mode is fastest."""
 
     def seconds(count: int) -> float:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmark.arrays import write_arrays
-from experiments.benchmark.settings import PROOF_BATCH, Problem, Task
+from experiments.benchmark.cases import PROOF_BATCH, Problem, Task
 from iin_jax.concepts import pairs_from_labels
 from iin_jax.convert import save_published_flow
 from iin_jax.factors import FactorLayout

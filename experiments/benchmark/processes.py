@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmark.settings import Options, Side, Task
+from experiments.benchmark.cases import BenchmarkOptions, SideName, Task
 from iin_jax.training.cpu import missing_variables
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ class Worker:
       options: for the devices that it may see.
     """
 
-    def __init__(self, task: Task, options: Options):
+    def __init__(self, task: Task, options: BenchmarkOptions):
         self.side = task.side
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by __exit__
         self._process = subprocess.Popen(
@@ -108,7 +108,7 @@ def environment(device: str, folder: str) -> dict[str, str]:
     return variables
 
 
-def task(side: Side, folder: str, options: Options) -> Task:
+def task(side: SideName, folder: str, options: BenchmarkOptions) -> Task:
     """A worker's task."""
     return Task(
         side,

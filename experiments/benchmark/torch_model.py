@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.benchmark.settings import Problem
+from experiments.benchmark.cases import Problem
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-class ActNorm(nn.Module):
+class TorchActNorm(nn.Module):
     """``y = scale * (x + loc)`` per channel, for (B, C) and (B, C, H, W)."""
 
     def __init__(self, channels: int):
@@ -54,7 +54,7 @@ def net(problem: Problem, *last: nn.Module) -> nn.ModuleDict:
     )
 
 
-class Coupling(nn.Module):
+class TorchCoupling(nn.Module):
     """Two affine couplings, one for each half; the halves leave swapped."""
 
     def __init__(self, problem: Problem):
@@ -81,7 +81,7 @@ class Coupling(nn.Module):
         return torch.cat([a, (b - shift) * (-log_scale_b).exp()], dim=1)
 
 
-class Shuffle(nn.Module):
+class TorchShuffle(nn.Module):
     """A fixed permutation of the channels."""
 
     forward_shuffle_idx: Tensor
@@ -99,14 +99,18 @@ class Shuffle(nn.Module):
         return y[:, self.backward_shuffle_idx]
 
 
-class Flow(nn.Module):
+class TorchFlow(nn.Module):
     """T: blocks of ActNorm, two couplings and a shuffle."""
 
     def __init__(self, problem: Problem):
         super().__init__()
 
         def block() -> nn.ModuleDict:
-            parts = [ActNorm(problem.dim), Coupling(problem), Shuffle(problem.dim)]
+            parts = [
+                TorchActNorm(problem.dim),
+                TorchCoupling(problem),
+                TorchShuffle(problem.dim),
+            ]
             return nn.ModuleDict({"flow": nn.ModuleList(parts)})
 
         blocks = nn.ModuleList([block() for _ in range(problem.num_blocks)])
@@ -129,7 +133,7 @@ class Flow(nn.Module):
         return z_tilde
 
 
-class Encoder(nn.Module):
+class TorchEncoder(nn.Module):
     """E: images (B, C, H, W) -> mean and log-variance, (B, N) each."""
 
     def __init__(self, problem: Problem):
@@ -140,7 +144,7 @@ class Encoder(nn.Module):
             return nn.ModuleDict({"sub_layers": nn.ModuleList(parts)})
 
         self.feature_layers: Any = nn.ModuleList(
-            layers(nn.Conv2d(width, out, 4, 2, 1, bias=False), ActNorm(out))
+            layers(nn.Conv2d(width, out, 4, 2, 1, bias=False), TorchActNorm(out))
             for width, out in itertools.pairwise(problem.widths)
         )
         self.dense_encode: Any = layers(
@@ -162,7 +166,7 @@ def sample(mean: Tensor, log_var: Tensor) -> Tensor:
     return mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
 
 
-def pair_loss(flow: Flow, z: Tensor, rho: Tensor) -> Tensor:
+def pair_loss(flow: TorchFlow, z: Tensor, rho: Tensor) -> Tensor:
     """Mean over pairs; z (2B, N), first all a; rho (B, N), 0 if not shared."""
     z_tilde, log_det = flow(z)
     a, b = z_tilde.chunk(2)
@@ -178,7 +182,7 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
     return network(((images + 1.0) / 2.0 - mean) / std)
 
 
-def latent_loss(flow: Flow, z: Tensor) -> Tensor:
+def latent_loss(flow: TorchFlow, z: Tensor) -> Tensor:
     """Mean over latents (2B, N)."""
     z_tilde, log_det = flow(z)
     return (0.5 * (z_tilde.square() + LOG_2PI)).sum(1).mean() - log_det.mean()

@@ -11,6 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmark.arrays import read_arrays
+from experiments.benchmark.cases import (
+    BACKBONES,
+    PROOF_BATCH,
+    PROOF_PHOTOS,
+    Case,
+    Task,
+)
 from experiments.benchmark.contract import (
     ADAM_GRADIENTS,
     Run,
@@ -18,16 +25,9 @@ from experiments.benchmark.contract import (
     best_rate,
     peak_rss,
 )
-from experiments.benchmark.settings import (
-    BACKBONES,
-    PROOF_BATCH,
-    PROOF_PHOTOS,
-    Case,
-    Task,
-)
 from experiments.benchmark.torch_model import (
-    Encoder,
-    Flow,
+    TorchEncoder,
+    TorchFlow,
     backbone,
     latent_loss,
     logits,
@@ -50,8 +50,8 @@ class TorchSide(Side):
         self.on_gpu = self.device.type == "cuda"
         checkpoint = torch.load(Path(task.folder) / "flow.ckpt", weights_only=True)
         self.state = checkpoint["model"]
-        self.flow = Flow(task.problem).to(self.device)
-        self.encoder = Encoder(task.problem).requires_grad_(False).to(self.device)
+        self.flow = TorchFlow(task.problem).to(self.device)
+        self.encoder = TorchEncoder(task.problem).requires_grad_(False).to(self.device)
         self.encoder.load_state_dict(self._read("encoder"))
         self.data = self._read("data")
         # as each network is fastest: the encoder by 10 % with its channels first, the
@@ -66,8 +66,8 @@ class TorchSide(Side):
         self.data["rho"] = task.problem.sigma * shared
         wrap = self._compiled if task.side == "torch_compile" else lambda f: f
         self.pair_loss, self.unsupervised_loss = map(wrap, (pair_loss, latent_loss))
-        self.forward, self.inverse = map(wrap, (Flow.forward, Flow.inverse))
-        self.encode, self.logits = map(wrap, (Encoder.forward, logits))
+        self.forward, self.inverse = map(wrap, (TorchFlow.forward, TorchFlow.inverse))
+        self.encode, self.logits = map(wrap, (TorchEncoder.forward, logits))
         self._set_precision(task.precision)
 
     def describe(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import os
 import sys
 from typing import Any
 
+from experiments.benchmark.cases import Task, task_from
 from experiments.benchmark.contract import Side
-from experiments.benchmark.settings import Task, task_from
 
 CALLS = ("describe", "prove", "prepare", "timed", "matmul", "peak_memory")
 

@@ -12,16 +12,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from experiments.benchmark import equality
-from experiments.benchmark.launch import main
-from experiments.benchmark.processes import Worker, WorkerError
-from experiments.benchmark.settings import (
+from experiments.benchmark.cases import (
     SMALL,
     STEPS,
-    Options,
+    BenchmarkOptions,
     Problem,
     Task,
     flops,
 )
+from experiments.benchmark.launch import main
+from experiments.benchmark.processes import Worker, WorkerError
 from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch")
@@ -108,7 +108,7 @@ def test_every_case_with_torch_compile(tmp_path):
     command(*given, "--out", str(out))
     results = json.loads(out.read_text())
     sides = ["jax", "torch_eager", "torch_compile"]
-    check_measurements(results, sides, Options().cases)
+    check_measurements(results, sides, BenchmarkOptions().cases)
     assert results["sides"]["torch_compile"]["compile_seconds"] > 1.0
 
 
@@ -192,7 +192,7 @@ def published(shared):
     """The PyTorch flow with a published checkpoint's weights, and what it computes."""
     folder = shared / "reference_checkpoints" / "flow_small_factor"
     state = torch.load(folder / "model-120000.ckpt", weights_only=True)["model"]
-    flow = torch_model.Flow(REFERENCE)
+    flow = torch_model.TorchFlow(REFERENCE)
     flow.load_state_dict(state)
     with np.load(folder / "data.npz") as arrays:
         data = {name: torch.from_numpy(x).squeeze() for name, x in arrays.items()}
@@ -248,7 +248,7 @@ def test_operations_are_what_pytorch_counts(tasks):
 
 def test_a_process_that_fails_or_dies_is_named_in_one_line(tmp_path):
     task = Task("torch_eager", str(tmp_path), SMALL, "highest", "fused", "default")
-    with Worker(task, Options(device="cpu")) as worker:
+    with Worker(task, BenchmarkOptions(device="cpu")) as worker:
         with pytest.raises(WorkerError, match=r"^torch_eager, describe .*flow\.ckpt"):
             worker.ask("describe")
         os.kill(worker.pid, signal.SIGKILL)

@@ -20,7 +20,7 @@ Case = Literal[
     "squeezenet1_1",
     "resnet50",
 ]
-Side = Literal["jax", "torch_eager", "torch_compile"]
+SideName = Literal["jax", "torch_eager", "torch_compile"]
 
 ALL_CASES: tuple[Case, ...] = get_args(Case)
 # pretrained networks -> multiplications of one image of 224 pixels, as torchvision says
@@ -28,13 +28,13 @@ BACKBONES: dict[Case, int] = {"squeezenet1_1": 349_000_000, "resnet50": 4_089_00
 CASES: tuple[Case, ...] = tuple(case for case in ALL_CASES if case not in BACKBONES)
 PAIR_STEPS: tuple[Case, ...] = ("pair_step", "pair_step_drawn", "pair_step_encoders")
 STEPS: tuple[Case, ...] = (*PAIR_STEPS, "unsupervised_step")
-SIDES: tuple[Side, ...] = get_args(Side)
+SIDES: tuple[SideName, ...] = get_args(SideName)
 PROOF_BATCH = 25
 PROOF_PHOTOS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class BenchmarkOptions:
     """Everything that the command line sets.
 
     Attributes:
@@ -68,7 +68,7 @@ class Options:
     out: Path | None = None
 
     @property
-    def sides(self) -> tuple[Side, ...]:
+    def sides(self) -> tuple[SideName, ...]:
         """The sides that are timed, in turns, in this order."""
         return SIDES if self.compile else SIDES[:2]
 
@@ -163,10 +163,10 @@ class Task:
       side: which framework, how.
       folder: with the files that ``problem.write`` wrote.
       problem: sizes.
-      precision, adam, compile_mode: as in ``Options``.
+      precision, adam, compile_mode: as in ``BenchmarkOptions``.
     """
 
-    side: Side
+    side: SideName
     folder: str
     problem: Problem
     precision: str
@@ -203,7 +203,7 @@ def flops(case: Case, batch: int, problem: Problem) -> int:
     return batch * latent
 
 
-def check(options: Options) -> None:
+def check(options: BenchmarkOptions) -> None:
     """Raises ValueError for settings that nothing can be measured with."""
     if not options.batches or min(options.batches) < 1:
         raise ValueError(

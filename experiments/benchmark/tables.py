@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.benchmark.settings import STEPS
+from experiments.benchmark.cases import STEPS
 
 NAMES: dict[str, str] = {
     "jax": "JAX",
