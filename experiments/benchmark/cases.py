@@ -23,7 +23,7 @@ Case = Literal[
 SideName = Literal["jax", "torch_eager", "torch_compile"]
 
 ALL_CASES: tuple[Case, ...] = get_args(Case)
-# pretrained networks -> multiplications of one image of 224 pixels, as torchvision says
+# Multiplications per image of 224 pixels, by pretrained network, from torchvision.
 BACKBONES: dict[Case, int] = {"squeezenet1_1": 349_000_000, "resnet50": 4_089_000_000}
 CASES: tuple[Case, ...] = tuple(case for case in ALL_CASES if case not in BACKBONES)
 PAIR_STEPS: tuple[Case, ...] = ("pair_step", "pair_step_drawn", "pair_step_encoders")
@@ -47,9 +47,9 @@ class BenchmarkOptions:
       repetitions: Measurements per case, batch and side, taken in turns.
       seconds: Length of one measurement, about.
       compile: Whether torch.compile is timed too (minutes of compilation).
-      compile_mode: As torch.compile takes it.
+      compile_mode: The mode argument of torch.compile.
       adam: PyTorch's Adam: fused (one pass over memory) or default.
-      precision: Of the matrix products: highest (float32) or default (TF32 on GPUs).
+      precision: Matrix products in highest (float32) or default (TF32 on GPUs).
       device: auto (what both frameworks see) or cpu.
       small: A tiny flow and encoder: everything runs, the figures mean nothing.
       out: A JSON file for every figure, written anew after each case.
@@ -85,10 +85,10 @@ class Problem:
     """Sizes of what is timed; the published ones.
 
     Attributes:
-      dim, num_blocks, hidden_dim, hidden_depth: of the flow.
+      dim, num_blocks, hidden_dim, hidden_depth: sizes of the flow.
       concepts: dimensions of each concept; the residual takes the rest.
       sigma: similarity of pairs.
-      image_size, channels, num_down, base: of the encoder.
+      image_size, channels, num_down, base: sizes of the encoder.
       entries: number of cached latents.
       matmul: size of the square matrices that measure the peak.
       photo_size: H = W of the pretrained networks' images.
@@ -160,10 +160,10 @@ class Task:
     """What a worker process gets to know.
 
     Attributes:
-      side: which framework, how.
-      folder: with the files that ``problem.write`` wrote.
+      side: the framework and how it runs.
+      folder: where the files of ``problem.write`` lie.
       problem: sizes.
-      precision, adam, compile_mode: as in ``BenchmarkOptions``.
+      precision, adam, compile_mode: the fields of ``BenchmarkOptions``.
     """
 
     side: SideName

@@ -13,13 +13,15 @@ import numpy as np
 from experiments.benchmark.arrays import write_arrays
 from experiments.benchmark.cases import Case, Task
 
-# gradients of three parameters in four steps of the optimiser
+# Gradients of three parameters in four steps of the optimiser.
 ADAM_GRADIENTS = np.array(
     [[1e-3, -2.0, 1e-7], [3e-3, 1.0, -1e-7], [-5e-3, 0.5, 0.0], [1e-3, 0.1, 2e-7]],
     np.float32,
 )
 
-Run = Callable[[int], None]  # does that many calls and waits for the last of them
+RATE = 1e-4  # learning rate; the time of a step does not depend on it
+
+Run = Callable[[int], None]  # makes n calls and waits for the last of them
 
 
 class Side(abc.ABC):
@@ -48,22 +50,22 @@ class Side(abc.ABC):
 
     @abc.abstractmethod
     def build(self, case: Case, batch: int) -> Run:
-        """Everything of a case but its first call; weights are the files' again."""
+        """Prepares a case up to its first call, with the weights of the files."""
 
     @abc.abstractmethod
     def matmul(self) -> float:
         """Measured peak of a square matrix product, in FLOP/s."""
 
     def set_threads(self, count: int) -> None:
-        """Where the framework can change them while it runs."""
+        """Sets the number of threads if the framework can change it while it runs."""
         return
 
     @abc.abstractmethod
     def peak_memory(self) -> int:
-        """Bytes: most that the process ever held, on the device if that is a GPU."""
+        """Most bytes that the process ever held, on the device if it is a GPU."""
 
     def prove(self) -> str:
-        """Writes ``results`` to the task's folder; returns the name to read them by."""
+        """Writes ``results`` to the task's folder; returns their file's name."""
         name = f"{self.task.side}_results"
         write_arrays(Path(self.task.folder) / f"{name}.safetensors", self.results())
         return name
@@ -87,7 +89,7 @@ class Side(abc.ABC):
 
 
 def peak_rss() -> int:
-    """Bytes: most resident memory that this process ever held."""
+    """Most bytes of resident memory that this process ever held."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

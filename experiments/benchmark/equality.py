@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-KINDS = {"gradient": "gradients", "logits": "logits"}  # by the names' first part
-# errors relative to max(1, |value|), of logits relative to the largest of them; a
-# whole gradient array also relative to its norm
+# Kinds of ``LIMITS`` by the first part of names such as ``gradient/NAME``.
+KINDS = {"gradient": "gradients", "logits": "logits"}
+# Errors are relative to max(1, |value|); those of logits to the largest in the array.
+# A whole gradient array also has an error relative to its norm.
 LIMITS = {
     "loss": 1e-5,
     "unsupervised_loss": 1e-5,
@@ -48,33 +49,33 @@ def errors(
             f"the sides give different arrays: {len(odd)} are missing on one side or "
             f"misshapen, the first is {odd[0]}"
         )
-    found = dict.fromkeys(LIMITS, 0.0)
+    largest = dict.fromkeys(LIMITS, 0.0)
     for name, expected in ours.items():
         kind = KINDS.get(name.partition("/")[0], name)
         actual = np.asarray(theirs[name], np.float64)
         difference = np.abs(actual - np.asarray(expected, np.float64))
         least = np.abs(expected).max() if kind == "logits" else 1.0
         scaled = difference / np.maximum(least, np.abs(expected))
-        found[kind] = max(found[kind], _finite(scaled.max()))
+        largest[kind] = max(largest[kind], _finite(scaled.max()))
         if kind == "gradients":
             norm = max(float(np.linalg.norm(expected)), np.finfo(np.float32).tiny)
             relative = _finite(np.linalg.norm(difference) / norm)
-            found["gradients_norm"] = max(found["gradients_norm"], relative)
-    return found
+            largest["gradients_norm"] = max(largest["gradients_norm"], relative)
+    return largest
 
 
 def check(
     name: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """``errors``, all of them within ``LIMITS``.
+    """The ``errors``, after a check that each is within its limit.
 
     Raises:
-      UnequalError: an error beyond its limit; the message says all of these.
+      UnequalError: an error beyond its limit; the message names each of them.
     """
-    found = errors(ours, theirs)
+    measured = errors(ours, theirs)
     beyond = [
         f"{kind} {error:.2g} (limit {LIMITS[kind]:.0e})"
-        for kind, error in found.items()
+        for kind, error in measured.items()
         if not error <= LIMITS[kind]
     ]
     if beyond:
@@ -82,7 +83,7 @@ def check(
             f"jax and {name} do not compute the same: {', '.join(beyond)}; nothing "
             "was timed"
         )
-    return found
+    return measured
 
 
 def _finite(error: Any) -> float:

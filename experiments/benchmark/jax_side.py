@@ -19,6 +19,7 @@ from experiments.benchmark.cases import (
 )
 from experiments.benchmark.contract import (
     ADAM_GRADIENTS,
+    RATE,
     Run,
     Side,
     best_rate,
@@ -47,12 +48,11 @@ from iin_jax.training.state import TrainState
 from iin_jax.training.step import gradient_step
 from iin_jax.types import Array, Images, Key, Latents, Shared, Tree
 
-RATE = 1e-4  # learning rate; the time of a step does not depend on it
-STEPS = 10**9  # a schedule that does not end
+ENDLESS = 10**9  # steps of a schedule that does not end
 
 
 class Posteriors(NamedTuple):
-    """Of both halves of pairs: (2B, N) each, first all a; shared (B, K+1)."""
+    """Posteriors of both halves of pairs (2B, N), first all a; shared (B, K+1)."""
 
     mean: Latents
     log_var: Latents
@@ -72,7 +72,7 @@ class JaxSide(Side):
 
     def __init__(self, task: Task):
         super().__init__(task)
-        if task.precision == "highest":  # the encoder's convolutions too
+        if task.precision == "highest":  # for the encoder's convolutions
             jax.config.update("jax_default_matmul_precision", "highest")
         problem = task.problem
         self.flow = flow_of(problem, task.precision)
@@ -180,7 +180,7 @@ class JaxSide(Side):
         return device.memory_stats()["peak_bytes_in_use"]
 
     def _backbone(self, name: str) -> PretrainedNetwork:
-        """A pretrained network; behind its last layer are its logits."""
+        """A pretrained network cut at its last layer, whose outputs are the logits."""
         architecture = ARCHITECTURES[name]
         network = PretrainedNetwork(
             name,
@@ -222,7 +222,7 @@ class JaxSide(Side):
         def update(state: TrainState, gradients: Tree) -> TrainState:
             return state.apply_gradients(tx, gradients)
 
-        state = jax.tree.map(jnp.array, state)  # a copy, since it is given away
+        state = jax.tree.map(jnp.array, state)  # a copy, since update donates it
 
         def run(calls: int) -> None:
             nonlocal state
@@ -241,7 +241,7 @@ class JaxSide(Side):
     def _initial_state(self, batch: int) -> tuple[Any, TrainState]:
         """The optimiser of ``iin_jax.fit`` and the state before its first step."""
         fast = {"similarity": SIMILARITY_RATE}
-        tx = adam(Schedule(STEPS, RATE / batch), batch, fast=fast)
+        tx = adam(Schedule(ENDLESS, RATE / batch), batch, fast=fast)
         params = {"flow": self.flow_variables["params"]}
         return tx, TrainState.create(tx, params, self.flow_variables["constants"])
 
@@ -262,7 +262,7 @@ class JaxSide(Side):
         return ImagePairs(images, self.data["shared"][:batch], self.network.variables)
 
     def _draw_encoded(self, data: ImagePairs, key: Key, examples: Array) -> LatentPairs:
-        # other images in every step, so that no loop has them encoded beforehand
+        # Each step draws other images, so that no loop can encode them beforehand.
         first = jax.random.randint(key, (), 0, len(data.shared))
         rows = (examples + first) % len(data.shared)
         images = data.images[jnp.concatenate([rows, rows + len(data.shared)])]

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _keeper(out: Path | None) -> Callable[[dict], None] | None:
-    """Writes the results so far to a file, if there is to be one."""
+    """A function that writes the results so far to ``out``, if a file is named."""
     if out is None:
         return None
 

@@ -17,7 +17,7 @@ from experiments.benchmark.processes import Worker, task
 from iin_jax.files.machine import cores
 
 MAX_CALLS = 20_000  # most calls in one measurement
-TRIAL = 0.2  # share of a measurement's time that a number of threads is tried for
+TRIAL = 0.2  # length of a trial of threads, as a share of a measurement
 
 Workers = dict[SideName, Worker]
 

@@ -23,8 +23,8 @@ from iin_jax.weights.torch_files import load_torch_file
 COLORS = 64
 MIN_PAIRS = 4096
 INIT_LATENTS = 1024  # latents that initialise the flow's ActNorms
-CANDIDATES = 2048  # pairs of which the proof takes the best
-CHUNKS = 16  # parts in which these are processed
+CANDIDATES = 2048  # pairs among which the proof chooses
+CHUNKS = 16  # parts in which the candidates are processed
 
 
 def flow_of(problem: Problem, precision: str = "highest") -> InterpretationFlow:
@@ -52,15 +52,15 @@ def autoencoder_of(problem: Problem) -> Autoencoder:
 def write(task: Task, batches: tuple[int, ...]) -> None:
     """Writes everything that the sides read into the task's folder.
 
-    ``flow.safetensors`` and ``autoencoder.safetensors`` (its encoder) our variables,
-    ``flow.ckpt`` and ``encoder.safetensors`` the same as PyTorch takes them,
-    ``published.safetensors`` the arrays of ``flow.ckpt``, ``data.safetensors`` latents,
-    labels, pairs, images and noise. Each pretrained network has random weights in a
-    file of its name.
+    ``flow.safetensors`` and ``autoencoder.safetensors`` (its encoder) hold our
+    variables, ``flow.ckpt`` and ``encoder.safetensors`` the same ones as PyTorch takes
+    them, ``published.safetensors`` the arrays of ``flow.ckpt``, ``data.safetensors``
+    latents, labels, pairs, images and noise. Each pretrained network has random weights
+    in a file of its name.
 
     Args:
       task: folder and sizes.
-      batches: that will be timed; they bound the number of pairs and images.
+      batches: timed batch sizes; they bound the number of pairs and images.
     """
     folder, problem = Path(task.folder), task.problem
     data = _data(problem, max(*batches, PROOF_BATCH))
@@ -84,7 +84,7 @@ def write(task: Task, batches: tuple[int, ...]) -> None:
 
 
 def read_variables(folder: str | Path, name: str) -> Tree:
-    """Variables of ``"flow"`` or ``"autoencoder"``."""
+    """Variables of ``"flow"``, ``"autoencoder"`` or a pretrained network."""
     return load_tree(Path(folder) / f"{name}.safetensors")
 
 
@@ -110,7 +110,7 @@ def encoder_state(params: Tree) -> dict[str, np.ndarray]:
 
 
 def _data(problem: Problem, batch: int) -> dict[str, np.ndarray]:
-    """Cached latents, pairs of them, images; ``batch`` is the largest."""
+    """Cached latents, their pairs, and images for batches of up to ``batch``."""
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> np.ndarray:

@@ -23,13 +23,14 @@ class WorkerError(Exception):
 class Worker:
     """One side in a process of its own; stopped between requests.
 
-    Idle threads may spin: torch.compile's took a third of the cores in JAX's turn.
+    Idle threads may spin: those of torch.compile took a third of the cores while JAX
+    was timed.
 
     Used as a context: leaving it ends the process, whose number is ``pid``.
 
     Args:
       task: what the process gets to know.
-      options: for the devices that it may see.
+      options: settings; their device decides what the process may see.
     """
 
     def __init__(self, task: Task, options: BenchmarkOptions):
@@ -72,7 +73,7 @@ class Worker:
         try:
             print(request, file=pipes[0], flush=True)
             line = pipes[1].readline()
-        except BrokenPipeError:  # it ended before
+        except BrokenPipeError:  # the process ended before the request
             line = ""
         self._process.send_signal(signal.SIGSTOP)
         if not line:
@@ -92,24 +93,24 @@ class Worker:
 
 
 def environment(device: str, folder: str) -> dict[str, str]:
-    """Variables of a worker: an empty compilation cache, devices as asked."""
+    """Environment of a worker: an empty compilation cache, devices as asked."""
     variables = {
         **os.environ,
         "JAX_ENABLE_COMPILATION_CACHE": "false",
-        **missing_variables(os.environ),  # what ``experiments.run`` sets, on all sides
+        **missing_variables(os.environ),  # as in ``experiments.run``, for all sides
         "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         ),
     }
-    variables.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a shared GPU
+    variables.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # sides share a GPU
     if device == "cpu":
         variables |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     return variables
 
 
 def task(side: SideName, folder: str, options: BenchmarkOptions) -> Task:
-    """A worker's task."""
+    """The task of one worker."""
     return Task(
         side,
         folder,

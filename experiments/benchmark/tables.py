@@ -13,7 +13,7 @@ NAMES: dict[str, str] = {
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Everything that one wants to see first; the rest is in the JSON file."""
+    """The most important figures; the JSON file has all of them."""
     parts = [_head(results), _times(results), _sides(results), _where(results)]
     return "\n\n".join(part for part in parts if part)
 
@@ -23,8 +23,8 @@ def _head(results: dict[str, Any]) -> str:
     versions = {k: v for side in sides.values() for k, v in side["versions"].items()}
     described = ", ".join(f"{name} {version}" for name, version in versions.items())
     proof = "; ".join(
-        f"{NAMES[side]}: loss {found['loss']:.1e}, gradients {found['gradients']:.1e}"
-        for side, found in results["equality"].items()
+        f"{NAMES[side]}: loss {error['loss']:.1e}, gradients {error['gradients']:.1e}"
+        for side, error in results["equality"].items()
     )
     return (
         f"{described}; {sides['jax']['device']}, {results['cores']} cores; products in "
@@ -41,11 +41,11 @@ def _times(results: dict[str, Any]) -> str:
     head = ["case", "batch", *(f"{NAMES[side]}, ms" for side in sides)]
     head += [f"{NAMES[side]} / JAX" for side in others]
     rows = []
-    for found in _by_case(results):
-        ours = found["jax"]
-        row = [ours["case"], _batch(ours), *(_spread(found[side]) for side in sides)]
+    for timed in _by_case(results):
+        ours = timed["jax"]
+        row = [ours["case"], _batch(ours), *(_spread(timed[side]) for side in sides)]
         for side in others:
-            ratio = found[side]["median_seconds"] / ours["median_seconds"]
+            ratio = timed[side]["median_seconds"] / ours["median_seconds"]
             row.append(f"{ratio:.2f}")
         rows.append(row)
     return _table(head, rows)
@@ -55,16 +55,16 @@ def _sides(results: dict[str, Any]) -> str:
     head = ["side", "compile, s", "memory at start, MB", "at its peak, MB"]
     head += ["peak of a matrix product, GFLOP/s", "threads"]
     rows = []
-    for side, found in results["sides"].items():
-        own = [row for row in results["measurements"] if row["side"] == side]
-        threads = sorted({row["threads"] for row in own})
+    for side, figures in results["sides"].items():
+        measured = [row for row in results["measurements"] if row["side"] == side]
+        threads = sorted({row["threads"] for row in measured})
         rows.append(
             [
                 NAMES[side],
-                f"{found['compile_seconds']:.1f}",
-                f"{found['memory_at_start_bytes'] / 1e6:.0f}",
-                f"{found['peak_memory_bytes'] / 1e6:.0f}",
-                f"{found['matmul_flops'] / 1e9:.0f}",
+                f"{figures['compile_seconds']:.1f}",
+                f"{figures['memory_at_start_bytes'] / 1e6:.0f}",
+                f"{figures['peak_memory_bytes'] / 1e6:.0f}",
+                f"{figures['matmul_flops'] / 1e9:.0f}",
                 " or ".join(map(str, threads)),
             ]
         )
@@ -94,12 +94,12 @@ def _where(results: dict[str, Any]) -> str:
 
 
 def _by_case(results: dict[str, Any]) -> Iterable[dict[str, dict[str, Any]]]:
-    found: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    cases: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
     for row in results["measurements"]:
-        found.setdefault((row["case"], row["batch"]), {})[row["side"]] = row
-    order = list(dict.fromkeys(case for case, _ in found))
-    keys = sorted(found, key=lambda key: (order.index(key[0]), key[1]))
-    return [found[key] for key in keys]
+        cases.setdefault((row["case"], row["batch"]), {})[row["side"]] = row
+    order = list(dict.fromkeys(case for case, _ in cases))
+    keys = sorted(cases, key=lambda key: (order.index(key[0]), key[1]))
+    return [cases[key] for key in keys]
 
 
 def _batch(row: dict[str, Any]) -> str:

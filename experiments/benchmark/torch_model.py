@@ -167,7 +167,7 @@ def sample(mean: Tensor, log_var: Tensor) -> Tensor:
 
 
 def pair_loss(flow: TorchFlow, z: Tensor, rho: Tensor) -> Tensor:
-    """Mean over pairs; z (2B, N), first all a; rho (B, N), 0 if not shared."""
+    """Mean loss of pairs; z (2B, N), first all a; rho (B, N), 0 if not shared."""
     z_tilde, log_det = flow(z)
     a, b = z_tilde.chunk(2)
     variance = 1.0 - rho.square()
@@ -183,22 +183,22 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def latent_loss(flow: TorchFlow, z: Tensor) -> Tensor:
-    """Mean over latents (2B, N)."""
+    """Mean negative log-likelihood of latents (2B, N)."""
     z_tilde, log_det = flow(z)
     return (0.5 * (z_tilde.square() + LOG_2PI)).sum(1).mean() - log_det.mean()
 
 
 def backbone(name: str, path: Path) -> nn.Module:
-    """torchvision's network with our weights, brought back to its names.
+    """A network of torchvision with our weights, renamed to its names.
 
     Args:
-      name: of the architecture, the same there and here.
+      name: the architecture's name, in torchvision as in ``ARCHITECTURES``.
       path: file of our variables.
 
     Raises:
       ValueError: an array of torchvision's network got no weights.
     """
-    # without torchvision's compiled operators this registration fails on import
+    # Without torchvision's compiled operators this registration fails on import.
     sys.modules.setdefault("torchvision._meta_registrations", ModuleType("none"))
     from torchvision import models
 

@@ -20,6 +20,7 @@ from experiments.benchmark.cases import (
 )
 from experiments.benchmark.contract import (
     ADAM_GRADIENTS,
+    RATE,
     Run,
     Side,
     best_rate,
@@ -36,8 +37,7 @@ from experiments.benchmark.torch_model import (
 )
 from iin_jax.files.machine import cores
 
-RATE = 1e-4  # learning rate; the time of a step does not depend on it
-DRAWS = 64  # batches of random indices, made beforehand
+DRAWS = 64  # batches of random indices, drawn beforehand
 
 
 class TorchSide(Side):
@@ -54,8 +54,8 @@ class TorchSide(Side):
         self.encoder = TorchEncoder(task.problem).requires_grad_(False).to(self.device)
         self.encoder.load_state_dict(self._read("encoder"))
         self.data = self._read("data")
-        # as each network is fastest: the encoder by 10 % with its channels first, the
-        # pretrained ones by up to 90 % with them last
+        # Each network gets its fastest layout: the encoder gains 10 % with channels
+        # first, the pretrained networks up to 90 % with channels last.
         self.data["images"] = self.data["images"].permute(0, 3, 1, 2).contiguous()
         if "photos" in self.data:
             self.data["photos"] = self.data["photos"].permute(0, 3, 1, 2)
@@ -86,22 +86,22 @@ class TorchSide(Side):
         data = {name: array[:PROOF_BATCH] for name, array in self.data.items()}
         mean, log_var, rho = self._pairs(self.data["proof_rows"])
         z = mean + torch.exp(0.5 * log_var) * self.data["proof_noise"]
-        found = {"loss": self.pair_loss(self.flow, z, rho)}
-        found["loss"].backward()
-        found["adam"] = self._adam_steps()
+        results = {"loss": self.pair_loss(self.flow, z, rho)}
+        results["loss"].backward()
+        results["adam"] = self._adam_steps()
         with torch.no_grad():
-            found["forward"], found["log_det"] = self.forward(self.flow, z)
-            found["inverse"] = self.inverse(self.flow, data["z_tilde"])
-            found["unsupervised_loss"] = self.unsupervised_loss(self.flow, z)
-            found["encode"] = torch.cat(self.encode(self.encoder, data["images"]), 1)
+            results["forward"], results["log_det"] = self.forward(self.flow, z)
+            results["inverse"] = self.inverse(self.flow, data["z_tilde"])
+            results["unsupervised_loss"] = self.unsupervised_loss(self.flow, z)
+            results["encode"] = torch.cat(self.encode(self.encoder, data["images"]), 1)
             for name in self.task.problem.backbones:
                 images = self.data["photos"][:PROOF_PHOTOS]
-                found[f"logits/{name}"] = self.logits(self._backbone(name), images)
+                results[f"logits/{name}"] = self.logits(self._backbone(name), images)
         self._set_precision(self.task.precision)
         for name, parameter in self.flow.named_parameters():
             if parameter.grad is not None:
-                found[f"gradient/{name}"] = parameter.grad
-        return {name: x.detach().cpu().numpy() for name, x in found.items()}
+                results[f"gradient/{name}"] = parameter.grad
+        return {name: x.detach().cpu().numpy() for name, x in results.items()}
 
     def build(self, case: Case, batch: int) -> Run:
         self._restore()
@@ -228,9 +228,9 @@ class TorchSide(Side):
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         config: Any = torch._dynamo.config
-        known = hasattr(config, "recompile_limit")  # the name since PyTorch 2.6
-        # beyond it, it would run eagerly
-        setattr(config, "recompile_limit" if known else "cache_size_limit", 1000)
+        renamed = hasattr(config, "recompile_limit")  # its name since PyTorch 2.6
+        # Beyond the limit, functions would run eagerly.
+        setattr(config, "recompile_limit" if renamed else "cache_size_limit", 1000)
         return torch.compile(function, dynamic=False, mode=self.task.compile_mode)
 
     def _set_precision(self, precision: str) -> None:

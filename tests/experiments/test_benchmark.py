@@ -20,6 +20,7 @@ from experiments.benchmark.cases import (
     Task,
     flops,
 )
+from experiments.benchmark.contract import RATE
 from experiments.benchmark.launch import main
 from experiments.benchmark.processes import Worker, WorkerError
 from tests.conftest import ROOT
@@ -29,6 +30,7 @@ torch = pytest.importorskip("torch")
 from experiments.benchmark import problem, torch_model, torch_side  # noqa: E402
 from experiments.benchmark.jax_side import JaxSide  # noqa: E402
 
+FLAGS = ["--batches", "4", "--repetitions", "3", "--seconds", "0.02"]
 REFERENCE = Problem(dim=16, num_blocks=3, hidden_dim=32, concepts=(5, 4))
 
 
@@ -90,22 +92,21 @@ def check_measurements(results, sides, cases):
 def test_the_command_proves_times_and_reports(tmp_path):
     out = tmp_path / "times.json"
     cases = ["pair_step_drawn", "update", "encode"]
-    given = ["--batches", "4", "--repetitions", "3", "--seconds", "0.02"]
-    said = command(*given, "--no-compile", "--cases", *cases, "--out", str(out))
+    printed = command(*FLAGS, "--no-compile", "--cases", *cases, "--out", str(out))
     results = json.loads(out.read_text())
     check_measurements(results, ["jax", "torch_eager"], cases)
     assert set(results["equality"]["torch_eager"]) == set(equality.LIMITS)
-    assert "| case | batch | JAX, ms | torch eager, ms | torch eager / JAX |" in said
+    assert "| case | batch | JAX, ms | torch eager, ms | torch eager / JAX |" in printed
     ours, theirs = (row["median_seconds"] for row in results["measurements"][:2])
-    line = next(x for x in said.splitlines() if x.startswith("| pair_step_drawn | 4 |"))
+    lines = printed.splitlines()
+    line = next(x for x in lines if x.startswith("| pair_step_drawn | 4 |"))
     assert line.endswith(f"| {theirs / ours:.2f} |")
 
 
 @pytest.mark.slow
 def test_every_case_with_torch_compile(tmp_path):
     out = tmp_path / "times.json"
-    given = ["--batches", "4", "--repetitions", "3", "--seconds", "0.02"]
-    command(*given, "--out", str(out))
+    command(*FLAGS, "--out", str(out))
     results = json.loads(out.read_text())
     sides = ["jax", "torch_eager", "torch_compile"]
     check_measurements(results, sides, BenchmarkOptions().cases)
@@ -114,8 +115,8 @@ def test_every_case_with_torch_compile(tmp_path):
 
 def test_both_sides_compute_the_same(tasks, ours):
     side = torch_side.TorchSide(tasks[1])
-    found = equality.check("torch_eager", ours, side.results())
-    assert max(found.values()) < 2e-5
+    errors = equality.check("torch_eager", ours, side.results())
+    assert max(errors.values()) < 2e-5
     assert sum(name.startswith("gradient/") for name in ours) == len(
         list(side.flow.parameters())
     )
@@ -135,14 +136,13 @@ def test_altered_weights_are_noticed(tasks, ours, name):
 def test_all_that_is_timed_is_proved(tasks, ours, alter, monkeypatch):
     side = torch_side.TorchSide(tasks[1])
     if alter == "loss":
-        own = side.unsupervised_loss
-        side.unsupervised_loss = lambda flow, z: own(flow, z) + flow(z)[1].mean()
+        loss = side.unsupervised_loss
+        side.unsupervised_loss = lambda flow, z: loss(flow, z) + flow(z)[1].mean()
     elif alter == "spread":
         half = len(side.encoder.dense_encode["sub_layers"][0].bias) // 2
         side.encoder.dense_encode["sub_layers"][0].bias.data[half] += 0.1
     else:
-        own = side._optimizer
-        side._optimizer = lambda p: torch.optim.Adam(p, torch_side.RATE, (0.9, 0.9))
+        side._optimizer = lambda p: torch.optim.Adam(p, RATE, (0.9, 0.9))
     named = {"loss": "unsupervised_loss", "spread": "encode", "optimiser": "adam"}
     with pytest.raises(equality.UnequalError, match=f"same: {named[alter]} "):
         equality.check("torch_eager", ours, side.results())
@@ -222,7 +222,7 @@ def test_the_pytorch_loss_and_gradients_are_the_published_ones(published):
         flow, torch.cat([data["step0/x1"], data["step0/x2"]]), rho
     )
     loss.backward()
-    # the published loss leaves out what does not depend on the parameters
+    # The published loss leaves out the terms that do not depend on parameters.
     constants = 0.5 * (1 - rho**2).log().sum(1).mean() + 16 * torch_model.LOG_2PI
     torch.testing.assert_close(
         loss - constants, data["step0/loss"], rtol=1e-5, atol=1e-5
@@ -272,9 +272,9 @@ def test_a_process_that_fails_or_dies_is_named_in_one_line(tmp_path):
 )
 def test_bad_arguments_are_one_line(arguments, message, capsys):
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith("error: ")
-    assert message in said.err and said.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.startswith("error: ")
+    assert message in output.err and output.err.count("\n") == 1
 
 
 def test_without_pytorch_the_extra_is_named(monkeypatch, capsys):
