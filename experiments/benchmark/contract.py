@@ -53,7 +53,7 @@ class Side(abc.ABC):
         """Prepares a case up to its first call, with the weights of the files."""
 
     @abc.abstractmethod
-    def matmul(self) -> float:
+    def matmul(self, threads: int) -> float:
         """Measured peak of a square matrix product, in FLOP/s."""
 
     def set_threads(self, count: int) -> None:

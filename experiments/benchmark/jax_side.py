@@ -167,7 +167,7 @@ class JaxSide(Side):
         draw, data = draws[case]
         return self._steps(draw, data(), batch, case == "unsupervised_step")
 
-    def matmul(self) -> float:
+    def matmul(self, threads: int) -> float:
         size, precision = self.task.problem.matmul, self.task.precision
         matrix = jax.random.normal(jax.random.key(0), (size, size))
         product = jax.jit(functools.partial(jnp.matmul, precision=precision))

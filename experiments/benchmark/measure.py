@@ -59,7 +59,7 @@ def run(
                 side: {
                     **worker.ask("describe"),
                     "memory_at_start_bytes": worker.ask("peak_memory"),
-                    "matmul_flops": worker.ask("matmul"),
+                    "matmul_flops": worker.ask("matmul", cores()),
                 }
                 for side, worker in workers.items()
             }

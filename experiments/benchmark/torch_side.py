@@ -1,4 +1,7 @@
-"""The PyTorch side: eager, or through ``torch.compile``."""
+"""The PyTorch side: eager, or through ``torch.compile``.
+
+It imports nothing of ``iin_jax`` at first: JAX would count in its process's memory.
+"""
 
 import itertools
 import warnings
@@ -35,7 +38,6 @@ from experiments.benchmark.torch_model import (
     pair_loss,
     sample,
 )
-from iin_jax.files.machine import cores
 
 DRAWS = 64  # batches of random indices, drawn beforehand
 
@@ -123,8 +125,8 @@ class TorchSide(Side):
             return self._steps(None)
         return self._steps(self._loss(case, batch))
 
-    def matmul(self) -> float:
-        self.set_threads(cores())
+    def matmul(self, threads: int) -> float:
+        self.set_threads(threads)
         size = self.task.problem.matmul
         matrix = torch.randn(size, size, device=self.device)
 

@@ -132,6 +132,12 @@ def test_altered_weights_are_noticed(tasks, ours, name):
         equality.check("torch_eager", ours, side.results())
 
 
+def test_the_pytorch_process_holds_no_jax():
+    side = "experiments.benchmark.torch_side"
+    code = f"import sys, {side}; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("alter", ["loss", "spread", "optimiser"])
 def test_all_that_is_timed_is_proved(tasks, ours, alter, monkeypatch):
     side = torch_side.TorchSide(tasks[1])
