@@ -75,7 +75,7 @@ def test_swaps_are_compared_with_the_linear_edit_and_the_start(interpreter, imag
     z = np.asarray(interpreter.encode(images))
     linear = LinearEdits.fit(z, {"color": colors})
     options = {"linear": linear, "start": interpreter}
-    found = evaluate_swaps(interpreter, a, b, *values, judges, **options)
+    found = evaluate_swaps(interpreter, a, b, *values, judges, **options).entries()
     same = found["compared"]["color"]["start"]["color"]
     assert same["value"] == pytest.approx(0.0, abs=1e-6) and same["count"] == 4
     assert any("T_0 alone T is not ahead in color" in x for x in found["unbeaten"])

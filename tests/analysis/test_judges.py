@@ -10,10 +10,10 @@ from iin_jax.analysis import (
     LatentJudge,
     LogitsJudge,
     ShapeJudge,
-    convolutional_judge,
     shape_judge,
 )
-from iin_jax.analysis.judge_network import shifted
+from iin_jax.analysis.judges import convolutional as judge_file
+from iin_jax.analysis.judges.network import shifted
 from iin_jax.data import colored_set, embedded_digits, palette
 from iin_jax.data.palette import colorize
 from iin_jax.data.values import known_rows
@@ -77,8 +77,8 @@ def test_test_accuracy_is_on_known_rows_of_the_test_images(digits, convolutional
 def test_the_shape_judge_is_picked_by_the_number_of_images(digits, monkeypatch):
     images, labels = digits.images[:60], digits.labels["digit"][:60]
     assert shape_judge(images, labels).kind == "support vector machine"
-    monkeypatch.setattr(convolutional_judge, "SMALL_SET", 59)
-    monkeypatch.setattr(convolutional_judge, "LEAST_STEPS", 10)
+    monkeypatch.setattr(judge_file, "SMALL_SET", 59)
+    monkeypatch.setattr(judge_file, "LEAST_STEPS", 10)
     judge = shape_judge(images, labels, test=(images, labels))
     assert judge.kind == "convolutional network"
     assert judge.test_accuracy is not None

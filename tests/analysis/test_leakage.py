@@ -39,25 +39,25 @@ def found():
 def test_probes_find_what_a_factor_holds_and_nothing_else(found):
     assert list(found) == ["digit", "color", "residual", "z", "pca"]
     for probe, least in (("figure", 0.99), ("mlp", 0.97), ("nearest", 0.97)):
-        assert found["digit"]["digit"][probe] > least
-        assert found["color"]["color"][probe] > least
-    assert found["z"]["color"]["figure"] > 0.99
+        assert getattr(found["digit"]["digit"], probe) > least
+        assert getattr(found["color"]["color"], probe) > least
+    assert found["z"]["color"].figure > 0.99
     for space in ("color", "residual"):
         cell = found[space]["digit"]
-        assert cell["measure"] == "accuracy" and cell["chance"] < 0.4
+        assert cell.measure == "accuracy" and cell.chance < 0.4
         for probe in ("figure", "mlp", "nearest"):
-            assert abs(cell[probe] - cell["chance"]) < 0.12
+            assert abs(getattr(cell, probe) - cell.chance) < 0.12
     cell = found["residual"]["color"]
-    assert cell["measure"] == "r2" and cell["chance"] == 0.0
-    assert abs(cell["figure"]) < 0.05
-    assert cell["mlp"] < 0.1 and cell["nearest"] < 0.1
+    assert cell.measure == "r2" and cell.chance == 0.0
+    assert abs(cell.figure) < 0.05
+    assert cell.mlp < 0.1 and cell.nearest < 0.1
 
 
 def test_slower_probes_see_what_linear_ones_miss(found):
     cell = found["residual"]["parity"]
-    assert abs(cell["figure"] - cell["chance"]) < 0.1
-    assert cell["mlp"] > 0.9 and cell["nearest"] > 0.85
-    assert found["digit"]["parity"]["mlp"] < cell["chance"] + 0.1
+    assert abs(cell.figure - cell.chance) < 0.1
+    assert cell.mlp > 0.9 and cell.nearest > 0.85
+    assert found["digit"]["parity"].mlp < cell.chance + 0.1
 
 
 def test_counts_say_how_many_latents_are_behind_each_figure():
@@ -78,10 +78,12 @@ def test_counts_say_how_many_latents_are_behind_each_figure():
         {"digit": test_digit, "color": test["color"]},
     )
     cell = found["digit"]["digit"]
-    assert cell["figure"] > 0.99 and cell["nearest"] > 0.97
-    counts = [cell[name] for name in ("train", "test", "slow_train", "slow_test")]
+    assert cell.figure > 0.99 and cell.nearest > 0.97
+    counts = [
+        getattr(cell, name) for name in ("train", "test", "slow_train", "slow_test")
+    ]
     assert counts == [SLOW_TRAIN + 800, 250, SLOW_TRAIN, 250]
-    assert found["z"]["color"]["train"] == SLOW_TRAIN + 400
+    assert found["z"]["color"].train == SLOW_TRAIN + 400
 
 
 def test_an_empty_factor_a_rare_class_and_an_unseen_one():
@@ -99,10 +101,10 @@ def test_an_empty_factor_a_rare_class_and_an_unseen_one():
         {"side": test},
     )
     empty = found["residual"]["side"]
-    assert empty["figure"] == empty["mlp"] == empty["nearest"] == empty["chance"]
+    assert empty.figure == empty.mlp == empty.nearest == empty.chance
     _, counts = np.unique(test.astype(str), return_counts=True)
-    assert empty["chance"] == counts.max() / 20
-    assert 0.4 < found["side"]["side"]["figure"] <= 0.75  # five cannot be right
+    assert empty.chance == counts.max() / 20
+    assert 0.4 < found["side"]["side"].figure <= 0.75  # five cannot be right
 
 
 def test_an_attribute_nobody_knows_is_one_line():

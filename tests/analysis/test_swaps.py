@@ -1,6 +1,7 @@
 """Swaps and linear edits before judges whose verdict can be worked out."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,14 @@ import pytest
 
 import iin_jax
 from iin_jax.analysis import ColorJudge, Judge, LinearEdits, evaluate_swaps
+from iin_jax.analysis.swaps import SwapRecord
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference(Judge):
     """Mean absolute difference from what is expected."""
 
+    looks_at: str = "output"
     measure = "mean_abs_error"
 
     def score(self, outputs, expected):
@@ -30,6 +33,14 @@ class Counting(Judge):
     def score(self, outputs, expected):
         assert len(outputs) == len(expected)
         return float(len(outputs))
+
+
+def judged(*arguments, **options):
+    """The figures as a scorecard has them, and read back from it unchanged."""
+    record = evaluate_swaps(*arguments, **options)
+    card = json.loads(json.dumps(record.entries()))
+    assert SwapRecord.of(card) == record
+    return card
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +59,7 @@ def test_swaps_are_judged_against_both_sides(interpreter, sides):
     judges = {"digit": Difference(), "color": Difference()}
     values_a = {"digit": true_a, "color": true_a}
     values_b = {"digit": true_b, "color": true_b}
-    result = evaluate_swaps(interpreter, a, b, values_a, values_b, judges)
+    result = judged(interpreter, a, b, values_a, values_b, judges)
     edited = np.asarray(interpreter.swap(a, b, ["digit"]))
     swap = result["swap"]["digit"]
     assert swap["transferred"] == pytest.approx(
@@ -66,7 +77,7 @@ def test_a_judge_says_what_is_expected(interpreter, sides):
     a, b = sides
     judge = ColorJudge()
     nonsense = {"color": np.full((4, 3), 9.0)}
-    result = evaluate_swaps(interpreter, a, b, nonsense, nonsense, {"color": judge})
+    result = judged(interpreter, a, b, nonsense, nonsense, {"color": judge})
     edited = {
         name: judge.read(interpreter.swap(a, b, [name])) for name in ("digit", "color")
     }
@@ -80,7 +91,7 @@ def test_a_judge_says_what_is_expected(interpreter, sides):
 
 def test_a_concept_without_a_judge_is_not_invented(interpreter, sides):
     values = {"digit": np.zeros(4)}
-    result = evaluate_swaps(interpreter, *sides, values, values, {"digit": Counting()})
+    result = judged(interpreter, *sides, values, values, {"digit": Counting()})
     assert result["swap"]["color"] == {
         "transferred": None,
         "others_kept": {"digit": 4.0},
@@ -97,7 +108,7 @@ def test_pairs_without_a_value_are_left_out_and_counted(interpreter, sides):
     values_a = {"digit": digits_a, "color": np.array([1.0, 2.0, np.nan, 4.0])}
     values_b = {"digit": np.arange(4) + 1, "color": colors_b}
     judges = {"digit": Counting(), "color": Counting()}
-    result = evaluate_swaps(interpreter, *sides, values_a, values_b, judges)
+    result = judged(interpreter, *sides, values_a, values_b, judges)
     expected = {  # rows 1 2 3 know both digits, row 0 both colours
         "digit": {"transferred": 3, "others_kept": {"color": 2}},
         "color": {"transferred": 1, "others_kept": {"digit": 0}},
@@ -116,18 +127,17 @@ def test_swaps_can_be_judged_in_z(interpreter, sides):
     parts_a, parts_b = (interpreter.to_factors(interpreter.encode(x)) for x in sides)
     edited = interpreter.from_factors({**parts_a, "digit": parts_b["digit"]})
     own = np.asarray(interpreter.encode(a))
-    result = evaluate_swaps(
+    result = judged(
         interpreter,
         a,
         b,
         {"digit": own},
         {"digit": np.asarray(edited)},
-        {"digit": Difference()},
-        latents=True,
+        {"digit": Difference("z")},
     )
     assert result["swap"]["digit"]["transferred"] < 1e-5
     assert result["floor"] == {"digit": 0.0}
-    assert "floor_inputs" not in result
+    assert result["floor_inputs"] == {}
 
 
 def test_linear_edits_are_judged_like_swaps(interpreter, sides):
@@ -143,10 +153,8 @@ def test_linear_edits_are_judged_like_swaps(interpreter, sides):
     move = means[digits_b[:3]] - means[digits_a[:3]]
     values_a = {"digit": digits_a, "z": z_a}
     values_b = {"digit": digits_b, "z": z_a}
-    judges = {"digit": Counting(), "z": Difference()}
-    result = evaluate_swaps(
-        interpreter, *sides, values_a, values_b, judges, latents=True, linear=linear
-    )
+    judges = {"digit": Counting(), "z": Difference("z")}
+    result = judged(interpreter, *sides, values_a, values_b, judges, linear=linear)
     assert list(result["linear"]) == ["digit"]  # nothing was fitted to the colour
     edited = result["linear"]["digit"]
     assert edited["transferred"] == 3.0
@@ -158,14 +166,12 @@ def test_a_class_that_both_have_proves_no_transfer(interpreter, sides):
     values_a, values_b = ({"digit": np.array(x)} for x in ([0, 1, 2, 3], [0, 1, 3, 2]))
     judges = {"digit": Counting(), "other": Counting()}
     others = {"other": np.arange(4)}
-    result = evaluate_swaps(
+    result = judged(
         interpreter, *sides, {**values_a, **others}, {**values_b, **others}, judges
     )
     counts = result["swap_counts"]["digit"]
     assert counts == {"transferred": 2, "others_kept": {"other": 4}}
-    alike = evaluate_swaps(
-        interpreter, *sides, values_a, values_a, {"digit": Counting()}
-    )
+    alike = judged(interpreter, *sides, values_a, values_a, {"digit": Counting()})
     assert alike["swap"]["digit"]["transferred"] is None
 
 
@@ -175,13 +181,12 @@ def test_a_class_unseen_in_training_is_not_moved_linearly(interpreter, sides):
     z_a = np.asarray(interpreter.encode(sides[0]))
     values_a = {"digit": np.array([0, 0, 7, 1]), "z": z_a}
     values_b = {"digit": np.array([1, 7, 0, 1]), "z": z_a}
-    result = evaluate_swaps(
+    result = judged(
         interpreter,
         *sides,
         values_a,
         values_b,
-        {"digit": Counting(), "z": Difference()},
-        latents=True,
+        {"digit": Counting(), "z": Difference("z")},
         linear=linear,
     )
     means = [z_train[classes == value].mean(axis=0) for value in (0, 1)]
@@ -195,9 +200,7 @@ def test_edits_are_compared_with_the_true_result(interpreter, sides):
     linear = LinearEdits.fit(np.eye(8), {"color": np.arange(8.0)})
     values = {"color": np.arange(4.0)}
     truths = {"color": b}
-    result = evaluate_swaps(
-        interpreter, a, b, values, values, {}, linear=linear, truths=truths
-    )
+    result = judged(interpreter, a, b, values, values, {}, linear=linear, truths=truths)
     shown = {
         "edited": interpreter.swap(a, b, ["color"]),
         "linear": reconstructed(interpreter, a),  # from a value to itself: no move
@@ -214,15 +217,12 @@ def test_edits_are_compared_with_the_true_result(interpreter, sides):
 
 def test_bad_truths_are_one_line(interpreter, sides):
     a, b = sides
-    for truths, latents, message in (
-        ({"colour": b}, False, "truths are given for 'colour', but the concepts are"),
-        ({"color": b[:2]}, False, r"shape \(2, 8, 8, 3\); expected \(4, 8, 8, 3\)"),
-        ({"color": b}, True, "decodes to none"),
+    for truths, message in (
+        ({"colour": b}, "truths are given for 'colour', but the concepts are"),
+        ({"color": b[:2]}, r"shape \(2, 8, 8, 3\); expected \(4, 8, 8, 3\)"),
     ):
         with pytest.raises(ValueError, match=message):
-            evaluate_swaps(
-                interpreter, a, b, {}, {}, {}, latents=latents, truths=truths
-            )
+            evaluate_swaps(interpreter, a, b, {}, {}, {}, truths=truths)
 
 
 def test_without_concepts_there_is_nothing_to_swap(autoencoder, sides):
@@ -233,5 +233,5 @@ def test_without_concepts_there_is_nothing_to_swap(autoencoder, sides):
     layout = iin_jax.FactorLayout({"residual": 8})
     interpreter = iin_jax.Interpreter(flow, variables, layout, autoencoder)
     values = {"digit": np.zeros(4)}
-    result = evaluate_swaps(interpreter, *sides, values, values, {"digit": Counting()})
+    result = judged(interpreter, *sides, values, values, {"digit": Counting()})
     assert result["swap"] == {} and result["floor"] == {"digit": 4.0}

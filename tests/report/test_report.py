@@ -2,12 +2,15 @@
 
 import base64
 import io
+import json
 import re
 
 import matplotlib.image
 import numpy as np
 import pytest
 
+from iin_jax.analysis import Examples
+from iin_jax.analysis.embedding import EmbeddingAnalysis
 from iin_jax.report import RunRecord, figures, write
 
 
@@ -101,9 +104,12 @@ def test_maps_name_the_classes(interpreter, images, classes):
     images = np.tile(images[:8], (5, 1, 1, 1))
     kind = np.ma.array(np.resize(names, len(images)))
     kind[0] = np.ma.masked
-    z = interpreter.encode(images)
-    size = np.linspace(0, 1, len(images))
-    figure = figures.maps(interpreter, z, {"kind": kind, "size": size})
+    values = {"kind": kind, "size": np.linspace(0, 1, len(images))}
+    examples = Examples.of(interpreter.network, images, values)
+    analysis = EmbeddingAnalysis()
+    card = json.loads(json.dumps(analysis.mapped(interpreter, examples).entries()))
+    section = analysis.section(analysis.record.of(card))
+    figure = section.figures["maps"]
     named, numbers = figure.axes[:2]
     legend = named.get_legend()
     assert [text.get_text() for text in legend.get_texts()] == names

@@ -1,0 +1,152 @@
+"""One scorecard for any network: what is measured, and by whom."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import iin_jax
+from iin_jax.analysis import ANALYSES, Examples, sections
+from iin_jax.analysis.choice import choose_judges
+
+COUNT, TEST = 400, 150
+
+
+@pytest.fixture(scope="module")
+def digits():
+    digits = load_digits()
+    images = (digits.images[: COUNT + TEST, ..., None] / 8 - 1).astype("float32")
+    labels = {
+        "digit": digits.target[: COUNT + TEST],
+        "ink": images.mean((1, 2, 3)).astype(float),
+    }
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def weights(digits):
+    flat = digits[0].reshape(len(digits[0]), -1)
+    return np.linalg.svd(flat, full_matrices=False)[2][:12].T
+
+
+def part(digits, rows):
+    images, labels = digits
+    return images[rows], {name: x[rows] for name, x in labels.items()}
+
+
+def encode(weights, images):
+    return images.reshape(-1, 64) @ weights[:, :12]
+
+
+def linear(weights, output):
+    """Principal components; put out as pictures, or as logits by nearest mean."""
+
+    def pictures(weights, z):
+        return (z @ weights.T).reshape(-1, 8, 8, 1)
+
+    def logits(weights, z):
+        centre = weights[:, 12:].T @ weights[:, :12]
+        return z @ centre.T - 0.5 * (centre**2).sum(-1)
+
+    decode = pictures if output == "images" else logits
+    return iin_jax.networks.from_functions(
+        encode, decode, weights, image_shape=(8, 8, 1), output=output
+    )
+
+
+def started(network, digits):
+    """T_0 alone, since what is measured does not depend on the training."""
+    images, labels = part(digits, slice(0, COUNT))
+    bold = {"digit": labels["digit"], "ink": labels["ink"] > -0.4}
+    options = {"steps": 1, "progress": False, "estimator": "calibrated"}
+    with pytest.warns(UserWarning):
+        return iin_jax.interpret(network, images, bold, **options)
+
+
+@pytest.fixture(scope="module")
+def card(digits, weights):
+    interpreter = started(linear(weights, "images"), digits)
+    sides = part(digits, slice(0, COUNT)), part(digits, slice(COUNT, None))
+    return interpreter, iin_jax.score(interpreter, *sides)
+
+
+def test_a_notebook_gets_the_scorecard_of_a_run(card):
+    _, found = card
+    assert json.loads(json.dumps(found)) == json.loads(json.dumps(found))
+    assert {"certificate", "leakage", "nll_bits_per_dim", "swap", "unbeaten"} < {*found}
+    assert found["judges"]["digit"]["held_out_accuracy"] > 0.8
+    assert found["certificate"]["round_trip_max_abs"] < 1e-4
+    assert found["measure"] == {"digit": "accuracy", "ink": "mean_abs_error"}
+    assert found["swap"]["digit"]["transferred"] > 0.4
+    assert "distances" not in found
+
+
+def test_the_report_shows_it(card, digits, tmp_path):
+    interpreter, found = card
+    images, labels = part(digits, slice(COUNT, COUNT + 40))
+    path = tmp_path / "report.html"
+    iin_jax.report.write(interpreter, images, labels, path, scorecard=found)
+    page = path.read_text()
+    for section in sections(found):
+        assert f"<h2>{section.title}</h2>" in page
+    for line in found["unbeaten"]:
+        assert line in page
+    assert page.index(found["unbeaten"][0]) < page.index("<h2>")
+
+
+def test_judges_follow_from_what_comes_out(digits, weights):
+    images, labels = part(digits, slice(0, COUNT))
+    means = [images[labels["digit"] == k].mean(0).ravel() for k in range(10)]
+    both = np.concatenate([weights, np.stack(means, axis=1)], axis=1)
+    examples = Examples.of(linear(both, "logits"), images, labels)
+    names = ("digit", "ink")
+    judges = choose_judges(names, examples, pytest.fail, by_shape=False)
+    kinds = {name: type(judge).__name__ for name, judge in judges.items()}
+    assert kinds == {"digit": "LogitsJudge", "ink": "LatentJudge"}
+    shuffled = {
+        **labels,
+        "digit": np.random.default_rng(0).permutation(labels["digit"]),
+    }
+    examples = Examples.of(linear(both, "logits"), images, shuffled)
+    judges = choose_judges(
+        ("digit",), examples, lambda: pytest.fail(""), by_shape=False
+    )
+    assert type(judges["digit"]).__name__ == "LatentJudge"
+
+
+def test_only_some_analyses(card, digits):
+    interpreter, found = card
+    sides = part(digits, slice(0, COUNT)), part(digits, slice(COUNT, None))
+    some = iin_jax.score(interpreter, *sides, analyses=["certificate"], judges={})
+    assert some["certificate"] == found["certificate"] and "leakage" not in some
+    with pytest.raises(ValueError, match="no analysis 'certifcate'; did you mean"):
+        iin_jax.score(interpreter, *sides, analyses=["certifcate"], judges={})
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (lambda x, y: (x, {"digit": y["digit"]}), r"\['ink'\] are on one side alone"),
+        (lambda x, y: (x, {"digit": y["digit"][1:]}), "149 labels for 150 images"),
+        (lambda x, y: (x, {}), "needs images and labels"),
+        (lambda x, y: (x[:, :4], y), "images must have shape"),
+    ],
+)
+def test_mistakes_are_one_clear_line(card, digits, test, message):
+    train = part(digits, slice(0, COUNT))
+    with pytest.raises(ValueError, match=message) as error:
+        iin_jax.score(card[0], train, test(*part(digits, slice(COUNT, None))))
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_network_nothing_can_be_scored(card, digits):
+    alone = iin_jax.Interpreter(card[0].flow, card[0].variables, card[0].layout)
+    with pytest.raises(ValueError, match="no network"):
+        iin_jax.score(alone, digits, digits)
+
+
+def test_a_card_of_another_version_is_not_invented():
+    old = {"leakage": {"z": {"digit": {"figure": 0.5}}}, "probe_train": 1}
+    assert [name.title for name in sections({**old, "probe_test": 1})] == ["leakage"]
+    assert sections(old) == [] and len(ANALYSES) >= 8
