@@ -27,7 +27,7 @@ from iin_jax.training.defaults import (
     Training,
     flow_behind,
     flow_defaults,
-    suited_training,
+    planned,
 )
 from iin_jax.training.flow_training import Trained, train_flow
 from iin_jax.training.log import MetricsLog
@@ -92,7 +92,7 @@ def fit_prepared(
         flow_behind(flow, defaults, dim, start),
         layout,
         train.feed(looks_through) if feed is None else feed,
-        suited_training(defaults, start, layout, training),
+        planned(defaults, start, layout, training),
         start=start,
         loss=loss,
         network=looks_through,
@@ -254,12 +254,8 @@ def interpret(
     check_even(dim)
     if layout is not None:
         _check_layout(layout, () if pairs is None else pairs.names, network)
-    label = "encode" if progress else None
-    cache = encode_all(network, lambda part: images[part], len(images), progress=label)
-    _warn_of_constants(cache.mean)
-    image = np.arange(len(images)) if pairs is None else pairs.image
-    _check_images(int(image.max()) + 1)
-    whole = PreparedLatents(cache.mean, cache.log_var, pairs, image)
+    whole = _encoded(network, images, pairs, progress)
+    _warn_of_constants(whole.mean)
     train, unseen = whole.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
         _warn_of_crossing(pairs, train, unseen)
@@ -272,6 +268,17 @@ def interpret(
             print(sizes.describe())
     parts = {"flow": flow, "loss": loss, "view": view, "progress": progress}
     return fit_prepared(train, unseen, layout, training, network=network, **parts)[0]
+
+
+def _encoded(
+    network: Network, images: Images, pairs: PairSource | None, progress: bool
+) -> PreparedLatents:
+    """Latents of all images, with their pairs."""
+    label = "encode" if progress else None
+    cache = encode_all(network, lambda part: images[part], len(images), progress=label)
+    image = np.arange(len(images)) if pairs is None else pairs.image
+    _check_images(int(image.max()) + 1)
+    return PreparedLatents(cache.mean, cache.log_var, pairs, image)
 
 
 def _label_pairs(

@@ -91,12 +91,7 @@ def factor_scores(
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator is one of {list(ESTIMATORS)}; got {estimator!r}")
     z = np.concatenate([za, zb])
-    variance = z.var(axis=0)
-    varies = variance > 1e-12 * max(variance.max(), 1e-300)
-    if not varies.any():
-        raise ValueError(
-            "no component of the latents varies; there is nothing to score"
-        )
+    varies = _varying(z)
     image = images_of_rows(za, zb, index_a, index_b)
     count, pairs = len(za), {}
     for index, name in enumerate(names):
@@ -104,16 +99,35 @@ def factor_scores(
         each = np.full(len(first), 1 / len(first))
         pairs[name] = GivenPairs(first, count + first, each, image)
     if estimator not in _STATISTICS:
-        found = LinearView.of(z, pairs, image).counted(seed)
-        return scores_of_directions(found, estimator, z.shape[1])
-    statistic, rng = _STATISTICS[estimator], np.random.default_rng(seed)
-    z, variance = z[:, varies], variance[varies]
+        directions = LinearView.of(z, pairs, image).counted(seed)
+        return scores_of_directions(directions, estimator, z.shape[1])
+    return _published(z[:, varies], pairs, estimator, np.random.default_rng(seed))
+
+
+def _varying(z: np.ndarray) -> np.ndarray:
+    """Components that vary, bool (N,)."""
+    variance = z.var(axis=0)
+    varies = variance > 1e-12 * max(variance.max(), 1e-300)
+    if not varies.any():
+        raise ValueError(
+            "no component of the latents varies; there is nothing to score"
+        )
+    return varies
+
+
+def _published(
+    z: np.ndarray,
+    pairs: Mapping[str, GivenPairs],
+    estimator: str,
+    rng: np.random.Generator,
+) -> FactorScores:
+    """Scores by ``"pooled"`` or ``"correlation"``, images resampled."""
+    statistic, variance = _STATISTICS[estimator], z.var(axis=0)
     values, intervals, null = {}, {}, {}
     for name, given in pairs.items():
         a, b = z[given.first], z[given.second]
-        values[name] = float(
-            statistic(_moments(np.ones((1, len(a))), a, b), variance)[0]
-        )
+        ones = np.ones((1, len(a)))
+        values[name] = float(statistic(_moments(ones, a, b), variance)[0])
         draws = np.stack([given.resampled_weights(rng) for _ in range(RESAMPLES)])
         draws = draws[draws.sum(axis=1) > 0]
         intervals[name] = central_95(statistic(_moments(draws, a, b), variance))
@@ -121,7 +135,6 @@ def factor_scores(
         for _ in range(RESAMPLES):
             other = z[given.dealt(rng)]
             halves = other[given.first], other[given.second]
-            ones = np.ones((1, len(a)))
             matched.append(statistic(_moments(ones, *halves), variance))
         null[name] = central_95(np.concatenate(matched))
     return FactorScores(values, estimator, intervals, null)

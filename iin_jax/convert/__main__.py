@@ -32,7 +32,7 @@ EXIT_BAD_INPUT = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class ConvertOptions:
     """What is converted.
 
     Attributes:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str]) -> ConvertOptions:
     """Command-line flags.
 
     Raises:
@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str]) -> Options:
     """
     return one_line(
         lambda: tyro.cli(
-            Options,
+            ConvertOptions,
             prog="python -m iin_jax.convert",
             description=__doc__,
             args=arguments,
@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str]) -> Options:
     )
 
 
-def convert(options: Options) -> str:
+def convert(options: ConvertOptions) -> str:
     """Converts, and says in one line what was written.
 
     Raises:
@@ -137,7 +137,7 @@ def known() -> list[str]:
     return lines
 
 
-def _check_flags(options: Options) -> None:
+def _check_flags(options: ConvertOptions) -> None:
     """Raises ValueError for flags that would have no effect."""
     name = options.network
     if options.sizes and name != FLOW:

@@ -16,7 +16,7 @@ NAMED = 3  # how many culprits a message names
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class AttributeTable:
     """Cells of a CSV as text.
 
     Attributes:
@@ -30,10 +30,10 @@ class Table:
     def __len__(self) -> int:
         return len(self.images)
 
-    def without(self, images: Collection[str]) -> "Table":
+    def without(self, images: Collection[str]) -> "AttributeTable":
         """The rows of all other images."""
         kept = np.array([image not in images for image in self.images], bool)
-        return Table(
+        return AttributeTable(
             tuple(image for image in self.images if image not in images),
             {name: cells[kept] for name, cells in self.columns.items()},
         )
@@ -55,7 +55,9 @@ class Attributes:
     notes: tuple[str, ...]
 
 
-def read_table(path: str | os.PathLike, image_column: str) -> tuple[Table, list[str]]:
+def read_table(
+    path: str | os.PathLike, image_column: str
+) -> tuple[AttributeTable, list[str]]:
     """Reads a CSV, every image in one row.
 
     Args:
@@ -94,10 +96,10 @@ def read_table(path: str | os.PathLike, image_column: str) -> tuple[Table, list[
     columns = dict(zip(header, rows.T, strict=True))
     images = columns.pop(image_column)
     _check_agreement(images, path)
-    return Table(tuple(images), columns), notes
+    return AttributeTable(tuple(images), columns), notes
 
 
-def encode_columns(table: Table) -> Attributes:
+def encode_columns(table: AttributeTable) -> Attributes:
     """Text -> codes of discrete attributes, numbers of continuous ones.
 
     Text, truth values and whole numbers of up to 20 different values are discrete,

@@ -142,13 +142,13 @@ def decode(root: Path, files: Sequence[str], options: SourceOptions) -> Decoded:
     if images is not None:
         images = images[: len(readable)]
     else:
-        read = _Reader(root, tuple(readable), size)
+        read = _PictureReader(root, tuple(readable), size)
         images = StoredImages((len(readable), *shape[1:]), read, report["pixels"])
     return Decoded(images, report["faults"], report["conversions"], kept)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Reader:
+class _PictureReader:
     """Index -> pixels of a file that was readable before."""
 
     root: Path

@@ -21,7 +21,7 @@ EXIT_BAD_INPUT = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class PrepareOptions:
     """What is prepared.
 
     Attributes:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = one_line(
             lambda: tyro.cli(
-                Options,
+                PrepareOptions,
                 prog="python -m iin_jax.data.prepare",
                 description=__doc__,
                 args=arguments,

@@ -109,7 +109,7 @@ def load_tfds(name: str, options: SourceOptions) -> Dataset:
         first, kind, len(classes), shape if small else None, stamp if files else None
     )
     if images is None:
-        images = StoredImages(shape, _Reader(records, kind, size), stamp)
+        images = StoredImages(shape, _RecordReader(records, kind, size), stamp)
     return Dataset(
         name,
         images,
@@ -135,7 +135,7 @@ def prepare(name: str, root: Path) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Reader:
+class _RecordReader:
     """Index -> one image, cropped and resized."""
 
     records: Records

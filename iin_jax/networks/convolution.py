@@ -66,24 +66,35 @@ def convolve(
 
     def gathered(x: Images, kernel: Array) -> Images:
         padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-        windows = [
-            padded[
-                :,
-                i : i + (rows - 1) * strides[0] + 1 : strides[0],
-                j : j + (columns - 1) * strides[1] + 1 : strides[1],
-            ]
-            for i in range(kernel.shape[0])
-            for j in range(kernel.shape[1])
-        ]
+        windows = _gathered(padded, kernel.shape[:2], strides, (rows, columns))
         flat = kernel.reshape(-1, kernel.shape[-1])
-        joined = jnp.concatenate(windows, axis=-1)
-        return jnp.matmul(joined, flat, precision=precision)
+        return jnp.matmul(windows, flat, precision=precision)
 
     few = WINDOW if rows * columns > FEWEST else LARGER_WINDOW
     none = min(rows, columns) < 1  # images smaller than the window: (B, 0, 0, C)
     if none or rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > few:
         return direct(jnp.asarray(x), jnp.asarray(kernel))
     return jax.lax.platform_dependent(x, kernel, cpu=gathered, default=direct)
+
+
+def _gathered(
+    padded: Array,
+    window: Sequence[int],
+    strides: Sequence[int],
+    positions: tuple[int, int],
+) -> Array:
+    """What lies under a window at every position, (B, rows, columns, h * w * C)."""
+    rows, columns = positions
+    parts = [
+        padded[
+            :,
+            i : i + (rows - 1) * strides[0] + 1 : strides[0],
+            j : j + (columns - 1) * strides[1] + 1 : strides[1],
+        ]
+        for i in range(window[0])
+        for j in range(window[1])
+    ]
+    return jnp.concatenate(parts, axis=-1)
 
 
 def double(x: Images, kernel: Array) -> Images:

@@ -12,7 +12,7 @@ from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import FactorLayout
 from iin_jax.files.hints import nearest
 from iin_jax.flows import Bijector, InterpretationFlow
-from iin_jax.training.flow_training import FlowTraining, Similarity
+from iin_jax.training.flow_training import FlowPlan, Similarity
 from iin_jax.training.optim import Schedule
 
 VALIDATIONS = 20  # during a training
@@ -112,7 +112,7 @@ class FlowDefaults:
       num_blocks, hidden_dim, hidden_depth: of the ``InterpretationFlow``.
       steps: of the training, at 256 pairs.
       rate: peak learning rate.
-      noise, decay: as in ``training.flow_training.FlowTraining``.
+      noise, decay: as in ``training.flow_training.FlowPlan``.
       sharpness: how many times nearer to 1 than in the linear start the similarity is
         that pairs are trained with.
       most_similar: bound of that similarity, unless the start has more.
@@ -166,12 +166,12 @@ def flow_defaults(images: int, dim: int) -> FlowDefaults:
     return FlowDefaults(blocks, 2 * width, 1, 1200, 4e-3, 0.0, 0.0, 20.0, 0.99)
 
 
-def suited_training(
+def planned(
     defaults: FlowDefaults,
     start: Start | None,
     layout: FactorLayout,
     training: Training,
-) -> FlowTraining:
+) -> FlowPlan:
     """A training with what is asked for, and what suits the data otherwise.
 
     Raises:
@@ -191,7 +191,7 @@ def suited_training(
         training.decay_start,
     )
     every = max(1, schedule.steps // VALIDATIONS)
-    return FlowTraining(
+    return FlowPlan(
         schedule,
         training.batch_size,
         held_sigma(start, layout, training.sigma, defaults),

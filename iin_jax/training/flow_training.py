@@ -1,6 +1,7 @@
 """The flow's training from beginning to end, on whatever latents are drawn."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -50,8 +51,8 @@ Similarity = float | tuple[float, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)
-class FlowTraining:
-    """How a flow is trained.
+class FlowPlan:
+    """How a flow is trained, every number known; see ``defaults.Training``.
 
     Attributes:
       schedule: steps and learning rate.
@@ -101,7 +102,7 @@ def train_flow(
     flow: Bijector,
     layout: FactorLayout,
     feed: Feed,
-    training: FlowTraining,
+    plan: FlowPlan,
     *,
     start: Start | None = None,
     loss: Loss | None = None,
@@ -118,7 +119,7 @@ def train_flow(
       flow, layout: T and its factors.
       feed: draws ``LatentPairs`` or, if the layout is the residual alone,
         ``LatentSamples``.
-      training: how.
+      plan: how.
       start: a linear start T_0; then the state is kept whose held-out loss, at one
         similarity, is lowest among those with neither more bits per dimension nor less
         separation than T_0, which is a candidate itself. None: the flow begins as its
@@ -136,83 +137,108 @@ def train_flow(
     Raises:
       ValueError: sigma outside (0, 1), concepts without pairs, or a loss that is none.
     """
-    training = _checked(training, layout)
-    batch = first_batch(feed, training.seed)
+    plan = _checked(plan, layout)
+    batch = first_batch(feed, plan.seed)
     z, beside = batch.latents(), {}
     if validation is not None:
-        unseen = _held_out_batch(validation, training.seed).latents()
+        unseen = _held_out_batch(validation, plan.seed).latents()
         honest = fit_whitening(z) if gaussian is None else gaussian
         beside = {"gaussian_bits_per_dim": honest.bits_per_dim(unseen)}
-    arranged, log_det = None, 0.0
-    if start is not None:
-        arranged = _arranged(flow, start, training.seed)
-        z, log_det = arranged.through(z)
-        constants = arranged.constants
-        feed = started_feed(feed, constants, flow.dim, noisy=training.noise > 0)
-        if validation is not None:
-            validation = started_feed(validation, constants, flow.dim, noisy=False)
+    arranged = None if start is None else _arranged(flow, start, plan.seed)
+    if arranged is not None:
+        z = arranged.through(z)
+        behind = functools.partial(
+            started_feed, constants=arranged.constants, dim=flow.dim
+        )
+        feed = behind(feed, noisy=plan.noise > 0)
+        validation = None if validation is None else behind(validation, noisy=False)
     objective = FlowObjective(
         flow,
         _minimised(loss, layout, paired=isinstance(batch, LatentPairs)),
-        training.sigma,
-        training.noise if start is not None else 0.0,
-        training.schedule.steps,
-        _floor(start, layout, training.sigma),
-        log_det,
+        plan.sigma,
+        plan.noise if start is not None else 0.0,
+        plan.schedule.steps,
+        _floor(start, layout, plan.sigma),
+        0.0 if arranged is None else arranged.log_det,
         network,
     )
-    tx = adam(
-        training.schedule,
-        training.batch_size,
-        fast={"similarity": SIMILARITY_RATE},
-        decay=training.decay,
-    )
-    learned = len(layout) if training.sigma is None else 0
-    state = first_state(flow, z, tx, training.seed, similarities=learned)
+    state, step = _begun(objective, layout, z, plan)
     if loss is not None:
         _check_loss(objective, state, batch, feed.data)
-    runner = _runner(training, gradient_step(objective, tx), feed, state)
-    validate, choice, before = None, None, {}
+    judged = None
     if validation is not None:
-        validate = _validation(objective, layout, validation, training.seed)
-        before = validate(state)
-        if start is not None:
-            limited = ("bits_per_dim", *(["confusion"] if layout.concepts else []))
-            choice = Choice("loss", limited, training.patience)
-    state = train(
-        runner,
-        state,
-        training.schedule.steps,
-        checkpoint_every=training.checkpoint_every,
-        checkpoints=checkpoints,
-        log=log,
-        validate=validate,
-        progress=progress,
-        beside=beside,
-        choice=choice,
-    )
-    after = {} if validate is None else validate(state)
-    record = {**beside, **_record(state, before, after)}
+        choice = None if start is None else _choice(layout, plan)
+        judged = _Judged(_validation(objective, layout, validation, plan.seed), choice)
+    run = _runner(plan, step, feed, state)
+    saved = {"checkpoints": checkpoints, "log": log, "progress": progress}
+    state, record = _run(run, state, plan, judged, beside, saved)
     trained = _trained(flow, objective, state, start, arranged, record)
-    if training.sigma is None and objective.noise and isinstance(batch, LatentPairs):
+    if plan.sigma is None and objective.noise and isinstance(batch, LatentPairs):
         return trained._replace(sigma=_sigma_without_noise(trained, batch, layout))
     return trained
 
 
-def _runner(
-    training: FlowTraining,
-    step: Step,
-    feed: Feed,
+class _Judged(NamedTuple):
+    """What held-out figures are, and which state is kept by them; None: the last."""
+
+    validate: Callable[[TrainState], dict[str, float]]
+    choice: Choice | None
+
+
+def _choice(layout: FactorLayout, plan: FlowPlan) -> Choice:
+    limited = ("bits_per_dim", *(["confusion"] if layout.concepts else []))
+    return Choice("loss", limited, plan.patience)
+
+
+def _begun(
+    objective: FlowObjective, layout: FactorLayout, z: Any, plan: FlowPlan
+) -> tuple[TrainState, Step]:
+    """The state before the first step, and the step."""
+    tx = adam(
+        plan.schedule,
+        plan.batch_size,
+        fast={"similarity": SIMILARITY_RATE},
+        decay=plan.decay,
+    )
+    learned = len(layout) if plan.sigma is None else 0
+    state = first_state(objective.flow, z, tx, plan.seed, similarities=learned)
+    return state, gradient_step(objective, tx)
+
+
+def _run(
+    runner: Runner,
     state: TrainState,
-) -> Runner:
+    plan: FlowPlan,
+    judged: _Judged | None,
+    beside: dict[str, float],
+    saved: Mapping[str, Any],
+) -> tuple[TrainState, dict[str, float]]:
+    """All steps; the kept state, and its figures."""
+    validate = None if judged is None else judged.validate
+    before = {} if validate is None else validate(state)
+    state = train(
+        runner,
+        state,
+        plan.schedule.steps,
+        checkpoint_every=plan.checkpoint_every,
+        validate=validate,
+        beside=beside,
+        choice=None if judged is None else judged.choice,
+        **saved,
+    )
+    after = {} if validate is None else validate(state)
+    return state, {**beside, **_record(state, before, after)}
+
+
+def _runner(plan: FlowPlan, step: Step, feed: Feed, state: TrainState) -> Runner:
     return Runner(
         step,
         feed,
         state,
-        batch_size=training.batch_size,
-        seed=training.seed,
-        accumulate=training.accumulate,
-        mode=training.parallel,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        accumulate=plan.accumulate,
+        mode=plan.parallel,
     )
 
 
@@ -289,12 +315,11 @@ class _Arranged(NamedTuple):
 
     constants: Tree
     order: np.ndarray
+    log_det: float
 
-    def through(self, z) -> tuple[Any, float]:
-        """Latents after it, and its log-determinant."""
-        module = LinearStart(z.shape[1])
-        y, log_det = apply(module, {"constants": self.constants}, z)
-        return y, float(log_det[0])
+    def through(self, z: Any) -> Any:
+        """Latents after it."""
+        return apply(LinearStart(z.shape[1]), {"constants": self.constants}, z)[0]
 
 
 def _arranged(flow: Bijector, start: Start, seed: int) -> _Arranged:
@@ -305,7 +330,9 @@ def _arranged(flow: Bijector, start: Start, seed: int) -> _Arranged:
     constants = {
         name: jnp.asarray(x, jnp.float32) for name, x in start.constants.items()
     }
-    return _Arranged({**constants, "turn": constants["turn"][:, order]}, order)
+    constants = {**constants, "turn": constants["turn"][:, order]}
+    _, log_det = apply(LinearStart(dim), {"constants": constants}, jnp.zeros((1, dim)))
+    return _Arranged(constants, order, float(log_det[0]))
 
 
 def _record(
@@ -335,14 +362,14 @@ def _floor(
     )
 
 
-def _checked(training: FlowTraining, layout: FactorLayout) -> FlowTraining:
-    sigma = training.sigma
+def _checked(plan: FlowPlan, layout: FactorLayout) -> FlowPlan:
+    sigma = plan.sigma
     if sigma is None:
         if not layout.concepts:
             raise ValueError(
                 "without concepts no similarity can be learned; give sigma a number"
             )
-        return training
+        return plan
     if np.ndim(sigma) and np.shape(sigma) != (len(layout),):
         raise ValueError(
             f"sigma is one number, one per factor ({len(layout)}), or None to learn "
@@ -351,7 +378,7 @@ def _checked(training: FlowTraining, layout: FactorLayout) -> FlowTraining:
     check_sigma(sigma)
     values = np.asarray(sigma, float)
     plain = tuple(values.tolist()) if values.ndim else float(values)
-    return dataclasses.replace(training, sigma=plain)
+    return dataclasses.replace(plan, sigma=plain)
 
 
 def _held_out_batch(feed: Feed, seed: int) -> Any:

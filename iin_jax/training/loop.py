@@ -128,11 +128,7 @@ def train(
       NonFiniteLossError: with step and batch.
       StoppedError: after a signal, with the state saved.
     """
-    if steps < 1 or every < 1 or checkpoint_every < 1:
-        raise ValueError(
-            "steps, every and checkpoint_every must be at least 1; got "
-            f"{steps}, {every} and {checkpoint_every}"
-        )
+    _check_numbers(steps, every, checkpoint_every)
     if choice is not None:
         if validate is None:
             raise ValueError("a state can only be chosen by a validation")
@@ -143,9 +139,7 @@ def train(
     placed = runner.place(state)
     bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
     with bar, _deferred_signals() as stop_requested:
-        while step < steps and not (
-            choice is not None and choice.ends(state, checkpoint_every)
-        ):
+        while step < steps and not (choice and choice.ends(state, checkpoint_every)):
             marks = (every, checkpoint_every)
             count = min(steps - step, *(mark - step % mark for mark in marks))
             placed, metrics, first_bad = runner.run(placed, count)
@@ -167,9 +161,7 @@ def train(
                     better = choice.better(state, values)
                     if better is not state:
                         state, placed = better, runner.place(better)
-            shown = {**metrics, **held_out}
-            shown = {name: shown[name] for name in SHOWN if name in shown}
-            bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
+            bar.set_postfix(_shown({**metrics, **held_out}))
             if log is not None:
                 log.write(step, metrics)
             if save and checkpoints is not None:
@@ -179,6 +171,19 @@ def train(
     if choice is None:
         return state
     return dataclasses.replace(state, params=state.best["params"])
+
+
+def _check_numbers(steps: int, every: int, checkpoint_every: int) -> None:
+    if steps < 1 or every < 1 or checkpoint_every < 1:
+        raise ValueError(
+            "steps, every and checkpoint_every must be at least 1; got "
+            f"{steps}, {every} and {checkpoint_every}"
+        )
+
+
+def _shown(metrics: Mapping[str, float]) -> dict[str, str]:
+    """What stands beside the bar."""
+    return {name: f"{metrics[name]:.4g}" for name in SHOWN if name in metrics}
 
 
 def _check_finite(state: TrainState) -> None:

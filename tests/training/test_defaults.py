@@ -11,7 +11,7 @@ from iin_jax.training.defaults import (
     Training,
     flow_defaults,
     held_sigma,
-    suited_training,
+    planned,
 )
 
 LAYOUT = FactorLayout({"a": 1, "b": 2, "residual": 5})
@@ -47,7 +47,7 @@ def test_a_similarity_is_sharper_than_the_start_but_bounded():
 
 def test_what_is_wanted_goes_before_what_suits():
     defaults = flow_defaults(1000, 8)
-    suited = suited_training(defaults, START, LAYOUT, Training(sigma=0.9))
+    suited = planned(defaults, START, LAYOUT, Training(sigma=0.9))
     assert suited.schedule.steps == defaults.steps and suited.noise == defaults.noise
     wanted = Training(
         sigma=0.9,
@@ -58,10 +58,10 @@ def test_what_is_wanted_goes_before_what_suits():
         noise=0.0,
         decay=0.0,
     )
-    given = suited_training(defaults, START, LAYOUT, wanted)
+    given = planned(defaults, START, LAYOUT, wanted)
     assert (given.schedule.steps, given.batch_size, given.seed) == (40, 16, 3)
     assert given.schedule.rate_per_example == 1e-4
     assert given.noise == given.decay == 0.0
     assert given.checkpoint_every == 2
     with pytest.raises(ValueError, match="noise is in units"):
-        suited_training(defaults, None, LAYOUT, Training(noise=0.1))
+        planned(defaults, None, LAYOUT, Training(noise=0.1))

@@ -30,7 +30,7 @@ from iin_jax.training.flow_step import (
     LatentSamples,
     draw_cached,
 )
-from iin_jax.training.flow_training import FlowTraining, train_flow
+from iin_jax.training.flow_training import FlowPlan, train_flow
 from iin_jax.training.optim import Schedule
 from iin_jax.training.parallel import Feed, Runner, Streamed
 from iin_jax.training.state import TrainState
@@ -205,7 +205,7 @@ def test_a_streamed_flow_is_whitened_by_its_first_steps_and_validated():
         FLOW,
         LAYOUT,
         feed,
-        FlowTraining(Schedule(2, 1e-5), BATCH, seed=SEED),
+        FlowPlan(Schedule(2, 1e-5), BATCH, seed=SEED),
         validation=Feed(draw_cached, cached(network, table)),
         log=log,
     )
@@ -308,7 +308,7 @@ def test_a_flow_without_concepts_learns_the_density():
         iin_jax.InterpretationFlow(4, 3, 32, 1),
         iin_jax.FactorLayout({"residual": 4}),
         crescents(4000, 0),
-        FlowTraining(Schedule(300, 4e-6, warmup=0.03), 256, seed=1),
+        FlowPlan(Schedule(300, 4e-6, warmup=0.03), 256, seed=1),
         validation=crescents(2000, 1),
         log=log,
     )
@@ -329,7 +329,7 @@ def test_a_flow_without_concepts_learns_the_density():
                 FLOW,
                 iin_jax.FactorLayout({"residual": 8}),
                 Feed(draw_cached, CachedLatents(normal((4, 8)), normal((4, 8)))),
-                FlowTraining(Schedule(2, 1e-4), 2, None),
+                FlowPlan(Schedule(2, 1e-4), 2, None),
             ),
             "no similarity can be learned",
         ),
