@@ -1,6 +1,7 @@
-"""What a user varies from outside the package: a loss, a flow, a source of pairs."""
+"""What a user varies from outside the package: a loss, a flow, pairs, an analysis."""
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ import pytest
 
 import iin_jax
 from iin_jax import losses
+from iin_jax.analysis import ANALYSES, Record, Section
 from iin_jax.concepts import ExplicitPairs, LabelPairs, Pairs, PairSource
 from iin_jax.flows import FLOWS
 from tests.conftest import normal
@@ -313,3 +315,47 @@ def test_unknown_arguments_offer_the_nearest():
     za, zb, shared = pairs_of_arrays()
     with pytest.raises(ValueError, match="no 'step'; did you mean steps"):
         iin_jax.fit(za, zb, shared, LAYOUT, step=3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread(Record):
+    """Standard deviation of every factor on test images, and how many these are."""
+
+    key = "spread"
+
+    factors: dict[str, float]
+    images: int
+    note: str | None = None
+
+
+class SpreadAnalysis:
+    record = Spread
+
+    def measure(self, evidence):
+        parts = evidence.interpreter.to_factors(evidence.test.latents.mean)
+        spread = {name: float(np.std(x)) for name, x in parts.items()}
+        return Spread(spread, len(evidence.test))
+
+    def section(self, record):
+        lines = [f"{name} spreads by {x:.4f}" for name, x in record.factors.items()]
+        return Section("Spread of the factors", lines, lead=["Spreads are below."])
+
+
+def test_an_analysis_is_a_row_with_a_section_of_the_report(
+    interpreter, images, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(ANALYSES, "spread", SpreadAnalysis())
+    labels = {"digit": np.arange(8) % 3, "color": RNG.random((8, 3))}
+    sides = (images, labels), (images, labels)
+    card = iin_jax.score(interpreter, *sides, analyses=["spread"], judges={})
+    factors = interpreter.to_factors(interpreter.encode(images))
+    expected = {name: float(np.std(x)) for name, x in factors.items()}
+    assert card["spread"]["factors"] == pytest.approx(expected, rel=1e-5)
+    assert card["spread"]["images"] == 8 and "note" not in card["spread"]
+    card = json.loads(json.dumps(card))
+    path = tmp_path / "report.html"
+    iin_jax.report.write(interpreter, images, labels, path, scorecard=card)
+    page = path.read_text()
+    for name, value in card["spread"]["factors"].items():
+        assert f"{name} spreads by {value:.4f}" in page
+    assert page.index("Spreads are below.") < page.index("Spread of the factors")
