@@ -1,8 +1,9 @@
 """Images in, batches out."""
 
 from iin_jax.data.augment import Affine
-from iin_jax.data.image_sets import ImageSet, Pictures, colored_set, plain_set
+from iin_jax.data.image_sets import COLOR, ImageSet, Pictures, plain_set
 from iin_jax.data.loader import StepStream, epoch_indices
+from iin_jax.data.painted import PaintedView, colored_set, view_of
 from iin_jax.data.palette import Background, colorize, palette, to_unit
 from iin_jax.data.sources import (
     SOURCES,
@@ -14,15 +15,21 @@ from iin_jax.data.sources import (
     split_indices,
 )
 from iin_jax.data.values import MISSING, class_codes, is_class, known_rows
+from iin_jax.data.views import ColorChoice, DatasetView, PlainView
 
 __all__ = [
+    "COLOR",
     "MISSING",
     "SOURCES",
     "Affine",
     "Background",
+    "ColorChoice",
     "Dataset",
+    "DatasetView",
     "ImageSet",
+    "PaintedView",
     "Pictures",
+    "PlainView",
     "SourceOptions",
     "StepStream",
     "StoredImages",
@@ -38,4 +45,5 @@ __all__ = [
     "split_dataset",
     "split_indices",
     "to_unit",
+    "view_of",
 ]

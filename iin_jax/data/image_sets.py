@@ -1,6 +1,7 @@
 """Images as a network takes them: entries of a latent cache and of evaluations."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Protocol
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 from iin_jax.data.augment import Affine
 from iin_jax.data.palette import Background, colorize, to_unit
 from iin_jax.types import Images
+
+COLOR = "color"  # the label that painting gives
 
 
 class Pictures(Protocol):
@@ -34,6 +37,9 @@ class ImageSet:
       colors: (P, 3) in [0, 1]; None: images are shown as they are.
       color: (n,), index of its colour; None without colours.
       background: of coloured images: black, or the colour's negative.
+      item_labels: label -> (m,) or (m, d), of the data set's images.
+      first_color: code of the palette's first colour; palettes without a colour in
+        common have codes of their own.
     """
 
     variants: Pictures
@@ -42,6 +48,8 @@ class ImageSet:
     colors: np.ndarray | None = None
     color: np.ndarray | None = None
     background: Background = "black"
+    item_labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    first_color: int = 0
 
     def __len__(self) -> int:
         return len(self.item)
@@ -57,6 +65,27 @@ class ImageSet:
             raise ValueError("these images were not painted: they have no colour")
         return self.colors[self.color]
 
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """Label -> true value of every entry; colours as RGB, (n, 3)."""
+        labels = self._of_items()
+        return labels if self.color is None else {**labels, COLOR: self.rgb}
+
+    @property
+    def codes(self) -> dict[str, np.ndarray]:
+        """Label -> value of every entry, for pairing; colours as whole numbers, (n,).
+
+        Equal numbers are equal colours in all sets whose ``first_color`` tells their
+        palettes apart.
+        """
+        labels = self._of_items()
+        if self.color is None:
+            return labels
+        return {**labels, COLOR: self.first_color + np.asarray(self.color)}
+
+    def _of_items(self) -> dict[str, np.ndarray]:
+        return {name: values[self.item] for name, values in self.item_labels.items()}
+
     def images(self, entries: np.ndarray | slice = slice(None)) -> Images:
         """The images of some entries, (b, H, W, C) in [-1, 1]; C = 3 if coloured."""
         unit = to_unit(self.variants[self.variant[entries]])
@@ -70,6 +99,10 @@ class ImageSet:
         return dataclasses.replace(
             self, item=self.item[entries], variant=self.variant[entries], color=color
         )
+
+    def in_colors(self, rgb: np.ndarray) -> "ImageSet":
+        """The same images, each in a colour of its own, (n, 3) in [0, 1]."""
+        return dataclasses.replace(self, colors=rgb, color=np.arange(len(self)))
 
 
 def plain_set(
@@ -100,58 +133,6 @@ def plain_set(
     if augment is None or not augment.active:
         return ImageSet(images, item, item)
     return ImageSet(_distort(augment, images[item], seed), item, np.arange(len(item)))
-
-
-def colored_set(
-    images: Pictures,
-    indices: np.ndarray,
-    colors: np.ndarray,
-    *,
-    copies: int,
-    variants: int = 1,
-    augment: Affine | None = None,
-    seed: int = 0,
-    background: Background = "black",
-) -> ImageSet:
-    """Paints some images of a data set, every colour equally often if it divides.
-
-    Args:
-      images: uint8 (n, H, W, 1).
-      indices: which of them.
-      colors: palette, (P, 3) in [0, 1].
-      copies: colours per variant, all different.
-      variants, augment: as in ``plain_set``.
-      seed: of distortions and colours.
-      background: black, or the colour's negative.
-
-    Raises:
-      ValueError: no images, no copy or variant, more copies than colours, or images
-        that have colours already.
-    """
-    if images.shape[-1] != 1:
-        raise ValueError(
-            f"only grey images can be painted; these have {images.shape[-1]} channels"
-        )
-    if not 1 <= copies <= len(colors):
-        raise ValueError(
-            f"a coloured set needs 1 to {len(colors)} copies in different colours; got "
-            f"{copies}"
-        )
-    plain = plain_set(images, indices, variants=variants, augment=augment, seed=seed)
-    color = _distinct_colors(len(plain), copies, len(colors), seed).T.ravel()
-    item, variant = np.tile(plain.item, copies), np.tile(plain.variant, copies)
-    return ImageSet(plain.variants, item, variant, colors, color, background)
-
-
-def _distinct_colors(variants: int, copies: int, colors: int, seed: int) -> np.ndarray:
-    """Indices (variants, copies), no colour twice in a row, each as often as can be."""
-    rng = np.random.default_rng([seed, 0xC0])
-    rows = colors // copies  # rows that one permutation of the palette fills
-    rounds = [
-        rng.permutation(colors)[: rows * copies].reshape(rows, copies)
-        for _ in range(-(-variants // rows))
-    ]
-    return np.concatenate(rounds)[:variants]
 
 
 def _distort(augment: Affine, images: np.ndarray, seed: int) -> np.ndarray:

@@ -1,0 +1,165 @@
+"""A data set painted in colours: a view of it whose entries have a label ``color``."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from iin_jax.data.augment import Affine
+from iin_jax.data.dataset import Dataset
+from iin_jax.data.image_sets import COLOR, ImageSet, Pictures, plain_set
+from iin_jax.data.palette import Background, palette
+from iin_jax.data.views import ColorChoice, DatasetView, PlainView
+
+Coloring = Background | Literal["none"]
+
+TRAIN = "train"
+# the place of a purpose is part of its palettes' seeds
+PURPOSES = (TRAIN, "validation", "test", "swap a", "swap b", "test pairs")
+
+
+def view_of(
+    dataset: Dataset, coloring: Coloring, colors: int, seed: int
+) -> DatasetView:
+    """A data set as it is, or painted.
+
+    Args:
+      dataset: grey images, if they are to be painted.
+      coloring: background of painted images; ``"none"``: images as they are.
+      colors: number of colours of training images.
+      seed: of all palettes.
+    """
+    if coloring == "none":
+        return PlainView(dataset)
+    return PaintedView(dataset, coloring, colors, seed)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PaintedView:
+    """A data set of grey images that are shown in colour.
+
+    Entries have the labels of their images and ``color``; a label of that name of the
+    images themselves is hidden.
+
+    Attributes:
+      dataset: the grey images.
+      background: black, or the colour's negative.
+      palette_size: number of colours of training images.
+      seed: of all palettes.
+    """
+
+    dataset: Dataset
+    background: Background
+    palette_size: int
+    seed: int
+
+    @property
+    def labels(self) -> Mapping[str, np.ndarray]:
+        labels = self.dataset.labels
+        return {name: values for name, values in labels.items() if name != COLOR}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.labels, COLOR)
+
+    @property
+    def channels(self) -> int:
+        return 3
+
+    @functools.cached_property
+    def train_colors(self) -> np.ndarray | None:
+        return self.colors(TRAIN, self.palette_size)
+
+    def colors(self, purpose: str, count: int) -> np.ndarray:
+        """Colours (count, 3); two purposes have none in common."""
+        return palette(count, 10 * self.seed + PURPOSES.index(purpose))
+
+    def entries(
+        self,
+        indices: np.ndarray,
+        colors: ColorChoice,
+        *,
+        variants: int = 1,
+        augment: Affine | None = None,
+        seed: int = 0,
+    ) -> ImageSet:
+        images = colored_set(
+            self.dataset.images,
+            indices,
+            self.colors(colors.purpose, colors.count),
+            copies=colors.copies,
+            variants=variants,
+            augment=augment,
+            seed=seed,
+            background=self.background,
+        )
+        return self._labelled(images, colors.purpose)
+
+    def singles(self, items: np.ndarray, purpose: str) -> ImageSet:
+        images = ImageSet(
+            self.dataset.images,
+            items,
+            items,
+            self.colors(purpose, len(items)),
+            np.arange(len(items)),
+            self.background,
+        )
+        return self._labelled(images, purpose)
+
+    def _labelled(self, images: ImageSet, purpose: str) -> ImageSet:
+        first = 0 if purpose == TRAIN else self.palette_size
+        return dataclasses.replace(images, item_labels=self.labels, first_color=first)
+
+
+def colored_set(
+    images: Pictures,
+    indices: np.ndarray,
+    colors: np.ndarray,
+    *,
+    copies: int,
+    variants: int = 1,
+    augment: Affine | None = None,
+    seed: int = 0,
+    background: Background = "black",
+) -> ImageSet:
+    """Paints some images of a data set, every colour equally often if it divides.
+
+    Args:
+      images: uint8 (n, H, W, 1).
+      indices: which of them.
+      colors: palette, (P, 3) in [0, 1].
+      copies: colours per variant, all different.
+      variants, augment: as in ``plain_set``.
+      seed: of distortions and colours.
+      background: black, or the colour's negative.
+
+    Raises:
+      ValueError: no images, no copy or variant, more copies than colours, or images
+        that have colours already.
+    """
+    if images.shape[-1] != 1:
+        raise ValueError(
+            f"only grey images can be painted; these have {images.shape[-1]} channels"
+        )
+    if not 1 <= copies <= len(colors):
+        raise ValueError(
+            f"a coloured set needs 1 to {len(colors)} copies in different colours; got "
+            f"{copies}"
+        )
+    plain = plain_set(images, indices, variants=variants, augment=augment, seed=seed)
+    color = _distinct_colors(len(plain), copies, len(colors), seed).T.ravel()
+    item, variant = np.tile(plain.item, copies), np.tile(plain.variant, copies)
+    return ImageSet(plain.variants, item, variant, colors, color, background)
+
+
+def _distinct_colors(variants: int, copies: int, colors: int, seed: int) -> np.ndarray:
+    """Indices (variants, copies), no colour twice in a row, each as often as can be."""
+    rng = np.random.default_rng([seed, 0xC0])
+    rows = colors // copies  # rows that one permutation of the palette fills
+    rounds = [
+        rng.permutation(colors)[: rows * copies].reshape(rows, copies)
+        for _ in range(-(-variants // rows))
+    ]
+    return np.concatenate(rounds)[:variants]
