@@ -1,1 +1,1 @@
-"""Named experiments: ``python -m experiments.run NAME --workdir DIR``."""
+"""What to copy: the command line, a config per experiment, notebooks, a benchmark."""

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from experiments import configs
-from experiments.run import parse
+from iin_jax.runs import configs
+from iin_jax.runs.command import parse
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def test_there_are_blocks_for_arrays_and_for_networks():
 @pytest.mark.parametrize("line", RUNS)
 def test_every_command_line_parses(line):
     name, *flags = line.split()
-    assert parse(configs.find(name), name, flags).workdir
+    assert parse(configs.find(name), flags).workdir
 
 
 def test_every_path_exists():

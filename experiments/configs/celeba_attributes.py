@@ -10,14 +10,14 @@ Needs CelebA as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 
 import dataclasses
 
-from experiments.configs import celeba
-from experiments.schedules import short
-from experiments.settings import Concept, Evaluate
+from iin_jax.runs.configs import find
+from iin_jax.runs.schedules import short
+from iin_jax.runs.settings import ConceptSettings, EvaluateSettings
 
 EXPERIMENT = dataclasses.replace(
-    celeba.EXPERIMENT,
-    concept=Concept(names=("Eyeglasses", "Male", "No_Beard", "Smiling")),
-    evaluate=Evaluate(latents=10_000),
+    find("celeba").experiment,
+    concept=ConceptSettings(names=("Eyeglasses", "Male", "No_Beard", "Smiling")),
+    evaluate=EvaluateSettings(latents=10_000),
 )
 
 BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=1600, flow_steps=4000)}

@@ -29,21 +29,21 @@ picture 0.0079, no edit 0.0458); digit read from the colour factor 11.5 % (chanc
 
 import dataclasses
 
-from experiments.schedules import SUITED
-from experiments.settings import (
-    Concept,
-    Data,
-    Evaluate,
+from iin_jax.runs.schedules import SUITED
+from iin_jax.runs.settings import (
+    ConceptSettings,
+    DataSettings,
+    EvaluateSettings,
     Experiment,
-    Latents,
+    LatentSettings,
     NetworkSettings,
-    Train,
+    TrainSettings,
 )
 
 EXPERIMENT = Experiment(
-    data=Data(source="mnist", coloring="black"),
+    data=DataSettings(source="mnist", coloring="black"),
     network=NetworkSettings(),
-    evaluate=Evaluate(latents=10_000, colors=1),
+    evaluate=EvaluateSettings(latents=10_000, colors=1),
 )
 
 BUDGETS = {
@@ -60,10 +60,10 @@ BUDGETS = {
             decay_start=0.4,
             squared=0.06,
         ),
-        concept=Concept(estimator="shared_rank", sizes=(30, 4)),
+        concept=ConceptSettings(estimator="shared_rank", sizes=(30, 4)),
         flow=SUITED,
-        latents=Latents(colors=6),
-        train=Train(
+        latents=LatentSettings(colors=6),
+        train=TrainSettings(
             steps=1200,
             batch_size=256,
             rate_per_example=0.0,

@@ -16,20 +16,20 @@ Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 
 import dataclasses
 
-from experiments.schedules import SUITED
-from experiments.settings import (
-    Data,
-    Evaluate,
+from iin_jax.runs.schedules import SUITED
+from iin_jax.runs.settings import (
+    DataSettings,
+    EvaluateSettings,
     Experiment,
-    Latents,
+    LatentSettings,
     NetworkSettings,
-    Train,
+    TrainSettings,
 )
 
 EXPERIMENT = Experiment(
-    data=Data(source="mnist", coloring="black"),
+    data=DataSettings(source="mnist", coloring="black"),
     network=NetworkSettings(kind="classifier"),
-    evaluate=Evaluate(latents=10_000, colors=1),
+    evaluate=EvaluateSettings(latents=10_000, colors=1),
 )
 
 BUDGETS = {
@@ -43,8 +43,8 @@ BUDGETS = {
             decay_start=0.5,
         ),
         flow=SUITED,
-        latents=Latents(colors=4),
-        train=Train(
+        latents=LatentSettings(colors=4),
+        train=TrainSettings(
             steps=2800,
             batch_size=256,
             rate_per_example=0.0,

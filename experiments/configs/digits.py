@@ -17,19 +17,19 @@ colour transferred 0.038 (on plain reconstructions 96.8 % and 0.023). Version 0.
 all), on test images: 95.2 %, 0.045, 98.8 %, 0.046 (98.9 % and 0.029).
 """
 
-from experiments.schedules import SUITED
-from experiments.settings import (
-    Concept,
-    Data,
-    Experiment,
-    Latents,
-    NetworkSettings,
-    Train,
-)
 from iin_jax.data import Affine
+from iin_jax.runs.schedules import SUITED
+from iin_jax.runs.settings import (
+    ConceptSettings,
+    DataSettings,
+    Experiment,
+    LatentSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 
 EXPERIMENT = Experiment(
-    data=Data(source="digits", image_size=16),
+    data=DataSettings(source="digits", image_size=16),
     network=NetworkSettings(
         latent_dim=32,
         num_down=3,
@@ -43,14 +43,14 @@ EXPERIMENT = Experiment(
         warmup=0.05,
         decay_start=0.4,
     ),
-    latents=Latents(
+    latents=LatentSettings(
         variants=16,
         colors=4,
         augment=Affine(degrees=12, shift=0.06, scale=0.1, shear=0.1),
     ),
-    concept=Concept(estimator="shared_rank", sizes=(18, 4)),
+    concept=ConceptSettings(estimator="shared_rank", sizes=(18, 4)),
     flow=SUITED,
-    train=Train(
+    train=TrainSettings(
         steps=700,
         batch_size=256,
         rate_per_example=1e-3 / 256,

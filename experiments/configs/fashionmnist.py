@@ -14,12 +14,12 @@ Gaussian.
 
 import dataclasses
 
-from experiments.configs import mnist
-from experiments.schedules import short
-from experiments.settings import Data
+from iin_jax.runs.configs import find
+from iin_jax.runs.schedules import short
+from iin_jax.runs.settings import DataSettings
 
 EXPERIMENT = dataclasses.replace(
-    mnist.EXPERIMENT, data=Data(source="fashion_mnist", coloring="none")
+    find("mnist").experiment, data=DataSettings(source="fashion_mnist", coloring="none")
 )
 
 BUDGETS = {"cpu": short(EXPERIMENT, base=32, network_steps=2000, flow_steps=4000)}

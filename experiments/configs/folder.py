@@ -25,9 +25,11 @@ Needs the weights of LPIPS (``$IIN_JAX_WEIGHTS``, ``--network.download``, or
 ``--network.perceptual none``).
 """
 
-from experiments.schedules import short
-from experiments.settings import Data, Experiment
+from iin_jax.runs.schedules import short
+from iin_jax.runs.settings import DataSettings, Experiment
 
-EXPERIMENT = Experiment(data=Data(source="folder", image_size=64, coloring="none"))
+EXPERIMENT = Experiment(
+    data=DataSettings(source="folder", image_size=64, coloring="none")
+)
 
 BUDGETS = {"cpu": short(EXPERIMENT, base=16, network_steps=1600)}

@@ -15,13 +15,18 @@ SqueezeNet 1.1 (features.12, 64 pixels) 191 through T, 8,302 without T, 86 for
 reconstructions; 0.66 bits per dimension of test latents, 1.47 under a Gaussian.
 """
 
-from experiments.schedules import short
-from experiments.settings import Concept, Data, Evaluate, Experiment
+from iin_jax.runs.schedules import short
+from iin_jax.runs.settings import (
+    ConceptSettings,
+    DataSettings,
+    EvaluateSettings,
+    Experiment,
+)
 
 EXPERIMENT = Experiment(
-    data=Data(source="mnist", coloring="none"),
-    concept=Concept(source="none"),
-    evaluate=Evaluate(latents=10_000, distance="inception_v3_fid"),
+    data=DataSettings(source="mnist", coloring="none"),
+    concept=ConceptSettings(source="none"),
+    evaluate=EvaluateSettings(latents=10_000, distance="inception_v3_fid"),
 )
 
 BUDGETS = {"cpu": short(EXPERIMENT, base=32, network_steps=2000, flow_steps=4000)}

@@ -15,34 +15,34 @@ transferred 75.7 %, colour kept 0.066, digit kept 88.1 %, colour transferred 0.0
 (unedited 93.3 % and 0.052). The linear start has not been measured here yet.
 """
 
-from experiments.schedules import SUITED
-from experiments.settings import (
-    Concept,
-    Data,
-    Evaluate,
-    Experiment,
-    Latents,
-    NetworkSettings,
-    Train,
-)
 from iin_jax.data import Affine
+from iin_jax.runs.schedules import SUITED
+from iin_jax.runs.settings import (
+    ConceptSettings,
+    DataSettings,
+    EvaluateSettings,
+    Experiment,
+    LatentSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 
 EXPERIMENT = Experiment(
-    data=Data(source="digits", image_size=48),
+    data=DataSettings(source="digits", image_size=48),
     network=NetworkSettings(
         kind="pretrained",
         name="squeezenet1_1",
         layer="features.12.squeeze",
         latent_dim=256,
     ),
-    latents=Latents(
+    latents=LatentSettings(
         variants=16,
         colors=4,
         augment=Affine(degrees=12, shift=0.06, scale=0.1, shear=0.1),
     ),
-    concept=Concept(estimator="shared_rank"),
+    concept=ConceptSettings(estimator="shared_rank"),
     flow=SUITED,
-    train=Train(
+    train=TrainSettings(
         steps=800,
         batch_size=256,
         rate_per_example=0.0,
@@ -50,7 +50,7 @@ EXPERIMENT = Experiment(
         decay_start=0.3,
         checkpoint_every=50,
     ),
-    evaluate=Evaluate(latents=10_000),
+    evaluate=EvaluateSettings(latents=10_000),
 )
 
 BUDGETS = {"cpu": EXPERIMENT}

@@ -1,7 +1,6 @@
 """A data set painted in colours: a view of it whose entries have a label ``color``."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -68,7 +67,7 @@ class PaintedView:
     def channels(self) -> int:
         return 3
 
-    @functools.cached_property
+    @property
     def train_colors(self) -> np.ndarray | None:
         return self.colors(TRAIN, self.palette_size)
 

@@ -9,11 +9,11 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import iin_jax
-from experiments import configs
-from experiments.evaluation import _swap_sides
-from experiments.run import main, parse
-from experiments.run_folder import Run
 from iin_jax.concepts import factor_sizes
+from iin_jax.runs import configs
+from iin_jax.runs.command import main, parse
+from iin_jax.runs.evaluation import _swap_sides
+from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
 from tests.conftest import ROOT
 from tests.data.prepared_sets import write_set
@@ -147,8 +147,8 @@ def test_without_concepts(finished, name):
 def run_of(name, folder, root):
     """The run that ``finished`` made."""
     flags = [*SMALL, "--data.root", str(root), "--workdir", str(folder)]
-    experiment = parse(configs.find(name), name, flags).experiment
-    return Run(name, experiment, folder, "")
+    experiment = parse(configs.find(name), flags).experiment
+    return Run.of(name, experiment, folder, "")
 
 
 @pytest.mark.thorough
@@ -184,7 +184,7 @@ def test_colormnist_classifier(finished, root):
     run = run_of("colormnist_classifier", folder, root)
     a, b = _swap_sides(run)
     logits = iin_jax.load(folder).swap(a.images(), b.images(), ["digit"])
-    wanted = run.dataset.labels["digit"][b.item]
+    wanted = run.images.dataset.labels["digit"][b.item]
     found = (np.asarray(logits).argmax(-1) == wanted).mean()
     assert card["swap"]["digit"]["transferred"] == pytest.approx(found, abs=1e-6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import iin_jax
-from experiments.run import main
+from iin_jax.runs.command import main
 
 WEIGHTS = "squeezenet1_1_torchvision_fp16.safetensors"
 

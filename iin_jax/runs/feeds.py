@@ -1,14 +1,13 @@
 """Where the flow's latents come from if the network runs inside the training step."""
 
 import functools
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.run_folder import Run
 from iin_jax.concepts.base import PairDraw
 from iin_jax.data import ImageSet, StepStream, StoredImages
+from iin_jax.runs.run import Run
 from iin_jax.training.encoded_draws import (
     EncodedImages,
     PairImages,
@@ -27,12 +26,11 @@ def encoded_feed(run: Run, table: PairDraw | None) -> Feed:
 
     Images in memory live on the device; stored ones are read for every step.
     """
-    images, network = run.train_set, run.network
-    prepare = functools.partial(
-        entry_images, run.experiment.latents.augment, run.background
-    )
+    images, network = run.images.train_set, run.network
+    augment, background = run.experiment.latents.augment, run.images.view.background
+    prepare = functools.partial(entry_images, augment, background)
     if not isinstance(images.variants, StoredImages):
-        data = EncodedImages(network.variables, _entries(images, slice(None)), table)
+        data = EncodedImages(network.variables, _entries(images), table)
         return Feed(functools.partial(draw_encoded, network, prepare), data)
     data = EncodedImages(network.variables, None, table)
     draw = functools.partial(draw_streamed, network, prepare)
@@ -49,11 +47,11 @@ def encoded_feed(run: Run, table: PairDraw | None) -> Feed:
     return Feed(draw, data, StepStream(read))
 
 
-def _entries(images: ImageSet, part: Any) -> EntryImages:
+def _entries(images: ImageSet) -> EntryImages:
     """All entries, for the device; the pictures of each variant once."""
     pictures = jnp.asarray(images.variants[:])
-    rgb = None if images.colors is None else jnp.asarray(images.rgb[part])
-    return EntryImages(jnp.asarray(images.variant[part]), rgb, pictures)
+    rgb = None if images.colors is None else jnp.asarray(images.rgb)
+    return EntryImages(jnp.asarray(images.variant), rgb, pictures)
 
 
 def _read(images: ImageSet, entries: Indices) -> EntryImages:

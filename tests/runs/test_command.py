@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 
 import iin_jax
-from experiments import configs
-from experiments.evaluation import _judges
-from experiments.run import main, parse
-from experiments.run_folder import Run
-from experiments.settings import Concept, Experiment, smoke
-from experiments.stages import network_stage
 from iin_jax.analysis import LogitsJudge
 from iin_jax.concepts import pair_table
 from iin_jax.latents import LatentCache
 from iin_jax.networks import Classifier, ClassifierNetwork, save_network
+from iin_jax.runs import configs
+from iin_jax.runs.command import main, parse
+from iin_jax.runs.evaluation import _judges
+from iin_jax.runs.networks import reused_network
+from iin_jax.runs.run import Run
+from iin_jax.runs.settings import ConceptSettings, Experiment, smoke
+from iin_jax.runs.stages import network_stage
 from tests.conftest import ROOT
 
 STAGES = ["network", "latents", "sizes", "flow", "evaluate", "report"]
@@ -118,12 +119,12 @@ def test_the_scorecard_says_all_it_should(finished):
 def test_test_images_and_colours_train_nothing(finished):
     folder, _ = finished
     card = json.loads((folder / "scorecard.json").read_text())
-    settings = smoke(configs.find("digits").EXPERIMENT)
-    run = Run("digits", settings, folder, "")
+    settings = smoke(configs.find("digits").experiment)
+    run = Run.of("digits", settings, folder, "")
     test = set(card["test_indices"])
-    assert not test & set(run.train_set.item.tolist())
-    assert not test & set(run.validation_set.item.tolist())
-    assert test == set(run.test_set.item.tolist())
+    assert not test & set(run.images.train_set.item.tolist())
+    assert not test & set(run.images.validation_set.item.tolist())
+    assert test == set(run.images.test_set.item.tolist())
     for purpose in ("test", "swap a", "swap b"):
         fresh = run.colors(purpose, 200)
         distance = np.abs(fresh[:, None] - run.train_colors[None]).max(-1)
@@ -237,9 +238,9 @@ def test_impossible_settings_are_refused_at_once(tmp_path, capsys, flags, messag
 
 def test_a_finished_network_is_reused(finished, tmp_path):
     folder, _ = finished
-    settings = smoke(configs.find("digits").EXPERIMENT)
+    settings = smoke(configs.find("digits").experiment)
     network = dataclasses.replace(settings.network, from_run=str(folder))
-    run = Run("digits", dataclasses.replace(settings, network=network), tmp_path, "")
+    run = Run.of("digits", dataclasses.replace(settings, network=network), tmp_path, "")
     network_stage(run)
     weights = "network/network.safetensors"
     assert (tmp_path / weights).read_bytes() == (folder / weights).read_bytes()
@@ -247,32 +248,32 @@ def test_a_finished_network_is_reused(finished, tmp_path):
 
 def test_a_network_that_may_have_seen_the_test_images_is_refused(finished, tmp_path):
     folder, _ = finished
-    settings = smoke(configs.find("digits").EXPERIMENT)
+    settings = smoke(configs.find("digits").experiment)
     network = dataclasses.replace(settings.network, from_run=str(folder))
     for change, message in (({"seed": 5}, "seed: 0 there, 5 now"), ({}, None)):
         other = dataclasses.replace(settings, network=network, **change)
-        run = Run("digits", other, tmp_path, "")
+        run = Run.of("digits", other, tmp_path, "")
         if message is None:
-            assert run.reused_network(folder).latent_shape == (32,)
+            assert reused_network(run, folder).latent_shape == (32,)
         else:
             with pytest.raises(ValueError, match=message):
-                run.reused_network(folder)
+                reused_network(run, folder)
 
 
 def test_a_damaged_or_foreign_cache_is_made_again(finished, tmp_path, capsys):
     folder, _ = finished
     for name in ("network", "latents"):
         shutil.copytree(folder / name, tmp_path / name)
-    settings = smoke(configs.find("digits").EXPERIMENT)
-    run = Run("digits", settings, tmp_path, "")
-    whole = np.array(run.latents("validation").mean)
+    settings = smoke(configs.find("digits").experiment)
+    run = Run.of("digits", settings, tmp_path, "")
+    whole = np.array(run.latents.cached("validation").mean)
     assert "again" not in capsys.readouterr().out
     path = tmp_path / "latents" / "validation" / "mean.npy"
     path.write_bytes(path.read_bytes()[:-1000])
-    np.testing.assert_allclose(run.latents("validation").mean, whole, atol=1e-5)
+    np.testing.assert_allclose(run.latents.cached("validation").mean, whole, atol=1e-5)
     assert "encoding again" in capsys.readouterr().out
-    other = Run("digits", dataclasses.replace(settings, seed=3), tmp_path, "")
-    other.latents("validation")
+    other = Run.of("digits", dataclasses.replace(settings, seed=3), tmp_path, "")
+    other.latents.cached("validation")
     said = capsys.readouterr().out
     assert "other data" in said
     assert "encoding again" in said
@@ -280,33 +281,34 @@ def test_a_damaged_or_foreign_cache_is_made_again(finished, tmp_path, capsys):
 
 def test_other_images_are_not_resumed(finished, tmp_path):
     folder, _ = finished
-    run = Run("digits", smoke(configs.find("digits").EXPERIMENT), tmp_path, "")
+    run = Run.of("digits", smoke(configs.find("digits").experiment), tmp_path, "")
     shutil.copy(folder / "data.json", tmp_path)
-    run.check_data()
+    run.folder.check_data(run.images.describe())
     known = json.loads((tmp_path / "data.json").read_text())
     (tmp_path / "data.json").write_text(json.dumps({**known, "digest": "0" * 64}))
     with pytest.raises(ValueError, match="have changed since"):
-        run.check_data()
+        run.folder.check_data(run.images.describe())
 
 
 def test_a_result_that_is_gone_is_made_again(finished):
     folder, _ = finished
-    run = Run("digits", smoke(configs.find("digits").EXPERIMENT), folder, "")
-    assert all(run.is_complete(stage) for stage in STAGES)
+    run = Run.of("digits", smoke(configs.find("digits").experiment), folder, "")
+    assert all(run.folder.is_complete(stage) for stage in STAGES)
     (folder / "report.html").rename(folder / "moved.html")
-    assert not run.is_complete("report") and run.is_complete("evaluate")
+    assert not run.folder.is_complete("report") and run.folder.is_complete("evaluate")
     (folder / "moved.html").rename(folder / "report.html")
 
 
 @pytest.mark.parametrize("recolored", [False, True])
 def test_the_published_defaults_give_every_entry_a_partner(recolored, tmp_path):
     """As few colours per image as the defaults have, on the real digits."""
-    settings = dataclasses.replace(Experiment(), concept=Concept(recolored=recolored))
-    run = Run("digits", settings, tmp_path, "")
-    images = run.train_set
-    labels = {"digit": run.dataset.labels["digit"][images.item], "color": images.color}
+    settings = dataclasses.replace(
+        Experiment(), concept=ConceptSettings(recolored=recolored)
+    )
+    run = Run.of("digits", settings, tmp_path, "")
+    images = run.images.train_set
     differ = ("color",) if recolored else ()
-    table = pair_table(labels, differ=differ, identity=images.variant)
+    table = pair_table(images.codes, differ=differ, identity=images.variant)
     assert table.order.shape == (2 + recolored, len(images))
     assert np.bincount(images.color).min() >= 7
 
@@ -348,7 +350,7 @@ def test_sigterm_saves_and_prints_the_line_that_resumes(tmp_path):
 
 def test_help_explains_every_field(capsys):
     with pytest.raises(SystemExit) as stopped:
-        parse(configs.find("digits"), "digits", ["--help"])
+        parse(configs.find("digits"), ["--help"])
     assert stopped.value.code == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for section in dataclasses.fields(Experiment):
@@ -368,8 +370,8 @@ def test_help_explains_every_field(capsys):
 @pytest.mark.parametrize("name", configs.names())
 def test_every_config_has_a_docstring_and_budgets(name):
     config = configs.find(name)
-    assert config.__doc__ and isinstance(config.EXPERIMENT, Experiment)
-    assert isinstance(config.BUDGETS["cpu"], Experiment)
+    assert config.description and isinstance(config.experiment, Experiment)
+    assert isinstance(config.budgets["cpu"], Experiment)
 
 
 @pytest.mark.slow
@@ -411,7 +413,7 @@ def test_a_run_starts_over_once_with_what_makes_cpus_fast(tmp_path):
         "import os, runpy, sys\n"
         "names = ('GLIBC_TUNABLES', 'XLA_FLAGS')\n"
         "print(os.getpid(), *map(os.environ.get, names), flush=True)\n"
-        "from experiments.run import with_fast_cpu\n"
+        "from iin_jax.runs.command import with_fast_cpu\n"
         "with_fast_cpu()\n"
     )
     settings = environment()
@@ -440,7 +442,7 @@ def test_flags_of_a_pretrained_network_are_not_ignored(tmp_path, capsys):
 @pytest.mark.thorough
 def test_judges_follow_the_network_not_the_setting(tmp_path):
     """A reused classifier under settings that say autoencoder."""
-    run = Run("digits", smoke(configs.find("digits").EXPERIMENT), tmp_path, "")
+    run = Run.of("digits", smoke(configs.find("digits").experiment), tmp_path, "")
     module = Classifier(10, 8, 16, 3, 2, 4)
     variables = module.init(jax.random.key(0), np.zeros((2, 16, 16, 3), np.float32))
     save_network(tmp_path / "network", ClassifierNetwork(module, variables))

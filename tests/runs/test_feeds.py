@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import configs
-from experiments.encoded_feed import encoded_feed
-from experiments.run_folder import Run
-from experiments.settings import Data, Latents
 from iin_jax.data import Affine, StoredImages, colored_set, palette
 from iin_jax.networks import from_functions
+from iin_jax.runs import configs
+from iin_jax.runs.feeds import encoded_feed
+from iin_jax.runs.run import Run
+from iin_jax.runs.settings import DataSettings, LatentSettings
 from iin_jax.training.encoded_draws import pair_indices, sample_indices
 from iin_jax.training.parallel import Streamed
 
@@ -23,12 +23,12 @@ SIZE, STEP = 16, 3
 def run(tmp_path):
     """Digits in the authors' colours; z is the image itself."""
     experiment = dataclasses.replace(
-        configs.find("digits").EXPERIMENT,
-        data=Data(image_size=SIZE, coloring="negative"),
-        latents=Latents(mode="stream"),
+        configs.find("digits").experiment,
+        data=DataSettings(image_size=SIZE, coloring="negative"),
+        latents=LatentSettings(mode="stream"),
     )
-    run = Run("digits", experiment, tmp_path, "")
-    vars(run)["network"] = from_functions(
+    run = Run.of("digits", experiment, tmp_path, "")
+    vars(run.folder)["network"] = from_functions(
         lambda w, x: x * w,
         lambda w, z: z * w,
         jnp.float32(1.0),
@@ -40,13 +40,13 @@ def run(tmp_path):
 def colored(run, augment):
     """Two versions of each of 50 digits, in three of 20 colours each."""
     return colored_set(
-        run.dataset.images,
+        run.images.dataset.images,
         np.arange(0, 500, 10),
         palette(20),
         copies=3,
         variants=2,
         augment=augment,
-        background=run.background,
+        background=run.images.view.background,
     )
 
 
@@ -59,8 +59,8 @@ def test_a_batch_shows_the_images_of_the_set(run, stored, paired):
         pictures = images.variants
         kept = StoredImages(pictures.shape, lambda index: pictures[index], "")
         shown = dataclasses.replace(images, variants=kept)
-    vars(run)["train_set"] = shown
-    table = run.source(shown).draws() if paired else None
+    vars(run.images)["train_set"] = shown
+    table = run.concepts.source(shown).draws() if paired else None
     feed = encoded_feed(run, table)
     assert (feed.stream is not None) == stored
     data = feed.data

@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from experiments import configs
-from experiments.checks import check
-from experiments.run import main
-from experiments.run_folder import Run
 from iin_jax.data import StoredImages
-from tests.experiments.picture_folders import (
+from iin_jax.runs import configs
+from iin_jax.runs.command import main
+from iin_jax.runs.conditions import check
+from iin_jax.runs.preflight import check_images
+from iin_jax.runs.run import Run
+from tests.runs.picture_folders import (
     folder_flags,
     folder_run,
     write_pictures,
@@ -36,7 +37,7 @@ def folder(tmp_path):
 def in_split(folder, split, values, value):
     """The values (n,), with one value for all images of a split."""
     changed = np.array(values, object)
-    changed[folder_run(folder).splits[split]] = value
+    changed[folder_run(folder).images.splits[split]] = value
     return changed
 
 
@@ -46,44 +47,46 @@ def test_given_sizes_are_in_the_users_order(folder, names, continuous):
     flags = ["--concept.continuous", continuous, "--concept.sizes", "3", "5"]
     flags += ["--concept.names", *names] if names else []
     run = folder_run(folder, *flags)
-    assert run.given_sizes == dict(zip(names or ("width", "kind"), (3, 5), strict=True))
-    assert tuple(run.given_sizes) == run.concepts
+    assert run.concepts.given_sizes == dict(
+        zip(names or ("width", "kind"), (3, 5), strict=True)
+    )
+    assert tuple(run.concepts.given_sizes) == run.concepts.names
     if continuous == "sigma":
-        assert run.concepts == ("kind", "width")  # graded ones come last
-    assert folder_run(folder).given_sizes is None
+        assert run.concepts.names == ("kind", "width")  # graded ones come last
+    assert folder_run(folder).concepts.given_sizes is None
 
 
 def test_a_column_called_color_can_be_classified(tmp_path):
     columns = {"color": ["red", "blue"] * (COUNT // 2), "kind": KIND}
     write_pictures(tmp_path / "pictures", columns)
     run = folder_run(tmp_path / "pictures", "--network.kind", "classifier")
-    assert run.classified == "color"
-    digits = configs.find("digits").EXPERIMENT
-    assert Run("digits", digits, tmp_path, "").classified == "digit"
+    assert run.concepts.classified == "color"
+    digits = configs.find("digits").experiment
+    assert Run.of("digits", digits, tmp_path, "").concepts.classified == "digit"
 
 
 def test_one_test_image_is_refused_at_the_start(folder):
     run = folder_run(folder, "--data.test", "0.025")
     with pytest.raises(ValueError, match=r"two test images; .*--data\.test"):
-        run.check_images()
+        check_images(run)
 
 
 def test_test_images_that_are_all_alike_are_refused_at_the_start(folder):
-    folder_run(folder).check_images()
+    check_images(folder_run(folder))
     kind = in_split(folder, "test", KIND, "wide")
     write_pictures(folder, {"width": WIDTH, "kind": kind})
     message = r"no two of 8 test images differ in \['kind'\].*--concept\.names"
     with pytest.raises(ValueError, match=message):
-        folder_run(folder).check_images()
-    folder_run(folder, "--concept.names", "width").check_images()
+        check_images(folder_run(folder))
+    check_images(folder_run(folder, "--concept.names", "width"))
 
 
 def test_pairs_for_swaps_are_of_test_images_that_differ(folder):
     run = folder_run(folder)
-    a, b = run.swap_items().T
+    a, b = run.concepts.swap_items().T
     assert len(a) == run.experiment.evaluate.pairs
-    assert set(a) | set(b) <= set(run.splits["test"])
-    kind = run.dataset.labels["kind"]
+    assert set(a) | set(b) <= set(run.images.splits["test"])
+    kind = run.images.dataset.labels["kind"]
     assert (kind[a] != kind[b]).all()
 
 
@@ -99,25 +102,25 @@ def test_a_column_that_cannot_be_paired_is_named_with_the_switch(folder, capsys)
     write_pictures(folder, {"width": width, "kind": KIND})
     message = r"attribute 'width' has only the value 0\.5.*--concept\.names"
     with pytest.raises(ValueError, match=message):
-        folder_run(folder).check_images()
+        check_images(folder_run(folder))
 
 
 def test_every_image_that_cannot_be_read_is_recorded(folder, capsys):
     broken = [f"{index}.png" for index in (3, 8, 21, 34)]
     for name in broken:
         (folder / name).write_bytes(b"broken")
-    found = folder_run(folder, "--data.max-unreadable", "0.2").describe_data()
+    found = folder_run(folder, "--data.max-unreadable", "0.2").images.describe()
     assert list(json.loads(json.dumps(found))["unreadable"]) == broken
     said = capsys.readouterr().out
     assert "4 images that cannot be read" in said and "34.png" not in said
 
 
 def test_images_stay_on_disk_as_the_command_line_says(folder):
-    memory = folder_run(folder).dataset
+    memory = folder_run(folder).images.dataset
     run = folder_run(folder, "--data.max-memory", "0")
     assert isinstance(memory.images, np.ndarray)
-    assert isinstance(run.dataset.images, StoredImages)
-    assert run.dataset.digest == memory.digest
+    assert isinstance(run.images.dataset.images, StoredImages)
+    assert run.images.dataset.digest == memory.digest
     data = dataclasses.replace(run.experiment.data, max_memory=-1)
     with pytest.raises(ValueError, match=r"data\.max_memory cannot be negative"):
         check(dataclasses.replace(run.experiment, data=data))

@@ -1,4 +1,4 @@
-"""The stage that trains what gets interpreted: an autoencoder or a classifier."""
+"""The training of what gets interpreted: an autoencoder or a classifier."""
 
 import dataclasses
 import functools
@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.run_folder import Run
-from experiments.settings import NetworkSettings
 from iin_jax.data import StepStream, StoredImages, epoch_indices
+from iin_jax.data.values import plain
 from iin_jax.losses import (
     WeightedSum,
     kl_to_standard_normal,
@@ -28,6 +27,8 @@ from iin_jax.networks import (
     Network,
 )
 from iin_jax.networks.perceptual import Perceptual, lpips
+from iin_jax.runs.run import Run
+from iin_jax.runs.settings import NetworkSettings
 from iin_jax.training.adversarial_step import Adversarial, adversarial_state
 from iin_jax.training.autoencoder_step import autoencoder_step
 from iin_jax.training.checkpoints import Checkpoints
@@ -80,7 +81,7 @@ def train_autoencoder(run: Run) -> Network:
     module = Autoencoder(
         settings.latent_dim,
         run.experiment.data.image_size,
-        run.channels,
+        run.images.view.channels,
         settings.num_down,
         settings.base,
     )
@@ -101,20 +102,21 @@ def train_autoencoder(run: Run) -> Network:
         state = adversarial_state(module, tx, params, adversarial, key)
         phases = _phases(settings, build, adversarial)
     params = _train(run, phases, feed, state).params
-    own = params["autoencoder"] if adversarial is not None else params
-    return AutoencoderNetwork(module, {"params": own})
+    if adversarial is not None:
+        params = params["autoencoder"]
+    return AutoencoderNetwork(module, {"params": params})
 
 
 def train_classifier(run: Run) -> Network:
     """The classifier of a run, of the first attribute that has classes."""
     settings, seed = run.experiment.network, run.experiment.seed
-    classes = np.ma.getdata(run.dataset.labels[run.classified])
+    classes = plain(run.images.view.labels[run.concepts.classified])
     feed = _feed(run, draw_labelled, classes)
     module = Classifier(
         int(classes.max()) + 1,
         settings.latent_dim,
         run.experiment.data.image_size,
-        run.channels,
+        run.images.view.channels,
         settings.num_down,
         settings.base,
     )
@@ -172,11 +174,13 @@ def _feed(
     perceptual: Tree | None = None,
 ) -> Feed:
     """Training images on the device, or streamed from where they are stored."""
-    part, images = run.splits["train"], run.dataset.images
-    preparation = Preparation(run.experiment.latents.augment, run.background)
+    part, images = run.images.splits["train"], run.images.dataset.images
+    view = run.images.view
+    preparation = Preparation(run.experiment.latents.augment, view.background)
+    colors = view.train_colors
     data = TrainingImages(
         None,
-        jnp.asarray(run.train_colors) if run.colored else None,
+        None if colors is None else jnp.asarray(colors),
         None if classes is None else jnp.asarray(classes[part], jnp.int32),
         perceptual,
     )
@@ -201,8 +205,8 @@ def _init_key(seed: int) -> jax.Array:
 def _train(run: Run, phases: list[Phase], feed: Feed, state: TrainState) -> TrainState:
     """One training in phases; a resumed one passes over those that are done."""
     settings = run.experiment.network
-    checkpoints = Checkpoints(run.folder / "network" / "checkpoints")
-    log = MetricsLog(run.folder, "network")
+    checkpoints = Checkpoints(run.folder.path / "network" / "checkpoints")
+    log = MetricsLog(run.folder.path, "network")
     state = checkpoints.restore(state) or state
     for phase in phases:
         if phase.end <= int(state.step):

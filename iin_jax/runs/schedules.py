@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.settings import Experiment, FlowSettings, Train
+from iin_jax.runs.settings import Experiment, FlowSettings, TrainSettings
 
 # a flow behind a linear start, as large as suits images and dimensions
 SUITED = FlowSettings(
@@ -35,7 +35,7 @@ def short(
         warmup=0.05,
         squared=0.08,
     )
-    train = Train(
+    train = TrainSettings(
         steps=flow_steps,
         batch_size=256,
         rate_per_example=0.0,

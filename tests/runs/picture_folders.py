@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from experiments import configs
-from experiments.run import parse
-from experiments.run_folder import Run
+from iin_jax.runs import configs
+from iin_jax.runs.command import parse
+from iin_jax.runs.run import Run
 
 
 def write_pictures(folder: Path, columns: Mapping[str, Sequence]) -> None:
@@ -36,5 +36,5 @@ def folder_flags(folder: Path) -> list[str]:
 def folder_run(folder: Path, *flags: str) -> Run:
     """A run on such a folder, not begun."""
     flags = (*folder_flags(folder), *flags)
-    experiment = parse(configs.find("folder"), "folder", flags).experiment
-    return Run("folder", experiment, folder.parent / "run", "")
+    experiment = parse(configs.find("folder"), flags).experiment
+    return Run.of("folder", experiment, folder.parent / "run", "")

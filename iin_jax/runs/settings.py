@@ -5,19 +5,26 @@ from typing import Annotated, Literal
 
 import tyro
 
-from iin_jax.data import Affine
+from iin_jax.concepts.rules import Others
+from iin_jax.concepts.scores import ESTIMATORS
+from iin_jax.data import SOURCES, Affine
+from iin_jax.data.painted import Coloring
+from iin_jax.flows import FLOWS
+from iin_jax.losses import TERMS
+from iin_jax.networks.perceptual import LAYERS
+from iin_jax.runs.bounds import AtLeast, Count, CountOrZero, OneOf, Share
+from iin_jax.training.defaults import StartKind
 from iin_jax.training.optim import PUBLISHED_RATE_PER_EXAMPLE, Schedule
-
-COLOR = "color"  # the concept that coloured images have
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class DataSettings:
     """Images and their split.
 
     Attributes:
       source: Where images come from: digits (embedded, real, no download); mnist,
-        fashion_mnist, cifar10, celeb_a (TFDS); folder (your own, with a CSV).
+        fashion_mnist, cifar10, celeb_a (TFDS); folder (your own, with a CSV); or any in
+        ``iin_jax.data.SOURCES``.
       root: Folder of the TFDS sets, or of your images; none: TFDS's own.
       attributes: CSV of your images' attributes, one row per image.
       image_column: Its column of image files, relative to the root.
@@ -37,58 +44,33 @@ class Data:
         has no test part of its own.
     """
 
-    source: Literal[
-        "digits", "mnist", "fashion_mnist", "cifar10", "celeb_a", "folder"
-    ] = "digits"
+    source: Annotated[str, OneOf(SOURCES)] = "digits"
     root: str | None = None
     attributes: str | None = None
     image_column: str = "image"
-    max_unreadable: float = 0.01
-    max_memory: int = 1024
+    max_unreadable: Share = 0.01
+    max_memory: CountOrZero = 1024
     download: bool = False
     image_size: int = 32
-    coloring: Literal["none", "black", "negative"] = "black"
-    limit: int = 0
-    palette: int = 4096
-    validation: float = 0.1
-    test: float = 0.2
+    coloring: Coloring = "black"
+    limit: CountOrZero = 0
+    palette: Count = 4096
+    validation: Share = 0.1
+    test: Share = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleSettings:
-    """A schedule; the published one.
+class NetworkSettings:
+    """The network that gets interpreted, and its training on the published schedule.
 
     Attributes:
       steps: Training steps.
-      batch_size: Images or pairs per step, over all devices.
+      batch_size: Images per step, over all devices.
       rate_per_example: Peak learning rate over the batch size.
       warmup: Share of the steps over which the learning rate rises.
       decay_start: Share of the steps after which it falls to zero.
       accumulate: Micro-batches per step.
       checkpoint_every: Steps between checkpoints.
-    """
-
-    steps: int = 120_000
-    batch_size: int = 25
-    rate_per_example: float = PUBLISHED_RATE_PER_EXAMPLE
-    warmup: float = 0.0
-    decay_start: float = 0.83
-    accumulate: int = 1
-    checkpoint_every: int = 500
-
-    @property
-    def schedule(self) -> Schedule:
-        """The learning rate over the steps."""
-        return Schedule(
-            self.steps, self.rate_per_example, self.warmup, self.decay_start
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkSettings(ScheduleSettings):
-    """The network that gets interpreted, and its training.
-
-    Attributes:
       kind: autoencoder (z is the posterior's mean), classifier (z before the head), or
         pretrained (z is the output of a layer; nothing is trained).
       from_run: A finished run whose network is reused instead of training one.
@@ -104,7 +86,8 @@ class NetworkSettings(ScheduleSettings):
       kl_weight: Weight of the KL term of the autoencoder's loss.
       squared: Share of the steps, at the start, with squared in place of absolute
         errors: at high learning rates these stick at an empty image.
-      perceptual: Backbone of LPIPS in the autoencoder's loss; none: train without.
+      perceptual: Backbone of LPIPS in the autoencoder's loss (squeeze, alex, vgg);
+        none: train without.
       discriminator: Normalisation of the autoencoder's discriminator; none: train
         without one.
       discriminator_base: Channels after the discriminator's first layer.
@@ -112,6 +95,13 @@ class NetworkSettings(ScheduleSettings):
       discriminator_weight: Factor on its adaptive weight.
     """
 
+    steps: Count = 120_000
+    batch_size: int = 25
+    rate_per_example: Annotated[float, AtLeast(0)] = PUBLISHED_RATE_PER_EXAMPLE
+    warmup: Share = 0.0
+    decay_start: Share = 0.83
+    accumulate: int = 1
+    checkpoint_every: Count = 500
     kind: Literal["autoencoder", "classifier", "pretrained"] = "autoencoder"
     from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
     name: str = "squeezenet1_1"
@@ -119,19 +109,26 @@ class NetworkSettings(ScheduleSettings):
     weights: str | None = None
     download: bool = False
     latent_dim: int = 64
-    num_down: int = 4
-    base: int = 64
+    num_down: Count = 4
+    base: Count = 64
     kl_weight: float = 1.0
-    squared: float = 0.0
-    perceptual: Literal["none", "squeeze", "alex", "vgg"] = "vgg"
+    squared: Share = 0.0
+    perceptual: Annotated[str, OneOf(LAYERS, ("none",))] = "vgg"
     discriminator: Literal["none", "batch", "spectral"] = "batch"
-    discriminator_base: int = 64
-    discriminator_start: float = 25_001 / 120_000
+    discriminator_base: Count = 64
+    discriminator_start: Share = 25_001 / 120_000
     discriminator_weight: float = 1.0
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate over the steps."""
+        return Schedule(
+            self.steps, self.rate_per_example, self.warmup, self.decay_start
+        )
 
 
 @dataclasses.dataclass(frozen=True)
-class Latents:
+class LatentSettings:
     """Which images the flow is trained on, and when they are encoded.
 
     Attributes:
@@ -143,13 +140,13 @@ class Latents:
     """
 
     mode: Literal["cache", "stream"] = "cache"
-    variants: int = 1
-    colors: int = 8
+    variants: Count = 1
+    colors: Count = 8
     augment: Affine = dataclasses.field(default_factory=Affine)
 
 
 @dataclasses.dataclass(frozen=True)
-class Concept:
+class ConceptSettings:
     """Concepts, pairs and sizes.
 
     Attributes:
@@ -172,11 +169,11 @@ class Concept:
     source: Literal["labels", "none"] = "labels"
     names: tuple[str, ...] = ()
     continuous: Literal["quantile", "sigma"] = "quantile"
-    bins: int = 10
-    others: Literal["free", "differ"] = "free"
-    estimator: Literal["pooled", "correlation", "shared_rank", "calibrated"] = "pooled"
-    score_pairs: int = 10_000
-    sizes: tuple[int, ...] = ()
+    bins: Annotated[int, AtLeast(2)] = 10
+    others: Others = "free"
+    estimator: Annotated[str, OneOf(ESTIMATORS)] = "pooled"
+    score_pairs: Annotated[int, AtLeast(10)] = 10_000
+    sizes: Annotated[tuple[int, ...], AtLeast(0)] = ()
     recolored: bool = False
 
 
@@ -196,19 +193,26 @@ class FlowSettings:
         learned, one per factor.
     """
 
-    start: Literal["closed_form", "published"] = "published"
-    kind: str = "interpretation"
-    num_blocks: int = 12
-    hidden_dim: int = 512
+    start: StartKind = "published"
+    kind: Annotated[str, OneOf(FLOWS)] = "interpretation"
+    num_blocks: CountOrZero = 12
+    hidden_dim: CountOrZero = 512
     hidden_depth: int = 2
     sigma: float | Literal["auto"] | None = 0.975
 
 
 @dataclasses.dataclass(frozen=True)
-class Train(ScheduleSettings):
+class TrainSettings:
     """The flow's training; 0 steps or a rate of 0: as suits images and dimensions.
 
     Attributes:
+      steps: Training steps.
+      batch_size: Pairs per step, over all devices.
+      rate_per_example: Peak learning rate over the batch size.
+      warmup: Share of the steps over which the learning rate rises.
+      decay_start: Share of the steps after which it falls to zero.
+      accumulate: Micro-batches per step.
+      checkpoint_every: Steps between checkpoints.
       parallel: How several devices share a batch: jit (sharded) or pmap.
       noise: Standard deviation of what is added to latents behind a closed-form start,
         where their own is 1; none: as suits.
@@ -220,15 +224,24 @@ class Train(ScheduleSettings):
         again keeps a swapped factor), or any in ``iin_jax.losses.TERMS``.
     """
 
+    steps: CountOrZero = 120_000
+    batch_size: int = 25
+    rate_per_example: Annotated[float, AtLeast(0)] = PUBLISHED_RATE_PER_EXAMPLE
+    warmup: Share = 0.0
+    decay_start: Share = 0.83
+    accumulate: int = 1
+    checkpoint_every: Count = 500
     parallel: Literal["jit", "pmap"] = "jit"
-    noise: float | None = None
-    decay: float | None = None
-    patience: int = 10
-    terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    noise: Annotated[float | None, AtLeast(0)] = None
+    decay: Annotated[float | None, AtLeast(0)] = None
+    patience: Count = 10
+    terms: Annotated[dict[str, float], OneOf(TERMS)] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
+class EvaluateSettings:
     """What the scorecard stands on.
 
     Attributes:
@@ -246,13 +259,13 @@ class Evaluate:
     """
 
     split: Literal["test", "validation"] = "test"
-    pairs: int = 2000
-    latents: int = 1000
-    colors: int = 6
-    judge_epochs: int = 0
+    pairs: Count = 2000
+    latents: Count = 1000
+    colors: Count = 6
+    judge_epochs: CountOrZero = 0
     distance: Literal["none", "squeezenet1_1", "inception_v3_fid"] = "none"
-    distance_size: int = 0
-    distance_images: int = 10_000
+    distance_size: CountOrZero = 0
+    distance_images: Annotated[int, AtLeast(2)] = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,14 +283,14 @@ class Experiment:
       seed: Of everything random.
     """
 
-    data: Data = dataclasses.field(default_factory=Data)
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
     network: NetworkSettings = dataclasses.field(default_factory=NetworkSettings)
-    latents: Latents = dataclasses.field(default_factory=Latents)
-    concept: Concept = dataclasses.field(default_factory=Concept)
+    latents: LatentSettings = dataclasses.field(default_factory=LatentSettings)
+    concept: ConceptSettings = dataclasses.field(default_factory=ConceptSettings)
     flow: FlowSettings = dataclasses.field(default_factory=FlowSettings)
-    train: Train = dataclasses.field(default_factory=Train)
-    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
-    seed: int = 0
+    train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = dataclasses.field(default_factory=EvaluateSettings)
+    seed: CountOrZero = 0
 
 
 def smoke(experiment: Experiment) -> Experiment:
@@ -308,7 +321,7 @@ def smoke(experiment: Experiment) -> Experiment:
         train=shrink(
             train, steps=min(train.steps or 20, 20), batch_size=16, checkpoint_every=10
         ),
-        evaluate=Evaluate(
+        evaluate=EvaluateSettings(
             split=experiment.evaluate.split,
             pairs=100,
             latents=50,

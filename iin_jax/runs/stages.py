@@ -3,26 +3,26 @@
 import dataclasses
 import shutil
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.encoded_feed import encoded_feed
-from experiments.evaluation import evaluate_stage, report_stage
-from experiments.network_training import train_autoencoder, train_classifier
-from experiments.run_folder import Run
-from experiments.settings import Experiment
 from iin_jax.concepts import FactorScores, factor_sizes
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.fit import fit_prepared
 from iin_jax.flows import FLOWS, Bijector
 from iin_jax.losses import Loss, pair_loss, sample_loss, with_terms
 from iin_jax.networks import save_network
-from iin_jax.prepared import OURS, estimated_sizes
+from iin_jax.prepared import OURS, Sizes, estimated_sizes
+from iin_jax.runs.evaluation import evaluate_stage, report_stage
+from iin_jax.runs.feeds import encoded_feed
+from iin_jax.runs.networks import make_network
+from iin_jax.runs.run import Run
+from iin_jax.runs.settings import Experiment
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.defaults import FlowDefaults, Training, flow_defaults
 from iin_jax.training.log import MetricsLog
+from iin_jax.training.parallel import Feed
 
 PUBLISHED = ("pooled", "correlation")  # estimators of sizes
 LEADING = 32  # eigenvalues that a scorecard lists
@@ -30,84 +30,84 @@ LEADING = 32  # eigenvalues that a scorecard lists
 
 def network_stage(run: Run) -> None:
     """Trains what gets interpreted, converts it, or copies it from a finished run."""
-    settings = run.experiment.network
-    if settings.from_run is not None:
-        network = run.reused_network(Path(settings.from_run))
-    elif settings.kind == "pretrained":
-        network = run.pretrained_network()
-    elif settings.kind == "autoencoder":
-        network = train_autoencoder(run)
-    else:
-        network = train_classifier(run)
-    save_network(run.folder / "network", network)
+    save_network(run.folder.path / "network", make_network(run))
 
 
 def latents_stage(run: Run) -> None:
     """Encodes training and validation images once."""
-    shutil.rmtree(run.folder / "latents", ignore_errors=True)
+    shutil.rmtree(run.folder.path / "latents", ignore_errors=True)
     for split in ("train", "validation"):
-        run.encode(split)
+        run.latents.encode(split)
 
 
 def sizes_stage(run: Run) -> None:
     """Estimates the sizes by every estimator, or takes the given ones."""
-    concept, cache = run.experiment.concept, run.latents("validation")
-    dim, seed = cache.mean.shape[1], run.experiment.seed
-    if not run.concepts:
-        run.write_json("sizes.json", {"sizes": {RESIDUAL: dim}, "estimator": "none"})
+    concept, cache = run.experiment.concept, run.latents.cached("validation")
+    dim, given = cache.mean.shape[1], run.concepts.given_sizes
+    if not run.concepts.names:
+        sizes = {"sizes": {RESIDUAL: dim}, "estimator": "none"}
+        run.folder.write_json("sizes.json", sizes)
         return
-    train, held_out = run.prepared_split("train"), run.prepared_split("validation")
-    asked = concept.estimator if concept.estimator in OURS else "shared_rank"
-    with warnings.catch_warnings():
-        if concept.sizes or concept.estimator not in OURS:
-            warnings.simplefilter("ignore")  # these sizes are not taken
-        ours = estimated_sizes(train, held_out, asked, seed, ours=True)
-    scores, images = dict(ours.scores), run.cached_set("validation")
+    ours = _our_sizes(run)
+    scores, images = dict(ours.scores), run.latents.images("validation")
     for name in PUBLISHED:
-        pairs, found = run.scores(images, cache.mean, concept.score_pairs, name)
-        scores[name] = found
-    chosen = scores[concept.estimator]
-    layout = ours.layout
+        count = concept.score_pairs
+        pairs, scores[name] = run.concepts.scores(images, cache.mean, count, name)
+    chosen, layout = scores[concept.estimator], ours.layout
     if concept.estimator in PUBLISHED:
         layout = factor_sizes(chosen, dim)
-    given = run.given_sizes
     if given is not None:
         layout = FactorLayout({**given, RESIDUAL: dim - sum(given.values())})
     elif concept.estimator in OURS:
         print(ours.describe())
+    sizes = {
+        "sizes": layout.as_dict(),
+        "scores": dict(chosen),
+        "score_intervals": chosen.intervals,
+        "score_null": chosen.null,
+        "score_pairs": len(pairs.a),
+        "estimator": "given" if given else chosen.estimator,
+        "estimates": _estimates(scores, ours, dim),
+    }
+    run.folder.write_json("sizes.json", sizes)
+
+
+def _our_sizes(run: Run) -> Sizes:
+    """Sizes by the asked one of our estimators, or by shared rank for comparison."""
+    concept = run.experiment.concept
+    train, held_out = run.latents.prepared("train"), run.latents.prepared("validation")
+    taken = not concept.sizes and concept.estimator in OURS
+    asked = concept.estimator if concept.estimator in OURS else "shared_rank"
+    with warnings.catch_warnings():
+        if not taken:
+            warnings.simplefilter("ignore")
+        return estimated_sizes(train, held_out, asked, run.experiment.seed, ours=True)
+
+
+def _estimates(
+    scores: dict[str, FactorScores], ours: Sizes, dim: int
+) -> dict[str, dict[str, Any]]:
+    """What every estimator says."""
     estimates = {name: _estimate(found, dim) for name, found in scores.items()}
-    if asked == "shared_rank":
-        estimates["shared_rank"]["sizes"] = ours.layout.as_dict()
-        estimates["shared_rank"]["choices"] = {
-            name: dataclasses.asdict(choice) for name, choice in ours.choices.items()
+    if ours.estimator == "shared_rank":
+        estimates["shared_rank"] |= {
+            "sizes": ours.layout.as_dict(),
+            "choices": {
+                name: dataclasses.asdict(choice)
+                for name, choice in ours.choices.items()
+            },
         }
-    run.write_json(
-        "sizes.json",
-        {
-            "sizes": layout.as_dict(),
-            "scores": dict(chosen),
-            "score_intervals": chosen.intervals,
-            "score_null": chosen.null,
-            "score_pairs": len(pairs.a),
-            "estimator": "given" if given else chosen.estimator,
-            "estimates": estimates,
-        },
-    )
+    return estimates
 
 
 def flow_stage(run: Run) -> None:
     """Trains T on latents, cached or made in the step; saves the interpreter."""
-    experiment = run.experiment
-    layout = FactorLayout(run.read_json("sizes.json")["sizes"])
-    train, held_out = run.prepared_split("train"), run.prepared_split("validation")
-    feed, images = None, None
-    if experiment.latents.mode == "stream":
-        images = len(np.unique(run.train_set.item))
-        source = run.source(run.train_set)
-        feed = encoded_feed(run, None if source is None else source.draws())
+    experiment, path = run.experiment, run.folder.path
+    layout = FactorLayout(run.folder.read_json("sizes.json")["sizes"])
+    train, held_out = run.latents.prepared("train"), run.latents.prepared("validation")
+    feed, images = _stream(run)
     defaults = flow_defaults(images or train.images, layout.dim)
-    checkpoints = Checkpoints(run.folder / "flow")
-    log = MetricsLog(run.folder, "flow")
+    checkpoints, log = Checkpoints(path / "flow"), MetricsLog(path, "flow")
     interpreter, record = fit_prepared(
         train,
         held_out,
@@ -123,8 +123,18 @@ def flow_stage(run: Run) -> None:
     )
     checkpoints.close()
     log.close()
-    run.write_json("training.json", record)
-    interpreter.save(run.folder / "interpreter")
+    run.folder.write_json("training.json", record)
+    interpreter.save(path / "interpreter")
+
+
+def _stream(run: Run) -> tuple[Feed | None, int | None]:
+    """The feed whose images are encoded in the step, and their number; None: cached."""
+    if run.experiment.latents.mode == "cache":
+        return None, None
+    images = run.images.train_set
+    source = run.concepts.source(images)
+    feed = encoded_feed(run, None if source is None else source.draws())
+    return feed, len(np.unique(images.item))
 
 
 def _flow(experiment: Experiment, defaults: FlowDefaults, dim: int) -> Bijector:

@@ -9,8 +9,6 @@ import jax
 import numpy as np
 
 import iin_jax
-from experiments.run_folder import Run
-from experiments.settings import COLOR
 from iin_jax.analysis import (
     Evidence,
     Examples,
@@ -21,9 +19,10 @@ from iin_jax.analysis import (
     scorecard,
 )
 from iin_jax.analysis.choice import MOST_PICTURES, Pictures
-from iin_jax.data import ImageSet
+from iin_jax.data import COLOR, ImageSet
 from iin_jax.files.machine import cores, processor, versions
 from iin_jax.report import RunRecord, write
+from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
 
 REPORT_IMAGES = 2048
@@ -34,13 +33,13 @@ def evaluate_stage(run: Run) -> None:
     evidence, devices = _evidence(run), jax.devices()
     split = run.experiment.evaluate.split
     card: dict[str, Any] = {
-        **run.read_json("sizes.json"),
-        "training": run.read_json("training.json"),
+        **run.folder.read_json("sizes.json"),
+        "training": run.folder.read_json("training.json"),
         **scorecard(evidence),
         "split": split,
-        "test_indices": run.splits[split].tolist(),
-        "test_images": len(run.splits[split]),
-        "latents": run.encoding_speed(),
+        "test_indices": run.images.judged.tolist(),
+        "test_images": len(run.images.judged),
+        "latents": run.latents.encoding_speed(),
         "peak_memory_mb": _peak_memory_mb(),
         "command": run.command,
         "seed": run.experiment.seed,
@@ -48,46 +47,46 @@ def evaluate_stage(run: Run) -> None:
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "processor": f"{cores()} cores of {processor()}",
     }
-    run.write_json("scorecard.json", card)
+    run.folder.write_json("scorecard.json", card)
 
 
 def report_stage(run: Run) -> None:
     """Draws the pictures and writes the report."""
-    stages = run.stages
+    stages = run.folder.stages
     seconds = {name: entry["seconds"] for name, entry in stages.items()}
-    card = {**run.read_json("scorecard.json"), "seconds": seconds}
-    run.write_json("scorecard.json", card)
+    card = {**run.folder.read_json("scorecard.json"), "seconds": seconds}
+    run.folder.write_json("scorecard.json", card)
     curves = {
         stage: lines
         for stage in ("network", "flow")
-        if (lines := MetricsLog.read(run.folder, stage))
+        if (lines := MetricsLog.read(run.folder.path, stage))
     }
-    order = np.random.default_rng(run.experiment.seed).permutation(len(run.test_set))
-    order = order[:REPORT_IMAGES]
-    title = f"{run.name}: {run.network.architecture} of {run.dataset.name}"
-    attributes = run.attributes(run.test_set, order)
+    rng = np.random.default_rng(run.experiment.seed)
+    order = rng.permutation(len(run.images.test_set))[:REPORT_IMAGES]
+    title = f"{run.name}: {run.network.architecture} of {run.images.dataset.name}"
+    attributes = run.concepts.values(run.images.test_set, order)
     write(
-        iin_jax.load(run.folder),
-        run.test_set.images(order),
-        {name: run.dataset.named(name, x) for name, x in attributes.items()},
-        run.folder / "report.html",
+        iin_jax.load(run.folder.path),
+        run.images.test_set.images(order),
+        {name: run.images.dataset.named(name, x) for name, x in attributes.items()},
+        run.folder.path / "report.html",
         scorecard=card,
         record=RunRecord(title, run.command, curves),
-        figures_folder=run.folder / "figures",
+        figures_folder=run.folder.path / "figures",
     )
 
 
 def _evidence(run: Run) -> Evidence:
     """What the analyses of a run share."""
     settings, concept = run.experiment.evaluate, run.experiment.concept
-    train_set = run.cached_set("train")
-    train = _examples(run, train_set, encoded=run.latents("train"))
-    test = _examples(run, run.test_set)
+    train_set = run.latents.images("train")
+    train = _examples(run, train_set, encoded=run.latents.cached("train"))
+    test = _examples(run, run.images.test_set)
     paired, layered = test, test
-    if run.concepts:
-        if run.paired_test_set is not run.test_set:
-            paired = _examples(run, run.paired_test_set)
-        layered = _examples(run, run.validation_set)
+    if run.concepts.names:
+        if run.images.paired_test_set is not run.images.test_set:
+            paired = _examples(run, run.images.paired_test_set)
+        layered = _examples(run, run.images.validation_set)
     features = None
     if settings.distance != "none":
         features = FeatureNetwork(
@@ -99,11 +98,11 @@ def _evidence(run: Run) -> Evidence:
     published = ("pooled", "correlation")
     estimator = concept.estimator if concept.estimator in published else "pooled"
     return Evidence(
-        interpreter=iin_jax.load(run.folder),
+        interpreter=iin_jax.load(run.folder.path),
         train=train,
         test=test,
-        judges=_judges(run, train) if run.concepts else {},
-        swapped=_swapped(run) if run.concepts else None,
+        judges=_judges(run, train) if run.concepts.names else {},
+        swapped=_swapped(run) if run.concepts.names else None,
         paired=paired,
         layered=layered,
         estimator=estimator,
@@ -119,27 +118,23 @@ def _examples(run: Run, images: ImageSet, **known: Any) -> Examples:
         run.network,
         images.images,
         len(images),
-        run.attributes(images),
+        run.concepts.values(images),
         images.item,
-        source=run.source(images),
-        classes=run.dataset.classes,
+        source=run.concepts.source(images),
+        classes=run.images.dataset.classes,
         **known,
     )
 
 
 def _swapped(run: Run) -> Swapped:
     """Pairs of test images that differ, painted in fresh colours."""
-    count, drawn = run.experiment.evaluate.pairs, run.swap_items()
-    a, b = (
-        run.image_set(
-            drawn[:, side],
-            run.colors(purpose, count)[: len(drawn)] if run.colored else None,
-        )
-        for side, purpose in enumerate(("swap a", "swap b"))
-    )
+    drawn, view = run.concepts.swap_items(), run.images.view
+    a = view.singles(drawn[:, 0], "swap a")
+    b = view.singles(drawn[:, 1], "swap b")
     truths = {}
-    if run.colored and run.network.output == "images" and COLOR in run.concepts:
-        truths = {COLOR: run.image_set(a.item, b.rgb).images()}
+    shown = run.images.painted and run.network.output == "images"
+    if shown and COLOR in run.concepts.names:
+        truths = {COLOR: a.in_colors(b.rgb).images()}
     return Swapped(_examples(run, a), _examples(run, b), truths)
 
 
@@ -148,9 +143,9 @@ def _judges(run: Run, train: Examples) -> dict[str, Judge]:
 
     def pictures() -> tuple[Pictures, Pictures]:
         rng = np.random.default_rng([run.experiment.seed, 0x7D6E])
-        part = np.sort(rng.permutation(run.splits["train"])[:MOST_PICTURES])
-        unseen = run.splits[run.experiment.evaluate.split]
-        labels, images = run.dataset.labels, run.dataset.images
+        part = np.sort(rng.permutation(run.images.splits["train"])[:MOST_PICTURES])
+        unseen = run.images.judged
+        labels, images = run.images.view.labels, run.images.dataset.images
         seen, test = (
             (images[rows], {name: x[rows] for name, x in labels.items()})
             for rows in (part, unseen)
@@ -158,10 +153,10 @@ def _judges(run: Run, train: Examples) -> dict[str, Judge]:
         return seen, test
 
     return choose_judges(
-        run.concepts,
+        run.concepts.names,
         train,
         pictures,
-        by_shape=run.colored,
+        by_shape=run.images.painted,
         epochs=run.experiment.evaluate.judge_epochs or None,
         seed=run.experiment.seed,
     )

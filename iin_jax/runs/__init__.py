@@ -1,0 +1,1 @@
+"""The engine of experiments: ``python -m iin_jax.runs NAME --workdir DIR``."""

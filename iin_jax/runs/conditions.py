@@ -1,0 +1,123 @@
+"""Conditions between settings, refused before anything runs."""
+
+from iin_jax.data.tfds_sets import SETS
+from iin_jax.flows.base import check_even
+from iin_jax.losses import check_sigma
+from iin_jax.runs.bounds import check_bounds
+from iin_jax.runs.settings import Experiment, NetworkSettings, TrainSettings
+from iin_jax.training.parallel import check_batch
+
+WITHOUT_ATTRIBUTES = ("digits", *SETS)  # sources that read no CSV of attributes
+
+
+def check(experiment: Experiment, devices: int = 1) -> None:
+    """Raises ValueError for settings that could only fail later, after minutes.
+
+    Args:
+      experiment: all settings.
+      devices: number of devices that share a batch.
+    """
+    check_bounds(experiment)
+    _check_network(experiment)
+    _check_flow(experiment)
+    _check_data(experiment)
+    _check_concept(experiment)
+    if experiment.network.kind != "pretrained":
+        _check_batch("network", experiment.network, devices)
+    _check_batch("train", experiment.train, devices)
+
+
+def _check_batch(
+    name: str, settings: NetworkSettings | TrainSettings, devices: int
+) -> None:
+    sizes = settings.batch_size, settings.accumulate
+    check_batch(*sizes, devices, f"{name}.batch_size")
+
+
+def _check_network(experiment: Experiment) -> None:
+    network, size = experiment.network, experiment.data.image_size
+    check_even(network.latent_dim)
+    own = network.kind != "pretrained"
+    if own and (network.layer or network.weights):
+        raise ValueError(
+            "network.layer and network.weights are those of a pretrained network; set "
+            "--network.kind pretrained"
+        )
+    if own and size % 2**network.num_down:
+        raise ValueError(
+            f"data.image_size {size} must be a multiple of 2 ** network.num_down = "
+            f"{2**network.num_down}"
+        )
+    if network.kind == "autoencoder" and network.from_run is None:
+        _check_image_size(network, size)
+    if experiment.evaluate.distance != "none" and network.kind != "autoencoder":
+        raise ValueError(
+            f"evaluate.distance compares pictures; a {network.kind} network makes none"
+        )
+
+
+def _check_flow(experiment: Experiment) -> None:
+    flow, train, latents = experiment.flow, experiment.train, experiment.latents
+    if flow.sigma not in (None, "auto"):
+        check_sigma(flow.sigma)
+    if flow.start == "published":
+        asked = {
+            "flow.num_blocks 0": flow.num_blocks == 0,
+            "flow.hidden_dim 0": flow.hidden_dim == 0,
+            "train.steps 0": train.steps == 0,
+            "train.noise": bool(train.noise),
+            "train.decay": bool(train.decay),
+        }
+        for name, is_asked in asked.items():
+            if is_asked:
+                raise ValueError(f"{name} needs --flow.start closed_form")
+    if latents.variants > 1 and not latents.augment.active:
+        raise ValueError(
+            f"latents.variants {latents.variants} copies each image without any "
+            "distortion; set --latents.augment.degrees or the like, or variants 1"
+        )
+
+
+def _check_image_size(network: NetworkSettings, size: int) -> None:
+    """Raises ValueError for images too small for what is trained with them."""
+    least = {"discriminator": 24, "perceptual": 32}
+    for name, pixels in least.items():
+        if getattr(network, name) != "none" and size < pixels:
+            raise ValueError(
+                f"network.{name} needs images of {pixels} pixels; data.image_size is "
+                f"{size}: set --network.{name} none"
+            )
+
+
+def _check_data(experiment: Experiment) -> None:
+    data = experiment.data
+    if data.source == "folder" and (data.root is None or data.attributes is None):
+        raise ValueError(
+            "a folder needs --data.root (your images) and --data.attributes (a CSV "
+            f"with a column {data.image_column!r} and one column per attribute)"
+        )
+    if data.source in WITHOUT_ATTRIBUTES and data.attributes is not None:
+        raise ValueError(
+            f"data.attributes is a folder's CSV; the source is {data.source}: set "
+            "--data.source folder"
+        )
+
+
+def _check_concept(experiment: Experiment) -> None:
+    concept, latents = experiment.concept, experiment.latents
+    if sum(concept.sizes) > experiment.network.latent_dim:
+        raise ValueError(
+            f"concept.sizes gives every concept its share of "
+            f"{experiment.network.latent_dim} dimensions; got {list(concept.sizes)}, "
+            f"which sum to {sum(concept.sizes)}"
+        )
+    if concept.source == "none" and experiment.flow.sigma is None:
+        raise ValueError("without concepts no similarity is learned: set --flow.sigma")
+    if concept.source == "none" and (concept.sizes or concept.recolored):
+        raise ValueError(
+            "concept.sizes and concept.recolored need concepts from labels"
+        )
+    if concept.recolored and experiment.data.coloring == "none":
+        raise ValueError("concept.recolored needs coloured images (--data.coloring)")
+    if concept.recolored and latents.colors < 2:
+        raise ValueError("concept.recolored needs latents.colors >= 2")
