@@ -50,7 +50,7 @@ print(jax.devices())
 # %%
 workdir = os.environ.get("IIN_JAX_WORKDIR", "runs/digits")
 smoke = ["--smoke"] if os.environ.get("IIN_JAX_SMOKE") else []
-command = ["-m", "experiments.run", "digits", "--workdir", workdir, *smoke]
+command = ["-m", "iin_jax.runs", "digits", "--workdir", workdir, *smoke]
 subprocess.run([sys.executable, *command], check=True)
 
 # %% [markdown]

@@ -126,8 +126,8 @@ def test_test_images_and_colours_train_nothing(finished):
     assert not test & set(run.images.validation_set.item.tolist())
     assert test == set(run.images.test_set.item.tolist())
     for purpose in ("test", "swap a", "swap b"):
-        fresh = run.colors(purpose, 200)
-        distance = np.abs(fresh[:, None] - run.train_colors[None]).max(-1)
+        fresh = run.images.view.colors(purpose, 200)
+        distance = np.abs(fresh[:, None] - run.images.view.train_colors[None]).max(-1)
         assert distance.min() > 0
 
 

@@ -39,7 +39,7 @@ def run(tmp_path):
 
 def colored(run, augment):
     """Two versions of each of 50 digits, in three of 20 colours each."""
-    return colored_set(
+    images = colored_set(
         run.images.dataset.images,
         np.arange(0, 500, 10),
         palette(20),
@@ -48,6 +48,7 @@ def colored(run, augment):
         augment=augment,
         background=run.images.view.background,
     )
+    return dataclasses.replace(images, item_labels=run.images.view.labels)
 
 
 @pytest.mark.parametrize("paired", [True, False])
