@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-RUNS = re.findall(r"python -m experiments\.run ([^\n`]+)", README)
+RUNS = re.findall(r"python -m (?:experiments\.run|iin_jax\.runs) (\w[^\n`]+)", README)
 
 
 def test_the_two_commands_stand_in_the_readme():
@@ -51,8 +51,12 @@ def test_there_are_blocks_for_arrays_and_for_networks():
 
 
 @pytest.mark.parametrize("line", RUNS)
-def test_every_command_line_parses(line):
+def test_every_command_line_parses(line, tmp_path, monkeypatch):
     name, *flags = line.split()
+    if name.endswith(".py"):
+        monkeypatch.chdir(tmp_path)
+        (own,) = (block for block in PYTHON if "EXPERIMENT" in block)
+        (tmp_path / name).write_text(own)
     assert parse(configs.find(name), flags).workdir
 
 
