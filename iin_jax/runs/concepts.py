@@ -197,6 +197,11 @@ class RunConcepts:
             )
         return drawn[unlike][:count]
 
+    def swap_sides(self) -> tuple[ImageSet, ImageSet]:
+        """Both halves of the pairs for swaps, painted ones in colours of their own."""
+        items, view = self.swap_items(), self.images.view
+        return view.singles(items[:, 0], "swap a"), view.singles(items[:, 1], "swap b")
+
     def _classes(self, images: ImageSet, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Concept -> codes of entries, which mean the same in every split."""
         labels, codes = self.images.view.labels, images.codes

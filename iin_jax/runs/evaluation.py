@@ -128,9 +128,7 @@ def _examples(run: Run, images: ImageSet, **known: Any) -> Examples:
 
 def _swapped(run: Run) -> Swapped:
     """Pairs of test images that differ, painted in fresh colours."""
-    drawn, view = run.concepts.swap_items(), run.images.view
-    a = view.singles(drawn[:, 0], "swap a")
-    b = view.singles(drawn[:, 1], "swap b")
+    a, b = run.concepts.swap_sides()
     truths = {}
     shown = run.images.painted and run.network.output == "images"
     if shown and COLOR in run.concepts.names:

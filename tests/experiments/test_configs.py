@@ -12,7 +12,6 @@ import iin_jax
 from iin_jax.concepts import factor_sizes
 from iin_jax.runs import configs
 from iin_jax.runs.command import main, parse
-from iin_jax.runs.evaluation import _swap_sides
 from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
 from tests.conftest import ROOT
@@ -158,7 +157,7 @@ def test_colormnist(finished, root):
     assert list(card["sizes"]) == ["digit", "color", "residual"]
     assert set(card["linear"]["color"]["others_kept"]) == {"digit"}
     errors, interpreter = card["truth_l1"]["color"], iin_jax.load(folder)
-    a, b = _swap_sides(run_of("colormnist", folder, root))
+    a, b = run_of("colormnist", folder, root).concepts.swap_sides()
     grey = a.variants[a.variant] / 255.0
     truth = np.float32(2 * grey * b.rgb[:, None, None, :] - 1)
     for name, made in {
@@ -182,7 +181,7 @@ def test_colormnist_classifier(finished, root):
     card = card_of(folder)
     assert card["swap"]["color"]["transferred"] is None
     run = run_of("colormnist_classifier", folder, root)
-    a, b = _swap_sides(run)
+    a, b = run.concepts.swap_sides()
     logits = iin_jax.load(folder).swap(a.images(), b.images(), ["digit"])
     wanted = run.images.dataset.labels["digit"][b.item]
     found = (np.asarray(logits).argmax(-1) == wanted).mean()

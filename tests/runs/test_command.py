@@ -11,18 +11,13 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
 import iin_jax
-from iin_jax.analysis import LogitsJudge
 from iin_jax.concepts import pair_table
-from iin_jax.latents import LatentCache
-from iin_jax.networks import Classifier, ClassifierNetwork, save_network
 from iin_jax.runs import configs
 from iin_jax.runs.command import main, parse
-from iin_jax.runs.evaluation import _judges
 from iin_jax.runs.networks import reused_network
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import ConceptSettings, Experiment, smoke
@@ -437,15 +432,3 @@ def test_flags_of_a_pretrained_network_are_not_ignored(tmp_path, capsys):
     flags = ["--network.layer", "features.3"]
     assert main(["digits", "--workdir", str(tmp_path), *flags]) == 2
     assert "--network.kind pretrained" in capsys.readouterr().err
-
-
-@pytest.mark.thorough
-def test_judges_follow_the_network_not_the_setting(tmp_path):
-    """A reused classifier under settings that say autoencoder."""
-    run = Run.of("digits", smoke(configs.find("digits").experiment), tmp_path, "")
-    module = Classifier(10, 8, 16, 3, 2, 4)
-    variables = module.init(jax.random.key(0), np.zeros((2, 16, 16, 3), np.float32))
-    save_network(tmp_path / "network", ClassifierNetwork(module, variables))
-    cache = LatentCache(np.zeros((1, 8)), np.zeros((1, 8)))
-    (judge,) = _judges(run, cache).values()
-    assert isinstance(judge, LogitsJudge)
