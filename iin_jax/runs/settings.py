@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from iin_jax.analysis.distances import FEATURES
 from iin_jax.concepts.rules import Others
 from iin_jax.concepts.scores import ESTIMATORS
 from iin_jax.data import SOURCES, Affine
@@ -252,8 +253,8 @@ class EvaluateSettings:
       colors: Colours per held-out image for the probes.
       judge_epochs: Passes over the images in a convolutional judge's training; 0: as
         many as suit their number.
-      distance: Network whose features judge samples (Frechet and kernel distance);
-        inception_v3_fid: as published; none: no distances.
+      distance: Network whose features judge samples (Frechet and kernel distance):
+        squeezenet1_1, or inception_v3_fid as published; none: no distances.
       distance_size: Pixels that images are resized to for it; 0: its own.
       distance_images: Images on each side, at most.
     """
@@ -263,7 +264,7 @@ class EvaluateSettings:
     latents: Count = 1000
     colors: Count = 6
     judge_epochs: CountOrZero = 0
-    distance: Literal["none", "squeezenet1_1", "inception_v3_fid"] = "none"
+    distance: Annotated[str, OneOf(FEATURES, ("none",))] = "none"
     distance_size: CountOrZero = 0
     distance_images: Annotated[int, AtLeast(2)] = 10_000
 
