@@ -37,7 +37,7 @@ class ImageSet:
       colors: (P, 3) in [0, 1]; None: images are shown as they are.
       color: (n,), index of its colour; None without colours.
       background: of coloured images: black, or the colour's negative.
-      item_labels: label -> (m,) or (m, d), of the data set's images.
+      item_labels: label -> (m,) or (m, d), values of the data set's images.
       first_color: code of the palette's first colour; palettes without a colour in
         common have codes of their own.
     """

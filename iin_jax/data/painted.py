@@ -28,7 +28,7 @@ def view_of(
       dataset: grey images, if they are to be painted.
       coloring: background of painted images; ``"none"``: images as they are.
       colors: number of colours of training images.
-      seed: of all palettes.
+      seed: seed of all palettes.
     """
     if coloring == "none":
         return PlainView(dataset)
@@ -46,7 +46,7 @@ class PaintedView:
       dataset: the grey images.
       background: black, or the colour's negative.
       palette_size: number of colours of training images.
-      seed: of all palettes.
+      seed: seed of all palettes.
     """
 
     dataset: Dataset
@@ -131,7 +131,7 @@ def colored_set(
       colors: palette, (P, 3) in [0, 1].
       copies: colours per variant, all different.
       variants, augment: as in ``plain_set``.
-      seed: of distortions and colours.
+      seed: seed of distortions and colours.
       background: black, or the colour's negative.
 
     Raises:

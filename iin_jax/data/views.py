@@ -16,7 +16,8 @@ class ColorChoice(NamedTuple):
     """Colours of entries, where images are painted.
 
     Attributes:
-      purpose: what the entries are for; two purposes have no colour in common.
+      purpose: what the entries are for, one of ``painted.PURPOSES``; two purposes
+        have no colour in common.
       count: number of colours.
       copies: colours that each image is painted in.
     """
@@ -69,7 +70,7 @@ class DatasetView(Protocol):
           indices: which of them.
           colors: their colours, where they are painted.
           variants, augment: as in ``plain_set``.
-          seed: of distortions and colours.
+          seed: seed of distortions and colours.
         """
         ...
 

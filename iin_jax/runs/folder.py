@@ -30,7 +30,7 @@ class RunFolder:
     """What a run has written so far, and writes.
 
     Attributes:
-      path: of the folder.
+      path: where the folder is.
     """
 
     path: Path

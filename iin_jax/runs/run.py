@@ -16,9 +16,9 @@ class Run:
     """One run of an experiment.
 
     Attributes:
-      name: of the experiment.
+      name: name of the experiment.
       experiment: its settings.
-      command: that starts it, and goes on with it.
+      command: the line that starts it, and goes on with it.
       folder: where everything goes.
       images: which images these are, and how they are split.
       concepts: what is asked about, and who forms pairs.

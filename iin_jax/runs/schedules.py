@@ -21,7 +21,7 @@ def short(
     Args:
       experiment: with its published schedule.
       base: channels after the first layer of autoencoder and discriminator.
-      network_steps, flow_steps: of the two trainings; 0 for the flow: as suits the
+      network_steps, flow_steps: steps of both trainings; 0 for the flow: as suits the
         number of images.
     """
     network = dataclasses.replace(
