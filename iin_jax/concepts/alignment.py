@@ -7,11 +7,11 @@ import numpy as np
 
 from iin_jax.concepts.shared_directions import SharedDirections, signed
 
-ROUNDS = 200
-CLOSE = 1e-7  # change of a round, over the number of directions, that ends it
-OVERLAP = 0.3  # least singular value of directions that are apart
-SIMILAR = 0.25  # eigenvalue of a direction that a concept clearly has
-SHIFT = 1e-3  # keeps the form of few pairs from losing directions; moves no maximum
+ROUNDS = 200  # most rounds of the alignment
+CLOSE = 1e-7  # largest change of an entry of Q at which the rounds end
+OVERLAP = 0.3  # least singular value of two concepts' directions that are apart
+SIMILAR = 0.25  # least eigenvalue of a direction that a concept clearly has
+SHIFT = 1e-3  # multiple of the identity that gives a form full rank; moves no maximum
 SIMILARITY = (0.05, 0.99)  # bounds of a similarity that follows from eigenvalues
 
 
@@ -43,12 +43,12 @@ def aligned(
         weight = {name: sizes[name] * s / (1 - s * s) for name, s in similarity.items()}
         for _ in range(ROUNDS):
             parts = _parts(q, names, sizes)
-            moved = [
+            weighted = [
                 weight[name] * (directions[name].matrix_times(part) + SHIFT * part)
                 for name, part in zip(names, parts, strict=True)
             ]
-            last, q = q, _polar(np.concatenate(moved, axis=1))
-            if np.abs(q - last).max() < CLOSE:
+            previous, q = q, _polar(np.concatenate(weighted, axis=1))
+            if np.abs(q - previous).max() < CLOSE:
                 break
         parts = [
             _ordered(directions[name], part)
@@ -61,8 +61,8 @@ def aligned(
             for name, part in zip(names, parts, strict=True)
         }
         q = np.concatenate(parts, axis=1)
-    rest = np.linalg.qr(q, mode="complete")[0][:, q.shape[1] :]
-    return np.concatenate([q, rest], axis=1), similarity
+    residual = np.linalg.qr(q, mode="complete")[0][:, q.shape[1] :]
+    return np.concatenate([q, residual], axis=1), similarity
 
 
 def _parts(q: np.ndarray, names: list[str], sizes: Mapping[str, int]):
@@ -99,8 +99,8 @@ def overlaps(
     names = [name for name, part in clear.items() if part.size]
     lines = []
     for first, second in itertools.combinations(names, 2):
-        both = np.concatenate([clear[first], clear[second]], axis=1)
-        least = np.linalg.svd(both, compute_uv=False)[-1]
+        joint = np.concatenate([clear[first], clear[second]], axis=1)
+        least = np.linalg.svd(joint, compute_uv=False)[-1]
         if least < OVERLAP:
             lines.append(
                 f"the concepts {first!r} and {second!r} overlap: their pairs share "

@@ -13,7 +13,7 @@ from iin_jax.concepts.masked_pairs import masked_pairs
 from iin_jax.concepts.pair_forms import PairForm
 from iin_jax.types import Array, Indices, Key, Shared
 
-FORM_PAIRS = 20_000  # drawn pairs behind a linear start, where a source has no better
+FORM_PAIRS = 20_000  # pairs drawn for a linear start by the default ``forms``
 
 
 class Pairing(NamedTuple):

@@ -22,7 +22,7 @@ COUNTED_LATENTS = 8192  # most latents whose directions are counted by resamplin
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """A linear start and what it says of the pairs.
+    """A linear start and the similarities of pairs that follow from it.
 
     Attributes:
       constants: of ``flows.LinearStart``, factors in the layout's order.
@@ -78,7 +78,7 @@ class LinearView:
         return self.trial(sizes)
 
     def trial(self, sizes: Mapping[str, int]) -> Start:
-        """``start`` without a word, for sizes that are only tried."""
+        """``start`` without warnings, for sizes on trial."""
         directions = self._directions(max(sizes.values(), default=0))
         turn, sigma = aligned(directions, sizes, self.w.shape[1])
         whitening = self.whitening
@@ -101,20 +101,20 @@ class LinearView:
     def _directions(self, least: int) -> dict[str, SharedDirections]:
         """Concept -> its leading directions, computed once."""
         for name, form in self.pairs.items():
-            known = self._found.get(name)
+            known = self._directions_by_name.get(name)
             if known is None or len(known.values) < min(least, self.w.shape[1]):
-                self._found[name] = _uncounted(self.w, form, least)
-        return self._found
+                self._directions_by_name[name] = _uncounted(self.w, form, least)
+        return self._directions_by_name
 
     @functools.cached_property
-    def _found(self) -> dict[str, SharedDirections]:
+    def _directions_by_name(self) -> dict[str, SharedDirections]:
         return {}
 
     def counted(self, seed: int) -> dict[str, SharedDirections]:
         """Concept -> directions above chance, on 8,192 latents at most."""
         result = {}
         for name, form in self.pairs.items():
-            rows = form.few_rows(COUNTED_LATENTS, seed)
+            rows = form.sampled_rows(COUNTED_LATENTS, seed)
             result[name] = shared_directions(self.w[rows], form.subset(rows), seed)
         return result
 

@@ -21,7 +21,7 @@ def quantile_classes(
     Args:
       values: (n,), numbers; NaN or masked ones are missing.
       bins: number of classes at most, >= 2.
-      what: to be named in messages.
+      what: name of the values, for messages.
 
     Returns:
       int32 (n,), 0 for the lowest class, without gaps; missing values are masked.
@@ -78,7 +78,7 @@ def known_numbers(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray
 
     Args:
       values: (n,), numbers; NaN or masked ones are missing.
-      what: to be named in messages.
+      what: name of the values, for messages.
 
     Raises:
       ValueError: no row of numbers, infinite ones, or fewer than two different ones.
@@ -93,10 +93,10 @@ def known_numbers(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray
     known = ~np.isnan(numbers)
     if np.isinf(numbers).any():
         raise ValueError(f"{what} has infinite values; NaN stands for missing ones")
-    different = np.unique(numbers[known])
-    if len(different) < 2:
-        found = f"only the value {different[0]:g}" if len(different) else "no value"
+    distinct = np.unique(numbers[known])
+    if len(distinct) < 2:
+        content = f"only the value {distinct[0]:g}" if len(distinct) else "no value"
         raise ValueError(
-            f"{what} has {found}, so it tells no entries apart; leave it out"
+            f"{what} has {content}, so it tells no entries apart; leave it out"
         )
     return numbers, known

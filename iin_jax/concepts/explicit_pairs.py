@@ -18,7 +18,7 @@ class GivenDraw(NamedTuple):
     """Draws from given pairs, all equally likely, with replacement.
 
     Attributes:
-      index_a, index_b, shared, sigma: of all pairs, as in ``concepts.Pairing``.
+      index_a, index_b, shared, sigma: fields of ``concepts.Pairing``, for all pairs.
     """
 
     index_a: Array
@@ -94,11 +94,11 @@ class ExplicitPairs(PairSource):
                 f"sigma has one value per pair and factor {shared.shape}; got "
                 f"{np.shape(sigma)}"
             )
-        where = np.arange(entries) if image is None else np.asarray(image)
-        if where.shape != (entries,):
-            raise ValueError(f"image has shape {where.shape} for {entries} entries")
-        where = np.unique(where, return_inverse=True)[1].reshape(-1)
-        return cls(names, a, b, shared, where, sigma)
+        images = np.arange(entries) if image is None else np.asarray(image)
+        if images.shape != (entries,):
+            raise ValueError(f"image has shape {images.shape} for {entries} entries")
+        images = np.unique(images, return_inverse=True)[1].reshape(-1)
+        return cls(names, a, b, shared, images, sigma)
 
     def draws(self) -> GivenDraw:
         if not len(self.a):
@@ -117,8 +117,8 @@ class ExplicitPairs(PairSource):
         row, concept = np.nonzero(self.shared[:, :-1])
         if not len(row):
             raise ValueError("no pair shares a concept, so there is nothing to score")
-        each = np.bincount(concept, minlength=len(self.names))[concept]
-        chosen = rng.choice(len(row), count, p=(1 / each) / (1 / each).sum())
+        weight = 1 / np.bincount(concept, minlength=len(self.names))[concept]
+        chosen = rng.choice(len(row), count, p=weight / weight.sum())
         row, concept = row[chosen], concept[chosen]
         halves = self.a[row], self.b[row]
         return Pairs(*halves, self.shared[row], concept, self.names)

@@ -4,8 +4,8 @@ import numpy as np
 
 from iin_jax.concepts.pair_forms import connected
 
-LEAST = 20  # images or groups of pairs that are held out, of a quarter at most
-UNEVEN = 0.5  # least part of the wanted share that groups must reach
+LEAST_HELD_OUT = 20  # fewest images or groups held out, unless a quarter is fewer
+LEAST_PART = 0.5  # least part of the requested share that whole groups must reach
 
 
 def hold_out_entries(image: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -42,9 +42,9 @@ def held_out_images(
       ValueError: a share outside [0, 1).
     """
     group = connected(first, second, images)
-    names = np.unique(group[first])
-    held = names[_chosen(len(names), share, seed)]
-    if share > 0 and np.isin(group[first], held).mean() < UNEVEN * share:
+    groups = np.unique(group[first])
+    held = groups[_chosen(len(groups), share, seed)]
+    if share > 0 and np.isin(group[first], held).mean() < LEAST_PART * share:
         return _chosen(images, min(1.5 * share, 0.5), seed)
     return np.isin(group, held)
 
@@ -54,7 +54,7 @@ def _chosen(count: int, share: float, seed: int) -> np.ndarray:
         raise ValueError(f"held_out is a share of the images in [0, 1); got {share}")
     chosen = np.zeros(count, bool)
     if share > 0.0:
-        number = max(round(share * count), min(LEAST, count // 4))
+        number = max(round(share * count), min(LEAST_HELD_OUT, count // 4))
         order = np.random.default_rng([seed, 0x4E1D]).permutation(count)
         chosen[order[:number]] = True
     return chosen

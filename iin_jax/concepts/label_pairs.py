@@ -14,7 +14,7 @@ from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs, PairForm
 from iin_jax.concepts.rules import Others
 from iin_jax.data.values import MISSING
 
-DRAWN = 20_000  # pairs that differ in a concept, from which its directions follow
+DIFFERING_PAIRS = 20_000  # pairs drawn for a concept that pairs only differ in
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,11 +25,11 @@ class LabelPairs(PairSource):
       labels: concept -> discrete values, (n,); masked where missing.
       graded: concept -> numbers, (n,); NaN or masked where missing.
       image: int (n,), which image each entry is of, 0 .. images - 1.
-      identity: (n,), what is the same thing, where pairs differ in one concept alone;
-        None: nothing is said of it.
+      identity: (n,), equal for entries of the same thing, where pairs differ in one
+        concept alone; None: unknown.
       agree: concepts to agree in; None: all.
       differ: concepts to differ in.
-      others: of pairs that agree: "free" or "differ".
+      others: the other concepts of pairs that agree in one: "free" or "differ".
       bins: number of quantiles within which graded concepts pair, for estimates.
       classes: concept -> int (n,), codes that mean the same in every part of the set,
         -1 where missing; None: they are counted among these entries.
@@ -83,16 +83,16 @@ class LabelPairs(PairSource):
         )
 
     def among(self, entries: np.ndarray) -> "LabelPairs":
-        def part(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        def subset(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: values[entries] for name, values in columns.items()}
 
         return dataclasses.replace(
             self,
-            labels=part(self.labels),
-            graded=part(self.graded),
+            labels=subset(self.labels),
+            graded=subset(self.graded),
             image=np.unique(self.image[entries], return_inverse=True)[1].reshape(-1),
             identity=None if self.identity is None else self.identity[entries],
-            classes=part(self._codes),
+            classes=subset(self._codes),
         )
 
     def forms(self, seed: int) -> dict[str, PairForm]:
@@ -115,7 +115,7 @@ class LabelPairs(PairSource):
     def _differing(self, name: str, seed: int) -> PairForm:
         drawn = pairs_from_labels(
             self.labels,
-            DRAWN,
+            DIFFERING_PAIRS,
             seed,
             agree=(),
             differ=(name,),
@@ -123,8 +123,8 @@ class LabelPairs(PairSource):
             graded=self.graded,
             drop_alone=True,
         )
-        each = np.full(DRAWN, 1 / DRAWN)
-        return GivenPairs(drawn.a, drawn.b, each, self.image, differs=True)
+        coefficient = np.full(DIFFERING_PAIRS, 1 / DIFFERING_PAIRS)
+        return GivenPairs(drawn.a, drawn.b, coefficient, self.image, differs=True)
 
     @functools.cached_property
     def _codes(self) -> Mapping[str, np.ndarray]:

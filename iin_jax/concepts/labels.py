@@ -59,7 +59,7 @@ class PairTable(NamedTuple):
         """Pairs for some examples of the global batch; see ``draw_pairs``."""
         drawn = draw_pairs(self, key, len(examples), examples=examples)
         index_a, index_b, shared = drawn
-        # 1 bounds no similarity: where concepts are not graded the training's counts
+        # a bound of 1 leaves concepts that are not graded to the training's similarity
         graded = self.scores is not None
         sigma = pair_sigma(self, index_a, index_b, 1.0) if graded else None
         labels = (self.codes[index_a], self.codes[index_b])
@@ -107,13 +107,13 @@ def pair_table(
         residual.
       graded: concept -> numbers, (n,) each; NaN or masked where missing. Graded
         concepts come after the labels.
-      others: of pairs that agree in a concept: "free", all others are drawn without
+      others: the other concepts of pairs that agree in one: "free", drawn without
         regard to them, so that they keep their distribution and unrelated latents have
         correlation 0; "differ", at least one other label is unlike.
       drop_alone: leaves entries without a partner out of a rule's pairs, as if their
         value was missing there; ``PairTable.alone`` counts them. Else they raise.
-      image: (n,), equal for entries of one image, where that is less than
-        ``identity`` says (distorted versions); None: as ``identity``.
+      image: (n,), equal for entries of one image (its distorted versions), where that
+        is not what ``identity`` says; None: as ``identity``.
 
     Raises:
       ValueError: no labels, no rule, unknown concepts, labels that are empty, NaN
@@ -271,7 +271,7 @@ def pairs_from_labels(
 def _draw(table: PairTable, key: Key, examples: Array):
     rules = table.order.shape[0]
 
-    def one(example: Array):
+    def draw_one(example: Array):
         # the remainder of 32 bits favours no index by more than n / 2^32
         bits = jax.random.bits(jax.random.fold_in(key, example), (3,))
         rule = bits[0] % rules
@@ -283,7 +283,7 @@ def _draw(table: PairTable, key: Key, examples: Array):
         position += jnp.where(position >= table.run_start[rule, a], run_size, 0)
         return rule, a, table.order[rule, position]
 
-    rule, a, b = jax.vmap(one)(examples)
+    rule, a, b = jax.vmap(draw_one)(examples)
     code_a, code_b = table.codes[a], table.codes[b]
     known = (code_a >= 0) & (code_b >= 0)
     one_thing = table.shares_residual[rule][:, None]

@@ -7,7 +7,7 @@ import numpy as np
 
 from iin_jax.concepts.pair_forms import GivenPairs, PairForm
 
-COLLINEAR = 1e-6  # least eigenvalue, over the largest, of masks that are told apart
+COLLINEAR = 1e-6  # relative eigenvalue below which masks do not tell concepts apart
 
 
 def masked_pairs(
@@ -40,13 +40,13 @@ def masked_pairs(
     _warn_of_collinear(gram, used, names)
     result: dict[str, PairForm] = {}
     for index, name in enumerate(names):
-        others = np.delete(shared, index, axis=1).all(axis=1)
-        alone = np.asarray(~shared[:, index] & others)
+        all_others_shared = np.delete(shared, index, axis=1).all(axis=1)
+        only_difference = np.asarray(~shared[:, index] & all_others_shared)
         if used[index]:
             values = coefficients[:, index]
             result[name] = GivenPairs(first, second, values, image)
-        elif alone.any():
-            values = alone / alone.sum()
+        elif only_difference.any():
+            values = only_difference / only_difference.sum()
             result[name] = GivenPairs(first, second, values, image, differs=True)
         else:
             warnings.warn(

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from iin_jax.data.values import MISSING
 
-LEAST_GROUPS = 30  # connected groups of pairs from which on they are drawn whole
+LEAST_GROUPS = 30  # fewest connected groups of pairs that are resampled whole
 Apply = Callable[[np.ndarray], np.ndarray]  # (n, d) -> A times it, (n, d)
 
 
@@ -35,9 +35,9 @@ class Form(NamedTuple):
 
     def diagonal(self, w: np.ndarray) -> np.ndarray:
         """The form's diagonal alone, (N,)."""
-        return self.each(w).sum(axis=0)
+        return self.contributions(w).sum(axis=0)
 
-    def each(self, w: np.ndarray) -> np.ndarray:
+    def contributions(self, w: np.ndarray) -> np.ndarray:
         """What each latent adds to the diagonal, (n, N)."""
         w = w if self.rows is None else w[self.rows]
         return w * self.apply(w)
@@ -72,7 +72,7 @@ class PairForm(abc.ABC):
         """The pairs among some latents, given as sorted rows."""
 
     @abc.abstractmethod
-    def few_rows(self, count: int, seed: int) -> np.ndarray:
+    def sampled_rows(self, count: int, seed: int) -> np.ndarray:
         """About ``count`` rows at most, sorted, among which there are many pairs."""
 
 
@@ -93,23 +93,23 @@ class ClassPairs(PairForm):
         return Form(_class_apply(self.codes, self.image, np.ones(len(self.codes))))
 
     def resampled(self, rng: np.random.Generator) -> Form:
-        each = drawn_again(int(self.image.max()) + 1, rng)[self.image]
-        return Form(_class_apply(self.codes, self.image, each))
+        weight = bootstrap_counts(int(self.image.max()) + 1, rng)[self.image]
+        return Form(_class_apply(self.codes, self.image, weight))
 
     def null(self, rng: np.random.Generator) -> Form:
-        each = np.ones(len(self.codes))
-        return Form(_class_apply(self._permuted(rng), self.image, each))
+        weight = np.ones(len(self.codes))
+        return Form(_class_apply(self._permuted(rng), self.image, weight))
 
     def subset(self, rows: np.ndarray) -> "ClassPairs":
         return ClassPairs(self.codes[rows], _renumbered(self.image[rows]))
 
-    def few_rows(self, count: int, seed: int) -> np.ndarray:
+    def sampled_rows(self, count: int, seed: int) -> np.ndarray:
         return some_latents(self.image, count, seed)
 
     def _permuted(self, rng: np.random.Generator) -> np.ndarray:
         """Classes dealt to other images: each gets those of one other image's latents.
 
-        Images are what is independent, so they are dealt whole, whether all latents of
+        Only images are independent, so they are dealt whole, whether all latents of
         one are of a class (a digit) or each of another (the colour of each copy).
         """
         known = np.flatnonzero(self.codes != MISSING)
@@ -119,10 +119,10 @@ class ClassPairs(PairForm):
             self.image[order], return_index=True, return_counts=True
         )
         donor = rng.permutation(len(images))
-        of = np.repeat(np.arange(len(images)), count)
-        place = (np.arange(len(order)) - start[of]) % count[donor[of]]
+        image_place = np.repeat(np.arange(len(images)), count)
+        place = (np.arange(len(order)) - start[image_place]) % count[donor[image_place]]
         codes = self.codes.copy()
-        codes[order] = self.codes[order[start[donor[of]] + place]]
+        codes[order] = self.codes[order[start[donor[image_place]] + place]]
         return codes
 
 
@@ -132,7 +132,7 @@ class GivenPairs(PairForm):
 
     Attributes:
       first, second: (p,), rows of the latents of the two halves.
-      coefficient: (p,), of each pair in the mean.
+      coefficient: (p,), factor on each pair in the mean.
       image: (n,), as in ``PairForm``.
       differs: as in ``PairForm``.
     """
@@ -149,8 +149,8 @@ class GivenPairs(PairForm):
     def resampled(self, rng: np.random.Generator) -> Form:
         weight = self.resampled_weights(rng)
         total = np.abs(self.coefficient).sum()
-        kept = max(np.abs(self.coefficient * weight).sum(), 1e-300)
-        return Form(self._apply(self.coefficient * weight * (total / kept)))
+        resampled_total = max(np.abs(self.coefficient * weight).sum(), 1e-300)
+        return Form(self._apply(self.coefficient * weight * (total / resampled_total)))
 
     def null(self, rng: np.random.Generator) -> Form:
         return Form(self._apply(self.coefficient), self.dealt(rng))
@@ -165,8 +165,8 @@ class GivenPairs(PairForm):
         first, second = self.image[self.first], self.image[self.second]
         group = self._groups
         if group is not None:
-            return drawn_again(int(group.max()) + 1, rng)[group]
-        weight = drawn_again(int(self.image.max()) + 1, rng)
+            return bootstrap_counts(int(group.max()) + 1, rng)[group]
+        weight = bootstrap_counts(int(self.image.max()) + 1, rng)
         return weight[first] * weight[second]
 
     def dealt(self, rng: np.random.Generator) -> np.ndarray:
@@ -183,11 +183,11 @@ class GivenPairs(PairForm):
         order = np.argsort(self.image, kind="stable")
         count = np.bincount(self.image, minlength=images)
         start = np.r_[0, np.cumsum(count)[:-1]]
-        wanted = other[self.image]
-        draw = (rng.random(len(wanted)) * count[wanted]).astype(int)
-        rows = order[start[wanted] + draw]
-        kept = wanted == self.image
-        rows[kept] = np.flatnonzero(kept)
+        donor = other[self.image]
+        draw = (rng.random(len(donor)) * count[donor]).astype(int)
+        rows = order[start[donor] + draw]
+        unmoved = donor == self.image
+        rows[unmoved] = np.flatnonzero(unmoved)
         return rows
 
     @functools.cached_property
@@ -196,34 +196,34 @@ class GivenPairs(PairForm):
         first, second = self.image[self.first], self.image[self.second]
         group = connected(first, second, int(self.image.max()) + 1)[first]
         count = np.bincount(group)
-        few = (count > 0).sum() < LEAST_GROUPS or count.max() > 0.1 * len(first)
-        return None if few else np.unique(group, return_inverse=True)[1].reshape(-1)
+        coarse = (count > 0).sum() < LEAST_GROUPS or count.max() > 0.1 * len(first)
+        return None if coarse else np.unique(group, return_inverse=True)[1].reshape(-1)
 
     def subset(self, rows: np.ndarray) -> "GivenPairs":
         place = np.full(len(self.image), -1)
         place[rows] = np.arange(len(rows))
         a, b = place[self.first], place[self.second]
         kept = (a >= 0) & (b >= 0)
-        lost = np.abs(self.coefficient).sum() / max(
+        rescaling = np.abs(self.coefficient).sum() / max(
             np.abs(self.coefficient[kept]).sum(), 1e-300
         )
         return GivenPairs(
             a[kept],
             b[kept],
-            self.coefficient[kept] * lost,
+            self.coefficient[kept] * rescaling,
             _renumbered(self.image[rows]),
             self.differs,
         )
 
-    def few_rows(self, count: int, seed: int) -> np.ndarray:
+    def sampled_rows(self, count: int, seed: int) -> np.ndarray:
         """Both halves of random pairs: rows drawn alone would leave few pairs."""
         ends = np.stack([self.first, self.second], axis=1)
         if len(np.unique(ends)) <= count:
             return np.arange(len(self.image))
         order = np.random.default_rng([seed, 0x71D]).permutation(len(ends))
-        seen = ends[order].ravel()
-        first_seen = np.sort(np.unique(seen, return_index=True)[1])
-        return np.sort(seen[first_seen[:count]])
+        rows = ends[order].ravel()
+        first_places = np.sort(np.unique(rows, return_index=True)[1])
+        return np.sort(rows[first_places[:count]])
 
     def _apply(self, coefficient: np.ndarray) -> Apply:
         count = len(self.image)
@@ -239,8 +239,8 @@ class GivenPairs(PairForm):
         matrix = 0.5 * (cross + cross.T)
         first = np.bincount(a, coefficient, count)
         second = np.bincount(b, coefficient, count)
-        each = np.abs(coefficient) / max(np.abs(coefficient).sum(), 1e-300)
-        mean_a, mean_b = np.bincount(a, each, count), np.bincount(b, each, count)
+        share = np.abs(coefficient) / max(np.abs(coefficient).sum(), 1e-300)
+        mean_a, mean_b = np.bincount(a, share, count), np.bincount(b, share, count)
         total = coefficient.sum()
 
         def apply(w: np.ndarray) -> np.ndarray:
@@ -261,8 +261,8 @@ class GivenPairs(PairForm):
 def some_latents(image: np.ndarray, count: int, seed: int) -> np.ndarray:
     """About ``count`` rows of as many images as can be, sorted.
 
-    Where images have many latents each (distorted, painted) some of each are kept:
-    what an estimate stands on is the number of images.
+    Where images have many latents each (distorted, painted) some of each are kept,
+    since the number of images limits an estimate.
     """
     if len(image) <= count:
         return np.arange(len(image))
@@ -270,8 +270,8 @@ def some_latents(image: np.ndarray, count: int, seed: int) -> np.ndarray:
     by_image = order[np.argsort(image[order], kind="stable")]
     sizes = np.bincount(image)
     place = np.arange(len(image)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    each = max(1, count // int((sizes > 0).sum()))
-    kept = by_image[place < each]
+    per_image = max(1, count // int((sizes > 0).sum()))
+    kept = by_image[place < per_image]
     if len(kept) > count:  # more images than rows
         kept = np.random.default_rng([seed, 0x71F]).permutation(kept)[:count]
     return np.sort(kept)
@@ -283,7 +283,7 @@ def connected(first: np.ndarray, second: np.ndarray, images: int) -> np.ndarray:
     return connected_components(edges, directed=False)[1]
 
 
-def drawn_again(count: int, rng: np.random.Generator) -> np.ndarray:
+def bootstrap_counts(count: int, rng: np.random.Generator) -> np.ndarray:
     """How often each of ``count`` things is drawn in as many draws, (count,)."""
     drawn = rng.multinomial(count, np.full(count, 1 / count))
     return drawn.astype(np.float64)
@@ -296,34 +296,34 @@ def _renumbered(image: np.ndarray) -> np.ndarray:
 def _class_apply(codes: np.ndarray, image: np.ndarray, weight: np.ndarray) -> Apply:
     known = (codes != MISSING) & (weight > 0)
     safe = np.where(known, codes, 0)
-    each = np.where(known, weight, 0.0)
-    in_class = np.bincount(safe, each)
-    alone, place = np.unique(safe * (int(image.max()) + 1) + image, return_inverse=True)
+    weight = np.where(known, weight, 0.0)
+    in_class = np.bincount(safe, weight)
+    pairs, place = np.unique(safe * (int(image.max()) + 1) + image, return_inverse=True)
     place = place.reshape(-1)
-    in_image = np.bincount(place, each)
+    in_image = np.bincount(place, weight)
     partners = np.where(known, in_class[safe] - in_image[place], 0.0)
     paired = known & (partners > 1e-9)
-    rate = np.divide(each, partners, out=np.zeros_like(each), where=paired)
-    total = each[paired].sum()
+    rate = np.divide(weight, partners, out=np.zeros_like(weight), where=paired)
+    total = weight[paired].sum()
     if total == 0:
         return lambda w: np.zeros_like(w)
     rate = rate / total
     rows = np.arange(len(codes))
     classes = sparse.csr_matrix((np.ones(len(rows)), (safe, rows)))
-    copies = len(alone) < len(codes)
+    copies = len(pairs) < len(codes)
     images = sparse.csr_matrix((np.ones(len(rows)), (place, rows))) if copies else None
-    first = np.where(paired, each, 0.0) / total
+    first = np.where(paired, weight, 0.0) / total
 
     def partners_of(values: np.ndarray) -> np.ndarray:
         """Sums over the class less those over the own image."""
-        own = values if images is None else images.T @ (images @ values)
-        return classes.T @ (classes @ values) - own
+        same_image = values if images is None else images.T @ (images @ values)
+        return classes.T @ (classes @ values) - same_image
 
-    second = each * partners_of(rate[:, None])[:, 0]
+    second = weight * partners_of(rate[:, None])[:, 0]
 
     def apply(w: np.ndarray) -> np.ndarray:
-        there = rate[:, None] * partners_of(each[:, None] * w)
-        back = each[:, None] * partners_of(rate[:, None] * w)
+        there = rate[:, None] * partners_of(weight[:, None] * w)
+        back = weight[:, None] * partners_of(rate[:, None] * w)
         centring = np.outer(first, second @ w) + np.outer(second, first @ w)
         return 0.5 * (there + back - centring)
 

@@ -48,19 +48,19 @@ def agreeing(
         reason = f"no other {what} has it"
         return _rule(columns, k, group, unlike, known, reason, drop_alone)
     reason = "no other entry has it together with another value of the other concepts"
-    rest = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]
-    if rest.size:
-        unlike = _combine(list(rest.T))
+    labels = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]
+    if labels.size:
+        unlike = _combine(list(labels.T))
         # entries whose other labels are not all known are never known to be alike
-        in_part = (rest == MISSING).any(axis=1)
-        unlike[in_part] = entries + np.flatnonzero(in_part)
+        incomplete = (labels == MISSING).any(axis=1)
+        unlike[incomplete] = entries + np.flatnonzero(incomplete)
     return _rule(columns, k, group, unlike, known, reason, drop_alone)
 
 
 def differing(
     columns: Columns, name: str, identity: np.ndarray | None, drop_alone: bool
 ) -> Rule:
-    """Pairs that differ in a concept alone; arguments and errors as above."""
+    """Pairs that differ in a concept alone; arguments as in ``pair_table``."""
     k, entries = columns.names.index(name), len(columns)
     known = columns.codes[:, k] != MISSING
     alike = [columns.codes[:, j] for j in range(len(columns.names)) if j != k]
@@ -83,7 +83,7 @@ def _rule(
     reason: str,
     drop_alone: bool,
 ) -> Rule:
-    """Sorts entries into groups, and looks who has a partner.
+    """Sorts entries into groups, and finds those that have a partner.
 
     Args:
       columns: all concepts.
@@ -99,13 +99,13 @@ def _rule(
     group_start, group_size = _spans(order, group)
     run_start, run_size = _spans(order, _combine([group, unlike]))
     paired = known & (group_size > run_size)
-    alone = np.flatnonzero(known & ~paired)
-    if alone.size and not drop_alone:
-        value = columns.values[k][columns.codes[alone[0], k]]
+    unpaired = np.flatnonzero(known & ~paired)
+    if unpaired.size and not drop_alone:
+        value = columns.values[k][columns.codes[unpaired[0], k]]
         raise ValueError(
-            f"concept {columns.names[k]!r}, value {value!r} (entry {alone[0]}): "
-            f"{reason}, so it can form no pair ({alone.size} of {len(columns)} entries "
-            "are in this case; drop_alone=True leaves them out)"
+            f"concept {columns.names[k]!r}, value {value!r} (entry {unpaired[0]}): "
+            f"{reason}, so it can form no pair ({unpaired.size} of {len(columns)} "
+            "entries are in this case; drop_alone=True leaves them out)"
         )
     if not paired.any():
         raise ValueError(
@@ -115,7 +115,7 @@ def _rule(
     eligible = np.zeros(len(columns), int)
     eligible[: paired.sum()] = np.flatnonzero(paired)
     spans = (group_start, group_size, run_start, run_size)
-    return Rule(order, *spans, eligible, int(paired.sum()), alone.size)
+    return Rule(order, *spans, eligible, int(paired.sum()), unpaired.size)
 
 
 def _combine(columns: list[np.ndarray]) -> np.ndarray:

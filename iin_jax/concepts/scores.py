@@ -96,8 +96,8 @@ def factor_scores(
     count, pairs = len(za), {}
     for index, name in enumerate(names):
         first = np.flatnonzero(concept == index)
-        each = np.full(len(first), 1 / len(first))
-        pairs[name] = GivenPairs(first, count + first, each, image)
+        coefficient = np.full(len(first), 1 / len(first))
+        pairs[name] = GivenPairs(first, count + first, coefficient, image)
     if estimator not in _STATISTICS:
         directions = LinearView.of(z, pairs, image).counted(seed)
         return scores_of_directions(directions, estimator, z.shape[1])
@@ -124,19 +124,19 @@ def _published(
     """Scores by ``"pooled"`` or ``"correlation"``, images resampled."""
     statistic, variance = _STATISTICS[estimator], z.var(axis=0)
     values, intervals, null = {}, {}, {}
-    for name, given in pairs.items():
-        a, b = z[given.first], z[given.second]
+    for name, form in pairs.items():
+        a, b = z[form.first], z[form.second]
         ones = np.ones((1, len(a)))
         values[name] = float(statistic(_moments(ones, a, b), variance)[0])
-        draws = np.stack([given.resampled_weights(rng) for _ in range(RESAMPLES)])
+        draws = np.stack([form.resampled_weights(rng) for _ in range(RESAMPLES)])
         draws = draws[draws.sum(axis=1) > 0]
         intervals[name] = central_95(statistic(_moments(draws, a, b), variance))
-        matched = []
+        null_values = []
         for _ in range(RESAMPLES):
-            other = z[given.dealt(rng)]
-            halves = other[given.first], other[given.second]
-            matched.append(statistic(_moments(ones, *halves), variance))
-        null[name] = central_95(np.concatenate(matched))
+            dealt = z[form.dealt(rng)]
+            halves = dealt[form.first], dealt[form.second]
+            null_values.append(statistic(_moments(ones, *halves), variance))
+        null[name] = central_95(np.concatenate(null_values))
     return FactorScores(values, estimator, intervals, null)
 
 
@@ -145,16 +145,16 @@ def scores_of_directions(
 ) -> FactorScores:
     """``"shared_rank"`` or ``"calibrated"`` scores of counted directions."""
     values, intervals, null = {}, {}, {}
-    for name, found in directions.items():
+    for name, shared in directions.items():
         if estimator == "shared_rank":
-            values[name] = float(found.rank)
-            intervals[name], null[name] = found.interval, found.null_ranks
+            values[name] = float(shared.rank)
+            intervals[name], null[name] = shared.interval, shared.null_ranks
             continue
-        inside = found.trace <= found.trace_null[1]
-        values[name] = 0.0 if inside else found.trace / dim
-        low, high = found.trace_interval
+        inside = shared.trace <= shared.trace_null[1]
+        values[name] = 0.0 if inside else shared.trace / dim
+        low, high = shared.trace_interval
         intervals[name] = (low / dim, high / dim)
-        null[name] = (found.trace_null[0] / dim, found.trace_null[1] / dim)
+        null[name] = (shared.trace_null[0] / dim, shared.trace_null[1] / dim)
     return FactorScores(
         values,
         estimator,
@@ -185,8 +185,8 @@ def images_of_rows(
             f"index_a and index_b say which image each of {len(za)} rows is of; got "
             f"shapes {index_a.shape} and {index_b.shape}"
         )
-    both = np.concatenate([index_a, index_b])
-    return np.unique(both, return_inverse=True)[1].reshape(-1)
+    index = np.concatenate([index_a, index_b])
+    return np.unique(index, return_inverse=True)[1].reshape(-1)
 
 
 Moments = dict[str, np.ndarray]

@@ -1,7 +1,7 @@
 """How well factors keep to their concepts: what no state of a training may lose.
 
-It sees what correlates linearly, where T_0 is at its best already, and not what the
-other factors hold of a concept in curved ways, which is what training removes. So the
+It sees linear correlations, where T_0 is at its best already, and not what the other
+factors hold of a concept in curved ways, which is what training removes. So the
 state of most separation is not the best one: with 5,000 images of ColorMNIST it
 transferred 58.8 % of the digits, the one of the lowest held-out loss 73.3 %, T_0 55.6 %
 (validation images). The loss alone may trade one concept for density: of 700 pictures
@@ -39,16 +39,16 @@ def separation(
     Returns:
       A scalar; higher is better.
     """
-    parts = [
+    slices = [
         (index, layout.slice(name))
         for index, name in enumerate(layout.names)
         if layout[name]
     ]
     total = jnp.zeros(())
-    for k, own in parts:
+    for k, columns in slices:
         rows = shared[:, k].astype(z_tilde_a.dtype)
-        total += _information(z_tilde_a[:, own], z_tilde_b[:, own], rows)
-        for j, other in parts:
+        total += _information(z_tilde_a[:, columns], z_tilde_b[:, columns], rows)
+        for j, other in slices:
             if j != k:
                 apart = rows * ~shared[:, j]
                 total -= _information(z_tilde_a[:, other], z_tilde_b[:, other], apart)

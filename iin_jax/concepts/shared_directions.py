@@ -9,11 +9,12 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from iin_jax.concepts.pair_forms import Form, PairForm
 
 DENSE_DIM = 512  # largest N whose forms are written out
-RESAMPLES, FEW_RESAMPLES = 100, 20  # null and bootstrap: up to DENSE_DIM, above it
-LEADING = 64  # eigenvalues that are looked at above DENSE_DIM
-EXCEEDED = 0.025  # share of permutations that may reach what counts as shared
+RESAMPLES = 100  # draws of null and bootstrap up to DENSE_DIM
+LARGE_RESAMPLES = 20  # draws of null and bootstrap above DENSE_DIM
+LEADING = 64  # fewest eigenvalues computed above DENSE_DIM
+EXCEEDED = 0.025  # share of permutations that may reach the threshold
 ROUNDING = 1e-6  # margin of eigenvalues, for labels that are all alike
-UNRELATED = 0.5  # half the mean squared difference of unrelated pairs is 1 everywhere
+UNRELATED = 0.5  # threshold for pairs that differ; unrelated ones have eigenvalue 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +27,9 @@ class SharedDirections:
       vectors: (N, d), unit vectors in whitened latents.
       threshold: what the largest eigenvalue of pairs of other images rarely exceeds.
       rank: how many eigenvalues exceed it.
-      interval: of the rank, 95 %, images resampled.
+      interval: 95 % interval of the rank, images resampled.
       trace: sum of all eigenvalues, less its mean over pairs of other images.
-      trace_interval: of it, 95 %, images resampled.
+      trace_interval: 95 % interval of the trace, images resampled.
       trace_null: 95 % interval of the trace for pairs of other images, about its mean.
       null_ranks: 95 % interval of the rank for pairs of other images.
     """
@@ -54,7 +55,7 @@ def leading_directions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest eigenvalues (d,), descending, and eigenvectors (N, d), signs fixed.
 
-    All of them up to N = 512; above, as many as are asked for, and 64 at least.
+    All eigenvalues up to N = 512; above, ``least`` of them, but 64 at least.
 
     Args:
       w: (n, N), whitened latents.
@@ -90,7 +91,7 @@ def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirect
     """
     rng = np.random.default_rng([seed, 0x5A])
     form, dim = pairs.form(), w.shape[1]
-    resamples = RESAMPLES if dim <= DENSE_DIM else FEW_RESAMPLES
+    resamples = RESAMPLES if dim <= DENSE_DIM else LARGE_RESAMPLES
     if pairs.differs:
         threshold, traces, largest = UNRELATED, np.zeros(1), np.zeros(1)
     else:
@@ -102,10 +103,10 @@ def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirect
     while len(values) < dim and values[-1] > threshold:
         values, vectors = leading_directions(w, form, 2 * len(values))
     projected = w @ vectors
-    again = [pairs.resampled(rng) for _ in range(resamples)]
-    resampled = np.array([each.diagonal(projected) for each in again])
+    bootstrap = [pairs.resampled(rng) for _ in range(resamples)]
+    resampled = np.array([draw.diagonal(projected) for draw in bootstrap])
     ranks = (resampled > threshold).sum(axis=1)
-    every = np.array([each.diagonal(w).sum() for each in again])
+    resampled_traces = np.array([draw.diagonal(w).sum() for draw in bootstrap])
     return SharedDirections(
         values,
         vectors,
@@ -113,7 +114,7 @@ def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirect
         int((values > threshold).sum()),
         central_95(ranks),
         float(form.diagonal(w).sum() - traces.mean()),
-        central_95(every - traces.mean()),
+        central_95(resampled_traces - traces.mean()),
         central_95(traces - traces.mean()),
         central_95(largest > threshold),
     )
@@ -122,8 +123,8 @@ def shared_directions(w: np.ndarray, pairs: PairForm, seed: int) -> SharedDirect
 def rarely_exceeded(values: np.ndarray) -> float:
     """What at most 2.5 % of these, and of one more, reach: an exact permutation test.
 
-    Of 100 values the second largest, of 20 the largest. At 5 % an empty concept had a
-    dimension in 5.5 % of 200 known problems, so half of it leaves a margin.
+    From 100 values the second largest, from 20 the largest. At 5 % an empty concept
+    had a dimension in 5.5 % of 200 known problems, so half of it leaves a margin.
     """
     beyond = int(EXCEEDED * (len(values) + 1))
     return float(np.sort(values)[-max(beyond, 1)])
@@ -141,8 +142,8 @@ def _largest(w: np.ndarray, form: Form) -> float:
         last = [dim - 1, dim - 1]
         return float(eigh(form.matrix(w), eigvals_only=True, subset_by_index=last)[0])
     operator = _Operator(w, form)
-    found = eigsh(operator, 1, which="LA", v0=np.ones(dim), return_eigenvectors=False)
-    return float(found[0])
+    values = eigsh(operator, 1, which="LA", v0=np.ones(dim), return_eigenvectors=False)
+    return float(values[0])
 
 
 class _Operator(LinearOperator):

@@ -20,10 +20,10 @@ from iin_jax.flows.linear_start import start_product
 
 MULTIPLES = (1.0, 1.5, 2.0)
 MOST_CLASSES = 50  # most classes of a concept that a probe reads
-PROBED = 2000  # latents on either side of a probe, at most
+PROBED = 2000  # most latents on either side of a probe
 GAIN = 0.01  # least gain in separation of a larger size
 ERRORS = 2.0  # least gain in standard errors, where no probe reads the concept
-KNOWN = 0.5  # share of held-out latents of a class that the probe was trained on
+KNOWN = 0.5  # least share of held-out latents whose class has training latents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SizeChoice:
     """How a concept got its size.
 
     Attributes:
-      rank: of its directions above chance.
+      rank: number of its directions above chance.
       multiple: 1, 1.5 or 2.
       size: the result.
       separation: multiple -> how much better the concept is read from its own factor
@@ -56,9 +56,9 @@ def choose_sizes(
     A multiple takes at most half of what the residual has left: a concept that took all
     of it would be swapped perfectly, with everything else.
 
-    Separation: of concepts with up to 50 classes that training and held-out images have
-    in common, the accuracy of a kernel probe on the concept's own factor of T_0 less
-    that of one on all others; of any other concept, the share of its pairs' similarity
+    Separation is, for concepts with up to 50 classes that training and held-out images
+    have in common, the accuracy of a kernel probe on the concept's own factor of T_0
+    less that of one on all others; for any other, the share of its pairs' similarity
     that its own factor has, less that of all others. A larger size has to be better by
     0.01; where no probe reads the concept, by two standard errors too. (A probe with
     that bar had no power with 100 held-out images: of 700 pictures of MNIST the digit
@@ -86,13 +86,13 @@ def choose_sizes(
             if rank == 0 or (multiple > 1.0 and tried <= size):
                 continue
             trial = {**sizes, name: tried}
-            each = _separation(view, trial, name, z, pairs[name], seed)
-            measured[multiple] = each
-            if multiple > 1.0 and _is_better(each - measured[best], image, errors):
+            margin = _separation(view, trial, name, z, pairs[name], seed)
+            measured[multiple] = margin
+            if multiple > 1.0 and _is_better(margin - measured[best], image, errors):
                 best, size = multiple, tried
         sizes[name] = size
-        shown = {m: float(np.nanmean(each)) for m, each in measured.items()}
-        result[name] = SizeChoice(rank, best, size, shown)
+        means = {m: float(np.nanmean(margin)) for m, margin in measured.items()}
+        result[name] = SizeChoice(rank, best, size, means)
     return result
 
 
@@ -106,10 +106,10 @@ def _classes(
     if not (isinstance(train, ClassPairs) and isinstance(held_out, ClassPairs)):
         return None
     classes = np.unique(train.codes[train.codes != MISSING])
-    seen = np.isin(held_out.codes, classes)
-    if not 2 <= len(classes) <= MOST_CLASSES or seen.mean() <= KNOWN:
+    known = np.isin(held_out.codes, classes)
+    if not 2 <= len(classes) <= MOST_CLASSES or known.mean() <= KNOWN:
         return None
-    return train.codes, np.where(seen, held_out.codes, MISSING)
+    return train.codes, np.where(known, held_out.codes, MISSING)
 
 
 def _is_better(gain: np.ndarray, image: np.ndarray, errors: float) -> bool:
@@ -119,8 +119,8 @@ def _is_better(gain: np.ndarray, image: np.ndarray, errors: float) -> bool:
     """
     known = ~np.isnan(gain)
     mean = gain[known].mean()
-    rest = np.bincount(image[known], gain[known] - mean)
-    error = np.sqrt(np.square(rest).sum()) / known.sum()
+    deviations = np.bincount(image[known], gain[known] - mean)
+    error = np.sqrt(np.square(deviations).sum()) / known.sum()
     return bool(mean > GAIN and mean > errors * error)
 
 
@@ -134,30 +134,32 @@ def _separation(
 ) -> np.ndarray:
     """How well a concept is separated at each held-out latent, (n,); NaN: not known."""
     start = view.trial(sizes)
-    before = 0
+    offset = 0
     for other, size in sizes.items():
         if other == name:
             break
-        before += size
-    own = np.zeros(z.shape[1], bool)
-    own[before : before + sizes[name]] = True
+        offset += size
+    in_factor = np.zeros(z.shape[1], bool)
+    in_factor[offset : offset + sizes[name]] = True
     test = start_product(start.constants, z)
-    both = _classes(view.pairs[name], pairs)
-    if both is not None:
-        mine, unseen = both
-        train = start_product(start.constants, view.z)
+    classes = _classes(view.pairs[name], pairs)
+    if classes is not None:
+        codes, test_codes = classes
         rng = np.random.default_rng([seed, 0x512E])
-        rows, held = _known(mine, rng), _known(unseen, rng)
-        reads = [
-            _right(train[rows][:, part], mine[rows], test[held][:, part], unseen[held])
-            for part in (own, ~own)
+        rows, test_rows = _known(codes, rng), _known(test_codes, rng)
+        train, codes = start_product(start.constants, view.z)[rows], codes[rows]
+        test, test_codes = test[test_rows], test_codes[test_rows]
+        correct = [
+            _right(train[:, part], codes, test[:, part], test_codes)
+            for part in (in_factor, ~in_factor)
         ]
-        each = np.full(len(z), np.nan)
-        each[held] = reads[0] - reads[1]
-        return each
-    similar = pairs.form().each(test)
+        difference = np.full(len(z), np.nan)
+        difference[test_rows] = correct[0] - correct[1]
+        return difference
+    similar = pairs.form().contributions(test)
     total = max(np.abs(similar.sum(axis=0)).sum(), 1e-12)
-    return len(z) * (similar[:, own].sum(axis=1) - similar[:, ~own].sum(axis=1)) / total
+    inside = similar[:, in_factor].sum(axis=1)
+    return len(z) * (inside - similar[:, ~in_factor].sum(axis=1)) / total
 
 
 def _known(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

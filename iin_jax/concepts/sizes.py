@@ -8,7 +8,7 @@ import numpy as np
 from iin_jax.concepts.scores import FactorScores
 from iin_jax.factors import RESIDUAL, FactorLayout
 
-RESIDUAL_SCORE = 1.0  # the highest that a concept can reach by a published estimator
+RESIDUAL_SCORE = 1.0  # highest score of a concept by a published estimator
 
 
 def factor_sizes(scores: Mapping[str, float], dim: int) -> FactorLayout:
@@ -45,7 +45,7 @@ def factor_sizes(scores: Mapping[str, float], dim: int) -> FactorLayout:
         weights = np.exp(exponents - exponents.max())
         sizes = np.floor(dim * weights / weights.sum())[:-1].astype(int)
     layout = dict(zip(scores, sizes.tolist(), strict=True))
-    _warn_of_nothing(layout, scores, dim)
+    _warn_of_empty(layout, scores, dim)
     if estimator == "shared_rank" and values.sum() > dim:
         warnings.warn(
             f"the concepts ask for {values.sum():.0f} of {dim} dimensions, so all got "
@@ -55,23 +55,23 @@ def factor_sizes(scores: Mapping[str, float], dim: int) -> FactorLayout:
     return FactorLayout({**layout, RESIDUAL: dim - int(sizes.sum())})
 
 
-def fitting(wanted: np.ndarray, dim: int) -> np.ndarray:
-    """Whole numbers near what is wanted (K,) that sum to N at most, (K,).
+def fitting(requested: np.ndarray, dim: int) -> np.ndarray:
+    """Whole numbers near those requested (K,) that sum to N at most, (K,).
 
-    The largest remainders are rounded up. Where too much is wanted, whoever wants one
-    dimension at least keeps one as long as there are enough.
+    The largest remainders are rounded up. Where too much is requested, every concept
+    that requests one dimension at least keeps one as long as there are enough.
     """
-    wanted = np.asarray(wanted, np.float64)
-    quota = wanted * min(1.0, dim / max(wanted.sum(), 1e-300))
+    requested = np.asarray(requested, np.float64)
+    quota = requested * min(1.0, dim / max(requested.sum(), 1e-300))
     quota = np.append(quota, dim - quota.sum())
     sizes = np.floor(quota + 1e-9).astype(int)
-    left = dim - int(sizes.sum())
-    for place in np.argsort(-(quota - sizes), kind="stable")[:left]:
+    remaining = dim - int(sizes.sum())
+    for place in np.argsort(-(quota - sizes), kind="stable")[:remaining]:
         sizes[place] += 1
-    sizes, rest = sizes[:-1], int(sizes[-1])
-    for place in np.flatnonzero((sizes == 0) & (wanted >= 1.0)):
-        if rest > 0:
-            rest -= 1
+    sizes, residual = sizes[:-1], int(sizes[-1])
+    for place in np.flatnonzero((sizes == 0) & (requested >= 1.0)):
+        if residual > 0:
+            residual -= 1
         elif sizes.max(initial=0) > 1:
             sizes[sizes.argmax()] -= 1
         else:
@@ -80,14 +80,14 @@ def fitting(wanted: np.ndarray, dim: int) -> np.ndarray:
     return sizes
 
 
-def _warn_of_nothing(
+def _warn_of_empty(
     sizes: Mapping[str, int], scores: Mapping[str, float], dim: int
 ) -> None:
-    nothing = [name for name, size in sizes.items() if not size]
-    if not nothing:
+    empty = [name for name, size in sizes.items() if not size]
+    if not empty:
         return
-    shown = ", ".join(f"{name!r} (score {scores[name]:.3g})" for name in nothing[:8])
-    more = f" and {len(nothing) - 8} more" if len(nothing) > 8 else ""
+    shown = ", ".join(f"{name!r} (score {scores[name]:.3g})" for name in empty[:8])
+    more = f" and {len(empty) - 8} more" if len(empty) > 8 else ""
     warnings.warn(
         f"no dimension of {dim} for {shown}{more}: its swaps will change nothing; give "
         "the sizes yourself, or leave the concept out",

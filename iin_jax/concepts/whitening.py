@@ -8,13 +8,13 @@ from iin_jax.flows.linear_start import DEAD_SPREAD, LEAST_VARIANCE
 from iin_jax.losses import LOG_2PI, bits_per_dim
 from iin_jax.types import Latents
 
-# candidates; the smallest keeps copied components in bounds
+# candidate shrinkages; the smallest keeps copied components in bounds
 SHRINKAGES = np.array(
     [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0]
 )
-FOLDS = 5  # cross-validation; above WHOLE_DIM one fold is enough
-WHOLE_DIM = 512
-NO_SPREAD = 1e-8  # held-out variance, where 1 is usual, of directions that never vary
+FOLDS = 5  # parts of the cross-validation
+WHOLE_DIM = 512  # largest N at which every fold is measured; above, one is enough
+NO_SPREAD = 1e-8  # held-out variance, usually 1, of directions that never vary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Whitening:
     same w.
 
     Attributes:
-      mean, scale: (N,) of the components.
+      mean, scale: (N,), one per component.
       axes: U, (N, N), eigenvectors of the shrunk correlation matrix in columns.
       variances: Lambda, (N,), its eigenvalues.
     """
@@ -43,7 +43,7 @@ class Whitening:
     def bits_per_dim(self, z: Latents) -> float:
         """What latents (n, N) cost under the Gaussian that this is.
 
-        It is honest of few latents too: its shrinkage is what held-out ones say.
+        A fair figure for few latents too, since held-out ones choose the shrinkage.
         """
         dim = len(self.mean)
         nll = 0.5 * (np.square(self(z)).sum(axis=1).mean() + dim * LOG_2PI)
@@ -94,22 +94,22 @@ def fit_whitening(
 
 def _shrinkage(unit: np.ndarray, noise: np.ndarray, image: np.ndarray) -> float:
     """What cross-validation over images finds best, by a Gaussian's likelihood."""
-    images, of = np.unique(image, return_inverse=True)
+    images, image_codes = np.unique(image, return_inverse=True)
     folds, dim = min(FOLDS, len(images)), unit.shape[1]
     if dim < 2 or folds < 2:
         return 0.0
-    parts = [unit[of.reshape(-1) % folds == fold] for fold in range(folds)]
+    parts = [unit[image_codes.reshape(-1) % folds == fold] for fold in range(folds)]
     grams = [part.T @ part for part in parts]
-    total, own = sum(grams), np.diag(noise)
+    total, noise_covariance = sum(grams), np.diag(noise)
     costs = np.zeros(len(SHRINKAGES))
     for part, gram in zip(
         parts[: 1 if dim > WHOLE_DIM else folds], grams, strict=False
     ):
-        trained = (total - gram) / (len(unit) - len(part)) + own
+        trained = (total - gram) / (len(unit) - len(part)) + noise_covariance
         values, axes = np.linalg.eigh(trained)
-        found = ((gram / len(part) + own) @ axes * axes).sum(axis=0)
-        varies = found > NO_SPREAD
+        measured = ((gram / len(part) + noise_covariance) @ axes * axes).sum(axis=0)
+        varies = measured > NO_SPREAD
         for index, shrinkage in enumerate(SHRINKAGES):
             expected = (1.0 - shrinkage) * values[varies] + shrinkage
-            costs[index] += (found[varies] / expected + np.log(expected)).sum()
+            costs[index] += (measured[varies] / expected + np.log(expected)).sum()
     return float(SHRINKAGES[costs.argmin()])
