@@ -11,9 +11,9 @@ from iin_jax.flows.chain import Chain
 from iin_jax.flows.flow import FlowBlock, jitted_forward, jitted_inverse
 from iin_jax.types import Latents, Tree
 
-FULL_JACOBIAN_DIM = 128  # all latents up to here
-SOME_JACOBIAN_DIM = 1024  # 32 of them up to here, beyond that block by block
-SOME_LATENTS = 32
+FULL_JACOBIAN_DIM = 128  # largest N at which all latents are differentiated
+SOME_JACOBIAN_DIM = 1024  # largest N of a Jacobian of the whole flow, not of blocks
+SOME_LATENTS = 32  # most latents differentiated above FULL_JACOBIAN_DIM
 
 
 def certify_flow(flow: Bijector, variables: Tree, z: Latents) -> dict:
@@ -29,25 +29,25 @@ def certify_flow(flow: Bijector, variables: Tree, z: Latents) -> dict:
 
     Returns:
       ``round_trip_max_abs``, ``log_det_max_abs``, ``dtype``, ``latents`` (n),
-      ``log_det_latents`` (how many the second figure stands on) and ``log_det_of``
+      ``log_det_latents`` (how many give the second figure) and ``log_det_of``
       (``"flow"`` or ``"blocks"``).
     """
     z = jnp.asarray(z)
     z_back = jitted_inverse(flow, variables, jitted_forward(flow, variables, z)[0])
     if flow.dim <= FULL_JACOBIAN_DIM:
-        count, of = len(z), "flow"
+        count, scope = len(z), "flow"
     elif flow.dim <= SOME_JACOBIAN_DIM:
-        count, of = min(len(z), SOME_LATENTS), "flow"
+        count, scope = min(len(z), SOME_LATENTS), "flow"
     else:
-        count, of = min(len(z), 2), "blocks"
-    measure = _log_det_errors if of == "flow" else _block_log_det_errors
+        count, scope = min(len(z), 2), "blocks"
+    measure = _log_det_errors if scope == "flow" else _block_log_det_errors
     return {
         "round_trip_max_abs": relative_error(z_back, z),
         "log_det_max_abs": float(measure(flow, variables, z[:count]).max()),
         "dtype": str(z.dtype),
         "latents": len(z),
         "log_det_latents": count,
-        "log_det_of": of,
+        "log_det_of": scope,
     }
 
 
@@ -72,7 +72,7 @@ def _parts(flow: Bijector) -> list[Bijector]:
     """The bijectors that a flow is a chain of, blocks in one piece."""
     if not isinstance(flow, Chain) or isinstance(flow, FlowBlock):
         return [flow]
-    return [part for each in flow.bijectors() for part in _parts(each)]
+    return [part for bijector in flow.bijectors() for part in _parts(bijector)]
 
 
 def _block_log_det_errors(flow, variables, z):

@@ -81,9 +81,9 @@ class AffineCoupling(Bijector):
     ) -> tuple[Vectors, Vectors]:
         sizes = (self.hidden_dim, self.hidden_depth, x_a.shape[-1])
         arguments = (*sizes, self.precision, self.zero_init)
-        given = x_a if context is None else jnp.concatenate([x_a, context], axis=-1)
-        log_scale = jnp.tanh(MLP(*arguments, name="log_scale")(given))
-        shift = MLP(*arguments, name="shift")(given)
+        inputs = x_a if context is None else jnp.concatenate([x_a, context], axis=-1)
+        log_scale = jnp.tanh(MLP(*arguments, name="log_scale")(inputs))
+        shift = MLP(*arguments, name="shift")(inputs)
         return log_scale, shift
 
     def forward_and_log_det(

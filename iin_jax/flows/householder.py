@@ -10,7 +10,7 @@ from iin_jax.flows.base import Bijector
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
 from iin_jax.types import Array, LogDet, Vectors
 
-LEAST_NORM = 1e-12  # squared, of a vector that is reflected along
+LEAST_NORM = 1e-12  # least squared norm of a reflection's vector
 
 
 class Householder(Bijector):
@@ -53,8 +53,8 @@ class Householder(Bijector):
         return y, jnp.zeros(y.shape[:-1], y.dtype)
 
     def _reflected(self, x: Vectors, vector: Array) -> Vectors:
-        along = jnp.matmul(x, vector, precision=self.precision)[..., None]
-        return x - 2.0 * along * vector / jnp.maximum(vector @ vector, LEAST_NORM)
+        projection = jnp.matmul(x, vector, precision=self.precision)[..., None]
+        return x - 2.0 * projection * vector / jnp.maximum(vector @ vector, LEAST_NORM)
 
 
 class HouseholderBlock(FlowBlock):

@@ -11,7 +11,7 @@ from iin_jax.flows.shuffle import Shuffle
 from iin_jax.types import Array, LogDet, Tree, Vectors
 
 LEAST_VARIANCE = 1e-6  # lowest variance of a principal direction
-DEAD_SPREAD = 1e-6  # standard deviation over largest value of a component that is dead
+DEAD_SPREAD = 1e-6  # largest ratio of standard deviation to size in a dead component
 
 
 class LinearStart(Bijector):
@@ -46,8 +46,8 @@ class LinearStart(Bijector):
         if not self.has_variable("constants", "mean"):
             values = principal_start(x.reshape(-1, self.dim))
         names = ("mean", "scale", "axes", "variances", "turn")
-        found = [self.variable("constants", n, lambda n=n: values[n]) for n in names]
-        mean, scale, axes, variances, turn = (entry.value for entry in found)
+        stored = [self.variable("constants", n, lambda n=n: values[n]) for n in names]
+        mean, scale, axes, variances, turn = (entry.value for entry in stored)
         return mean, scale, axes, variances, turn
 
     def forward_and_log_det(
@@ -67,9 +67,9 @@ class LinearStart(Bijector):
         y = jnp.asarray(y)
         mean, scale, axes, variances, turn = self.constants(y)
         back = self._back(y)
-        # stored matrices are orthogonal up to rounding: one correction for what is left
-        again = self._product(back / scale, axes) / jnp.sqrt(variances)
-        x = back + self._back(y - self._product(again, turn)) + mean
+        # stored matrices are orthogonal up to rounding, which one step corrects
+        remapped = self._product(back / scale, axes) / jnp.sqrt(variances)
+        x = back + self._back(y - self._product(remapped, turn)) + mean
         log_det = self._log_scale(scale, variances)
         return x, jnp.broadcast_to(log_det, y.shape[:-1])
 
@@ -137,7 +137,7 @@ class StartedFlow(Chain):
 
 
 def arrangement(flow: Bijector, variables: Tree, dim: int) -> Array | None:
-    """The order (N,) that undoes a flow's shuffles; None if it is more than these."""
+    """The order (N,) that undoes a flow's shuffles; None if it is no permutation."""
     places = jnp.arange(dim, dtype=jnp.float32)
     moved = flow.apply(dict(variables), places)[0]
     order = jnp.round(moved).astype(jnp.int32)
