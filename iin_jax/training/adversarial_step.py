@@ -64,12 +64,12 @@ def adversarial_state(
     """
     shape = (1, module.image_size, module.image_size, module.channels)
     variables = jax.jit(adversarial.module.init)(key, jnp.zeros(shape))
-    both = {"autoencoder": params, "discriminator": variables["params"]}
+    joint = {"autoencoder": params, "discriminator": variables["params"]}
     opt_state = {
-        "autoencoder": tx.init(both["autoencoder"]),
-        "discriminator": adversarial.tx.init(both["discriminator"]),
+        "autoencoder": tx.init(joint["autoencoder"]),
+        "discriminator": adversarial.tx.init(joint["discriminator"]),
     }
-    return TrainState(jnp.int32(0), both, {}, variables["batch_stats"], opt_state)
+    return TrainState(jnp.int32(0), joint, {}, variables["batch_stats"], opt_state)
 
 
 def adversarial_step(
@@ -77,7 +77,7 @@ def adversarial_step(
     tx: optax.GradientTransformation,
     adversarial: Adversarial,
 ) -> Step:
-    """The step behind ``autoencoder_step`` where there is a discriminator."""
+    """``autoencoder_step`` where there is a discriminator."""
     return functools.partial(_step, objective, tx, adversarial)
 
 
@@ -102,17 +102,17 @@ def both_gradients(
     """
     module, images = objective.module, batch.images
 
-    def make(own):
-        return apply_with_last_inputs(module, own, *batch)
+    def reconstruct(params):
+        return apply_with_last_inputs(module, params, *batch)
 
-    made, pull, inputs = jax.vjp(make, params["autoencoder"], has_aux=True)
-    likelihood = functools.partial(objective.of_made, data, images)
-    by_nll, metrics = jax.grad(likelihood, has_aux=True)(made)
+    outputs, pull, inputs = jax.vjp(reconstruct, params["autoencoder"], has_aux=True)
+    likelihood = functools.partial(objective.of_outputs, data, images)
+    by_nll, metrics = jax.grad(likelihood, has_aux=True)(outputs)
     by_gan, for_discriminator, stats, judged = _judge(
-        adversarial, params["discriminator"], stats, images, made[0]
+        adversarial, params["discriminator"], stats, images, outputs[0]
     )
     kernel = last_kernel(module, params["autoencoder"])
-    _, pull_last = jax.vjp(lambda own: last_layer(module, own, inputs), kernel)
+    _, pull_last = jax.vjp(lambda x: last_layer(module, x, inputs), kernel)
     at_last = device_mean([pull_last(x)[0] for x in (by_nll[0], by_gan)])
     weight = adversarial.weight * adaptive_weight(*at_last)
     (for_autoencoder,) = pull((by_nll[0] + weight * by_gan, *by_nll[1:]))
@@ -136,27 +136,27 @@ def _judge(
       discriminator's with respect to ``params``, new statistics, and metrics.
     """
 
-    def logits(own, images, stats):
-        variables = {"params": own, "batch_stats": stats}
+    def logits(params, images, stats):
+        variables = {"params": params, "batch_stats": stats}
         settings = {"train": True, "mutable": ["batch_stats"]}
-        found, new = apply(adversarial.module, variables, images, **settings)
-        return found, new["batch_stats"]
+        values, new = apply(adversarial.module, variables, images, **settings)
+        return values, new["batch_stats"]
 
-    of_real, pull_real, stats = jax.vjp(
-        lambda own: logits(own, real, stats), params, has_aux=True
+    real_logits, pull_real, stats = jax.vjp(
+        lambda params: logits(params, real, stats), params, has_aux=True
     )
-    of_fake, pull_fake, stats = jax.vjp(
-        lambda own, made: logits(own, made, stats), params, fake, has_aux=True
+    fake_logits, pull_fake, stats = jax.vjp(
+        lambda params, fake: logits(params, fake, stats), params, fake, has_aux=True
     )
-    generator, from_generator = jax.value_and_grad(_mean(generator_loss))(of_fake)
+    generator, from_generator = jax.value_and_grad(_mean(generator_loss))(fake_logits)
     loss = jax.value_and_grad(_mean(discriminator_loss), argnums=(0, 1))
-    own_loss, (from_real, from_fake) = loss(of_real, of_fake)
+    discriminator, (from_real, from_fake) = loss(real_logits, fake_logits)
     gradient = jax.tree.map(jnp.add, pull_real(from_real)[0], pull_fake(from_fake)[0])
     metrics = {
         "generator": generator,
-        "discriminator": own_loss,
-        "logits_real": of_real.mean(),
-        "logits_fake": of_fake.mean(),
+        "discriminator": discriminator,
+        "logits_real": real_logits.mean(),
+        "logits_fake": fake_logits.mean(),
     }
     return pull_fake(from_generator)[1], gradient, stats, metrics
 
@@ -181,16 +181,18 @@ def _step(
         stats, (gradients, metrics) = global_mean_over(gradients_of, stats, batches)
     else:
         mean_loss = functools.partial(objective, state=state, data=data)
-        alone, metrics = mean_gradients(mean_loss, params["autoencoder"], batches)
-        gradients = {"autoencoder": alone}
+        autoencoder_gradients, metrics = mean_gradients(
+            mean_loss, params["autoencoder"], batches
+        )
+        gradients = {"autoencoder": autoencoder_gradients}
     transforms = {"autoencoder": tx, "discriminator": adversarial.tx}
     for name, gradient in gradients.items():
         at_step = _at_step(opt_state[name], state.step)
         params[name], opt_state[name] = update(
             transforms[name], params[name], at_step, gradient
         )
-    kept = {"params": params, "stats": stats, "opt_state": opt_state}
-    return dataclasses.replace(state, step=state.step + 1, **kept), metrics
+    changed = {"params": params, "stats": stats, "opt_state": opt_state}
+    return dataclasses.replace(state, step=state.step + 1, **changed), metrics
 
 
 def _at_step(opt_state: Any, step: Array) -> Any:

@@ -13,7 +13,8 @@ from iin_jax.networks.trained.autoencoder import Autoencoder
 from iin_jax.training.parallel import Metrics
 from iin_jax.types import Array, Images, Latents, PerExample, Tree
 
-Made = tuple[Images, Latents, Latents, Array]  # reconstructions, mean, log_var, gamma
+# reconstructions, mean, log_var, gamma
+ModuleOutputs = tuple[Images, Latents, Latents, Array]
 
 
 class ImageBatch(NamedTuple):
@@ -46,16 +47,18 @@ class AutoencoderObjective:
           data: with the weights of LPIPS as ``perceptual``, if that takes part.
         """
         del state
-        made = apply(self.module, {"params": params}, batch.images, batch.noise)
-        return self.of_made(data, batch.images, made)
+        outputs = apply(self.module, {"params": params}, batch.images, batch.noise)
+        return self.of_outputs(data, batch.images, outputs)
 
-    def of_made(self, data: Any, images: Images, made: Made) -> tuple[Array, Metrics]:
-        """The same from what the autoencoder makes of the images."""
-        reconstructions, mean, log_var, log_scale = made
+    def of_outputs(
+        self, data: Any, images: Images, module_outputs: ModuleOutputs
+    ) -> tuple[Array, Metrics]:
+        """The same, from what the autoencoder makes of the images."""
+        reconstructions, mean, log_var, log_scale = module_outputs
         chex.assert_equal_shape([images, reconstructions])
         chex.assert_equal_shape([mean, log_var])
         distance = self._distance(data, images, reconstructions)
-        outputs = AutoencoderOutputs(images, *made, distance)
+        outputs = AutoencoderOutputs(images, *module_outputs, distance)
         total = self.loss(outputs).mean()
         terms = {name: x.mean() for name, x in self.loss.terms(outputs).items()}
         if self.perceptual is not None:

@@ -5,22 +5,22 @@ from collections.abc import Mapping
 
 import jaxlib
 
+KEPT_BYTES = 2**36  # freed memory that stays with the process
 # Large arrays in huge pages, and freed memory kept for the next step. XLA allocates a
 # step's arrays anew; the kernel would hand them out in pages of 4 KiB, at 300,000 page
 # faults a step of 1,024 pairs, and take them back after it.
-KEPT = 2**36  # bytes
 MEMORY = ":".join(
     f"glibc.malloc.{name}={value}"
     for name, value in {
         "hugetlb": 1,
-        "mmap_threshold": KEPT,
-        "trim_threshold": KEPT,
+        "mmap_threshold": KEPT_BYTES,
+        "trim_threshold": KEPT_BYTES,
     }.items()
 )
 # One pass over memory for all that is computed from the same arrays, such as Adam's
 # moments and parameters: of 26.8 million, two cores take 24 ms, not 50.
 MULTI_OUTPUT_FUSION = "xla_cpu_use_multi_output_fusion"
-TRIED_SINCE = (0, 10)  # jaxlib; earlier ones may not know the option, and ignore it
+TRIED_SINCE = (0, 10)  # first jaxlib tried; earlier ones may ignore the option
 
 
 def missing_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How large a flow is, and how it is kept from memorising: by images and N."""
+"""Size and regularisation of a flow, by the number of images and N."""
 
 import dataclasses
 import math
@@ -15,11 +15,11 @@ from iin_jax.flows import Bijector, InterpretationFlow
 from iin_jax.training.flow_training import FlowPlan, Similarity
 from iin_jax.training.optim import Schedule
 
-VALIDATIONS = 20  # during a training
+VALIDATIONS = 20  # validations per training
 PUBLISHED_SIGMA = 0.975
 PLAIN_STEPS = 2000  # training steps without a linear start
 PLAIN_RATE_PER_EXAMPLE = 4e-6  # rate without a linear start; 1e-3 at a batch of 256
-UNKNOWN = 0.9  # similarity in a factor of which the start says nothing
+UNKNOWN = 0.9  # similarity in a factor that the start does not know
 
 STARTS = ("closed_form", "published")
 
@@ -185,8 +185,8 @@ def planned(
         steps, rate = defaults.steps, defaults.rate / training.batch_size
         noise, decay = defaults.noise, defaults.decay
     schedule = Schedule(
-        _given(training.steps, steps),
-        _given(training.rate_per_example, rate),
+        _or_default(training.steps, steps),
+        _or_default(training.rate_per_example, rate),
         training.warmup,
         training.decay_start,
     )
@@ -198,15 +198,15 @@ def planned(
         training.seed,
         training.accumulate,
         training.parallel,
-        int(_given(training.checkpoint_every, every)),
-        float(_given(training.noise, noise)),
-        float(_given(training.decay, decay)),
+        int(_or_default(training.checkpoint_every, every)),
+        float(_or_default(training.noise, noise)),
+        float(_or_default(training.decay, decay)),
         training.patience,
     )
 
 
-def _given(value: Any, otherwise: Any) -> Any:
-    return otherwise if value is None else value
+def _or_default(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
 def held_sigma(

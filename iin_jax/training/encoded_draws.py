@@ -24,7 +24,7 @@ from iin_jax.training.flow_step import (
 from iin_jax.training.parallel import Streamed
 from iin_jax.types import Array, Images, Indices, Key, Latents, Tree
 
-IMAGE_STREAM = 2**31  # stream of the batch's key for image noise
+IMAGE_STREAM = 2**31  # folded into a batch key for image noise; above any example
 
 # (tree of arrays, indices (b,) of entries, keys (b,), one for every image drawn)
 # -> images (b, H, W, C) in [-1, 1]
@@ -127,12 +127,12 @@ def pair_indices(
     """
 
     @jax.jit
-    def drawn(table, step):
+    def draw(table, step):
         pair_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
         return table.draw(pair_key, jnp.arange(batch_size))[:2]
 
     def indices(step: int) -> tuple[Indices, Indices]:
-        index_a, index_b = drawn(table, np.uint32(step))
+        index_a, index_b = draw(table, np.uint32(step))
         return np.asarray(index_a), np.asarray(index_b)
 
     return indices
@@ -144,21 +144,21 @@ def sample_indices(
     """``pair_indices`` for single latents of ``entries`` entries: step -> (B,)."""
 
     @jax.jit
-    def drawn(step):
+    def draw(step):
         index_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(seed), step))
         return uniform_indices(entries, index_key, jnp.arange(batch_size))
 
-    return lambda step: np.asarray(drawn(np.uint32(step)))
+    return lambda step: np.asarray(draw(np.uint32(step)))
 
 
 def _image_keys(key: Key, examples: Array, *, halves: int) -> Key:
     """One key for every image of a batch, (B * halves,), whatever devices divide it."""
     image_key = jax.random.fold_in(key, IMAGE_STREAM)
 
-    def one(example):
+    def keys_of(example):
         return jax.random.split(jax.random.fold_in(image_key, example), halves)
 
-    return jax.vmap(one)(examples).reshape(-1)
+    return jax.vmap(keys_of)(examples).reshape(-1)
 
 
 def _encode(

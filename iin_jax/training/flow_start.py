@@ -12,12 +12,12 @@ from iin_jax.training.state import TrainState
 from iin_jax.types import Key, Latents
 
 INIT_LATENTS = 4096  # latents that initialise the flow's ActNorms
-INIT_STEP = 2**31  # stands for a step in their key: no training step has it
+INIT_STEP = 2**31  # step in the key of the first latents; no training step has it
 FIRST_LEARNED = 2.0  # logit of a learned similarity at the first step
 
 
 def first_batch(feed: Feed, seed: int, key: Key | None = None) -> Any:
-    """A batch with ``INIT_LATENTS`` latents; with a key of its own, if not given."""
+    """A batch with ``INIT_LATENTS`` latents; key None: one that no step has."""
     if key is None:
         key = jax.random.fold_in(jax.random.key(seed), INIT_STEP)
     return feed.first(INIT_LATENTS // _latents_per_example(feed), key, seed)
@@ -46,7 +46,7 @@ def first_state(
       flow: T.
       z: (n, N), latents that its ActNorms whiten.
       tx: the optimiser.
-      seed: of its parameters.
+      seed: of the flow's parameters.
       similarities: how many are learned: one per factor, or none.
     """
     # eager: under jit the flow's init would compile five times as long

@@ -24,7 +24,7 @@ from iin_jax.training.parallel import Feed, Metrics, Streamed
 from iin_jax.types import Array, Images, Key, Latents, LogDet, Shared, Tree
 
 MAX_SIMILARITY = 0.9995  # highest learned similarity: at 1 there is no bound
-NOISE_STREAM = 2**31 + 1  # folded into a batch's key; larger than any example index
+NOISE_STREAM = 2**31 + 1  # folded into a batch key; larger than any example index
 QUIET = 0.9  # share of the steps over which the noise on latents fades to none
 
 # indices (b,) of entries -> mean and log-variance of their latents, (b, N) each
@@ -52,7 +52,7 @@ class LatentPairs(NamedTuple):
     labels_b: Array | None = None
 
     def latents(self, noise_scale: float | Array = 0.0) -> Latents:
-        """Both halves, (2B, N), with so much of the noise."""
+        """Both halves, (2B, N), with noise of this scale."""
         z = jnp.concatenate([self.z_a, self.z_b])
         if self.noise is None:
             return z
@@ -71,7 +71,7 @@ class LatentPairs(NamedTuple):
 
         Args:
           z: (2B, N), what T was given.
-          z_tilde, log_det: (2B, N) and (2B,), what it made of that.
+          z_tilde, log_det: (2B, N) and (2B,), T's outputs.
           sigma: the step's similarity.
           maps: of the step.
         """
@@ -104,7 +104,7 @@ class LatentSamples(NamedTuple):
     noise: Array | None = None
 
     def latents(self, noise_scale: float | Array = 0.0) -> Latents:
-        """All of them, (B, N), with so much of the noise."""
+        """All latents, (B, N), with noise of this scale."""
         return self.z if self.noise is None else self.z + noise_scale * self.noise
 
     def outputs(
@@ -209,8 +209,8 @@ def pairs_of(
     count = len(examples)
     drawn = table.draw(pair_key, examples)
     # a beside its b, so that a batch divided among devices stays where it is
-    both = jnp.stack([drawn.index_a, drawn.index_b], axis=1)
-    mean, log_var = posterior(both.reshape(-1))
+    index = jnp.stack([drawn.index_a, drawn.index_b], axis=1)
+    mean, log_var = posterior(index.reshape(-1))
     halves = (count, 2, mean.shape[1])
     eps = _noise(noise_key, examples, halves[1:])
     z = mean.reshape(halves) + jnp.exp(0.5 * log_var.reshape(halves)) * eps
@@ -221,7 +221,7 @@ def pairs_of(
 def samples_of(
     entries: int, key: Key, examples: Array, posterior: Posterior
 ) -> LatentSamples:
-    """Draws some of 0 .. entries - 1 and samples of their posteriors; see above."""
+    """Draws from 0 .. entries - 1 and samples the posteriors; see ``pairs_of``."""
     index_key, noise_key = jax.random.split(key)
     mean, log_var = posterior(uniform_indices(entries, index_key, examples))
     eps = _noise(noise_key, examples, mean.shape[1:])
@@ -240,9 +240,9 @@ class FlowObjective:
         from ``params["similarity"]`` (1, K+1), through a logistic function.
       noise: standard deviation of what is added to latents at the first step; it falls
         linearly, to none in the last tenth.
-      steps: of the whole training.
+      steps: number of steps of the training.
       floor: least value of a learned similarity, per factor.
-      log_det: of what latents have gone through before.
+      log_det: of the linear start that latents have gone through, if any.
       network: for terms that look through E and G; its variables are those of the
         draws' data.
     """
@@ -271,14 +271,14 @@ class FlowObjective:
         noise_scale: float | Array = 0.0,
         data: Any = None,
     ) -> tuple[Array, Metrics]:
-        """The same with so much noise; ``data`` is what the draws read."""
-        found = self.outputs(params, constants, batch, noise_scale, data)
-        return self.metrics_of(*found)
+        """``__call__`` with noise of this scale; ``data`` is what the draws read."""
+        results = self.outputs(params, constants, batch, noise_scale, data)
+        return self.metrics_of(*results)
 
     def metrics_of(
         self, z_tilde: Latents, log_det: LogDet, outputs: PairOutputs | SampleOutputs
     ) -> tuple[Array, Metrics]:
-        """``metrics`` of what ``outputs`` gave."""
+        """``metrics`` from the results of ``outputs``."""
         total = self.loss(outputs).mean()
         terms = {name: value.mean() for name, value in self.loss.terms(outputs).items()}
         marginal = bits_per_dim(gaussian_nll(z_tilde, log_det).mean(), z_tilde.shape[1])
@@ -310,12 +310,12 @@ class FlowObjective:
 
     def _maps(self, variables: Tree, start: Tree, data: Any) -> StepMaps:
         def translate(z: Latents) -> Latents:
-            begun = _through(start, z, "forward") if start else z
-            return apply(self.flow, variables, begun)[0]
+            z_start = _through(start, z, "forward") if start else z
+            return apply(self.flow, variables, z_start)[0]
 
         def invert(z_tilde: Latents) -> Latents:
-            begun = apply(self.flow, variables, z_tilde, method="inverse")
-            return _through(start, begun, "inverse") if start else begun
+            z_start = apply(self.flow, variables, z_tilde, method="inverse")
+            return _through(start, z_start, "inverse") if start else z_start
 
         network = self.network
         if network is None:
@@ -329,11 +329,11 @@ class FlowObjective:
         def decode(z: Latents) -> Array:
             return network.decode_pure(frozen, z.reshape(-1, *network.latent_shape))
 
-        shows = network.output == "images"
+        has_images = network.output == "images"
         return StepMaps(
             translate=translate,
             invert=invert,
-            encode=encode if shows else None,
+            encode=encode if has_images else None,
             decode=decode,
         )
 
@@ -345,8 +345,8 @@ def similarity(
 ) -> Array:
     """The similarity that a step uses: scalar if given as one, else (1, K+1)."""
     if sigma is not None:
-        given = jnp.asarray(sigma, jnp.float32)
-        return given if given.ndim == 0 else given[None]
+        fixed = jnp.asarray(sigma, jnp.float32)
+        return fixed if fixed.ndim == 0 else fixed[None]
     share = jax.nn.sigmoid(params["similarity"])
     if floor is None:
         return MAX_SIMILARITY * share
@@ -365,7 +365,7 @@ def _look_up(data: CachedLatents, index: Array) -> tuple[Latents, Latents]:
 
 
 def _noise(key: Key, examples: Array, shape: tuple[int, ...]) -> Array:
-    def one(example):
+    def draw(example):
         return jax.random.normal(jax.random.fold_in(key, example), shape)
 
-    return jax.vmap(one)(examples)
+    return jax.vmap(draw)(examples)

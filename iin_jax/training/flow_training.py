@@ -119,7 +119,7 @@ def train_flow(
       flow, layout: T and its factors.
       feed: draws ``LatentPairs`` or, if the layout is the residual alone,
         ``LatentSamples``.
-      plan: how.
+      plan: every number of the training.
       start: a linear start T_0; then the state is kept whose held-out loss, at one
         similarity, is lowest among those with neither more bits per dimension nor less
         separation than T_0, which is a candidate itself. None: the flow begins as its
@@ -128,30 +128,30 @@ def train_flow(
         or of single latents.
       network: for a loss that looks through E and G; its variables are those of the
         feeds' data.
-      validation: the like of ``feed``, for held-out figures; None: no validation, and
-        no choice.
-      gaussian: of the training latents, that held-out figures stand beside; None: of
-        the first batch.
+      validation: as ``feed``, for held-out figures; None: no validation, and no choice
+        of a state.
+      gaussian: a reference for held-out figures, fitted to the training latents; None:
+        fitted to the first batch.
       checkpoints, log, progress: as in ``training.loop.train``.
 
     Raises:
-      ValueError: sigma outside (0, 1), concepts without pairs, or a loss that is none.
+      ValueError: sigma outside (0, 1), concepts without pairs, or what is no loss.
     """
     plan = _checked(plan, layout)
     batch = first_batch(feed, plan.seed)
     z, beside = batch.latents(), {}
     if validation is not None:
         unseen = _held_out_batch(validation, plan.seed).latents()
-        honest = fit_whitening(z) if gaussian is None else gaussian
-        beside = {"gaussian_bits_per_dim": honest.bits_per_dim(unseen)}
+        fitted = fit_whitening(z) if gaussian is None else gaussian
+        beside = {"gaussian_bits_per_dim": fitted.bits_per_dim(unseen)}
     arranged = None if start is None else _arranged(flow, start, plan.seed)
     if arranged is not None:
         z = arranged.through(z)
-        behind = functools.partial(
+        started = functools.partial(
             started_feed, constants=arranged.constants, dim=flow.dim
         )
-        feed = behind(feed, noisy=plan.noise > 0)
-        validation = None if validation is None else behind(validation, noisy=False)
+        feed = started(feed, noisy=plan.noise > 0)
+        validation = None if validation is None else started(validation, noisy=False)
     objective = FlowObjective(
         flow,
         _minimised(loss, layout, paired=isinstance(batch, LatentPairs)),
@@ -162,24 +162,25 @@ def train_flow(
         0.0 if arranged is None else arranged.log_det,
         network,
     )
-    state, step = _begun(objective, layout, z, plan)
+    state, step = _state_and_step(objective, layout, z, plan)
     if loss is not None:
         _check_loss(objective, state, batch, feed.data)
-    judged = None
+    validated = None
     if validation is not None:
         choice = None if start is None else _choice(layout, plan)
-        judged = _Judged(_validation(objective, layout, validation, plan.seed), choice)
+        measure = _validation(objective, layout, validation, plan.seed)
+        validated = _Validation(measure, choice)
     run = _runner(plan, step, feed, state)
-    saved = {"checkpoints": checkpoints, "log": log, "progress": progress}
-    state, record = _run(run, state, plan, judged, beside, saved)
+    sinks = {"checkpoints": checkpoints, "log": log, "progress": progress}
+    state, record = _run(run, state, plan, validated, beside, sinks)
     trained = _trained(flow, objective, state, start, arranged, record)
     if plan.sigma is None and objective.noise and isinstance(batch, LatentPairs):
         return trained._replace(sigma=_sigma_without_noise(trained, batch, layout))
     return trained
 
 
-class _Judged(NamedTuple):
-    """What held-out figures are, and which state is kept by them; None: the last."""
+class _Validation(NamedTuple):
+    """Held-out figures, and the choice of a state by them; choice None: the last."""
 
     validate: Callable[[TrainState], dict[str, float]]
     choice: Choice | None
@@ -190,7 +191,7 @@ def _choice(layout: FactorLayout, plan: FlowPlan) -> Choice:
     return Choice("loss", limited, plan.patience)
 
 
-def _begun(
+def _state_and_step(
     objective: FlowObjective, layout: FactorLayout, z: Any, plan: FlowPlan
 ) -> tuple[TrainState, Step]:
     """The state before the first step, and the step."""
@@ -209,12 +210,12 @@ def _run(
     runner: Runner,
     state: TrainState,
     plan: FlowPlan,
-    judged: _Judged | None,
+    validated: _Validation | None,
     beside: dict[str, float],
-    saved: Mapping[str, Any],
+    sinks: Mapping[str, Any],
 ) -> tuple[TrainState, dict[str, float]]:
     """All steps; the kept state, and its figures."""
-    validate = None if judged is None else judged.validate
+    validate = None if validated is None else validated.validate
     before = {} if validate is None else validate(state)
     state = train(
         runner,
@@ -223,8 +224,8 @@ def _run(
         checkpoint_every=plan.checkpoint_every,
         validate=validate,
         beside=beside,
-        choice=None if judged is None else judged.choice,
-        **saved,
+        choice=None if validated is None else validated.choice,
+        **sinks,
     )
     after = {} if validate is None else validate(state)
     return state, {**beside, **_record(state, before, after)}
@@ -302,11 +303,11 @@ def _sigma_without_noise(
     for index, (name, learned) in enumerate(
         zip(layout.names, np.ravel(np.asarray(trained.sigma)), strict=True)
     ):
-        own, rows = layout.slice(name), shared[:, index]
-        x, y = a[rows, own], b[rows, own]
+        columns, rows = layout.slice(name), shared[:, index]
+        x, y = a[rows, columns], b[rows, columns]
         norm = 0.5 * (np.square(x).sum() + np.square(y).sum())
-        found = (x * y).sum() / norm if norm else learned
-        result.append(float(np.clip(found, LEAST_SIMILARITY, MAX_SIMILARITY)))
+        estimate = (x * y).sum() / norm if norm else learned
+        result.append(float(np.clip(estimate, LEAST_SIMILARITY, MAX_SIMILARITY)))
     return tuple(result)
 
 
@@ -318,7 +319,7 @@ class _Arranged(NamedTuple):
     log_det: float
 
     def through(self, z: Any) -> Any:
-        """Latents after it."""
+        """Latents after T_0."""
         return apply(LinearStart(z.shape[1]), {"constants": self.constants}, z)[0]
 
 
@@ -341,12 +342,12 @@ def _record(
     """Figures of the kept state, and of the first beside them."""
     step = state.best["step"] if state.best else state.step
     record: dict[str, float] = {"steps": int(state.step), "step": int(step)}
-    for name, shown in {
+    for name, key in {
         "bits_per_dim": "held_out_bits_per_dim",
         "separation": "separation",
     }.items():
         if name in after:
-            record[shown] = after[name]
+            record[key] = after[name]
             record[f"start_{name}"] = before[name]
     return record
 
@@ -397,15 +398,14 @@ def _validation(
     by loosening the factors.
     """
     if objective.sigma is None and objective.floor is not None:
-        held = tuple(max(x, LEAST_SIMILARITY) for x in objective.floor)
-        objective = dataclasses.replace(objective, sigma=held)
+        fixed = tuple(max(x, LEAST_SIMILARITY) for x in objective.floor)
+        objective = dataclasses.replace(objective, sigma=fixed)
     batch = _held_out_batch(feed, seed)
 
     @jax.jit
     def measure(params, constants, batch, data):
-        found = objective.outputs(params, constants, batch, data=data)
-        z_tilde, log_det, outputs = found
-        metrics = objective.metrics_of(z_tilde, log_det, outputs)[1]
+        results = objective.outputs(params, constants, batch, data=data)
+        metrics, outputs = objective.metrics_of(*results)[1], results[2]
         if isinstance(outputs, PairOutputs):
             halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
             metrics["separation"] = separation(*halves, layout)

@@ -99,8 +99,8 @@ def entry_images(
     Args:
       augment: range of a fresh distortion of each.
       background: of painted images.
-      entries: all of them.
-      index: (b,), which.
+      entries: of the whole set.
+      index: (b,), entries to show.
       keys: (b,), of the distortions.
     """
     pixels = entries.pictures[entries.variant[index]].astype(jnp.float32)
@@ -129,8 +129,8 @@ def draw_images(
     streamed = isinstance(data, Streamed)
     resident = data.resident if streamed else data
 
-    def one(example):
-        draw_key, own_key = jax.random.split(jax.random.fold_in(key, example))
+    def draw_one(example):
+        draw_key, image_key = jax.random.split(jax.random.fold_in(key, example))
         bits = jax.random.bits(draw_key, (2,))
         if streamed:
             index, image = (part[example] for part in data.batch)
@@ -140,9 +140,9 @@ def draw_images(
         color = None
         if resident.palette is not None:
             color = resident.palette[bits[1] % resident.palette.shape[0]]
-        return index, preparation(own_key, image, color)
+        return index, preparation(image_key, image, color)
 
-    return jax.vmap(one)(examples)
+    return jax.vmap(draw_one)(examples)
 
 
 def draw_with_noise(

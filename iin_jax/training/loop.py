@@ -17,12 +17,9 @@ from iin_jax.training.state import TrainState
 
 Validate = Callable[[TrainState], dict[str, float]]
 
-
 # metrics in the progress bar, where a step has them
 SHOWN = ("loss", "bits_per_dim", "held_out_bits_per_dim", "gaussian_bits_per_dim")
-
-
-SLACK = 1e-4  # relative; what rounding may add to a limit
+SLACK = 1e-4  # relative excess over a limit that counts as rounding
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -37,8 +34,8 @@ class StoppedError(Exception):
 class Choice:
     """Which state of a training is kept: the best on held-out data, not the last.
 
-    The state before the first step is a candidate. A state counts only if nothing that
-    is ``limited`` is above that of the first.
+    The state before the first step is a candidate. A state counts only if no metric
+    that is ``limited`` exceeds its value there.
 
     Attributes:
       score: metric of ``validate``; lower is better.
@@ -59,15 +56,15 @@ class Choice:
         return self._with_best(state, score, limits, low)
 
     def better(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
-        """The state, as the best if it is."""
+        """The state, with itself as the best if it is."""
         limits, score = np.asarray(state.best["limits"]), values[self.score]
         low = {name: state.best[name] for name in ("low", "low_step")}
         if score < float(low["low"]):
             low = {"low": np.float32(score), "low_step": np.int32(state.step)}
             best = {**state.best, **low}
             state = dataclasses.replace(state, best=best)
-        found = np.array([values[name] for name in self.limited])
-        if not (found <= limits + SLACK * np.maximum(1.0, np.abs(limits))).all():
+        measured = np.array([values[name] for name in self.limited])
+        if not (measured <= limits + SLACK * np.maximum(1.0, np.abs(limits))).all():
             return state
         if not score < float(state.best["score"]):
             return state

@@ -58,26 +58,26 @@ class Feed(NamedTuple):
     stream: Stream | None = None
 
     def first(self, count: int, key: Key, seed: int) -> Any:
-        """A batch to begin with.
+        """A batch for initialisation.
 
         Args:
-          count: examples 0 .. count - 1, drawn with ``key``, some at a time: a draw may
-            run a whole network on its images.
+          count: number of examples, drawn with ``key`` in chunks, since a draw may run
+            a whole network on its images.
           key: of the batch.
-          seed: of the run; from a stream come the first steps' own batches, until they
-            have as many examples.
+          seed: of the run; a stream gives its first steps' batches, until they have as
+            many examples.
         """
-        draw, parts, found = jax.jit(self.draw), [], 0
-        while found < count:
+        draw, parts, count_drawn = jax.jit(self.draw), [], 0
+        while count_drawn < count:
             if self.stream is None:
-                examples = jnp.arange(found, min(found + CHUNK, count))
+                examples = jnp.arange(count_drawn, min(count_drawn + CHUNK, count))
                 parts.append(draw(self.data, key, examples))
             else:
                 step_key = jax.random.fold_in(jax.random.key(seed), len(parts))
                 arrays = jax.tree.map(jnp.asarray, self.stream(len(parts)))
                 examples = jnp.arange(len(jax.tree.leaves(arrays)[0]))
                 parts.append(draw(Streamed(self.data, arrays), step_key, examples))
-            found += len(examples)
+            count_drawn += len(examples)
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
 
@@ -107,7 +107,7 @@ class Runner:
       accumulate: micro-batches per step.
       mode: ``"jit"`` or ``"pmap"``.
       devices: JAX devices; None: all that this process sees.
-      fused: many steps in one dispatch; None: except on CPUs, where XLA runs
+      fused: many steps in one dispatch; None: not on CPUs, where XLA runs
         convolutions inside a loop on one core (measured: 113 ms a step against 21).
         Never with a stream.
 
@@ -139,8 +139,8 @@ class Runner:
         if fused and stream is not None:
             raise ValueError("streamed steps cannot be fused; leave fused out")
         on_cpu = self.devices[0].platform == "cpu"
-        wanted = not on_cpu if fused is None else fused
-        self.stream, self.fused = stream, wanted and stream is None
+        fuses = not on_cpu if fused is None else fused
+        self.stream, self.fused = stream, fuses and stream is None
         if stream is not None:
             self._streamed(stream, int(state.step))  # refused before anything compiles
         self._mesh = Mesh(np.array(self.devices), (AXIS,))
@@ -152,9 +152,9 @@ class Runner:
     def place(self, tree: Any) -> Any:
         """Copies arrays to every device, in the form that ``run`` takes."""
         if self.mode == "jit":
-            whole = NamedSharding(self._mesh, PartitionSpec())
-            own = jax.tree.map(jnp.array, tree)  # a copy, since ``run`` gives it away
-            return jax.device_put(own, whole)
+            replicated = NamedSharding(self._mesh, PartitionSpec())
+            copies = jax.tree.map(jnp.array, tree)  # since ``run`` gives them away
+            return jax.device_put(copies, replicated)
         if not jax.tree.leaves(tree):  # pmap refuses an empty tree
             return tree
         count = len(self.devices)
@@ -194,16 +194,16 @@ class Runner:
     ) -> tuple[Any, dict[str, float], int | None]:
         """``run``, one dispatch per step."""
         first = int(np.asarray(self.fetch(state.step)))
-        found, data = [], self._data_of(first)
+        values, data = [], self._data_of(first)
         for step in range(first, first + count):
             state, metrics = self._run(state, data, 1)
             if step + 1 < first + count:
                 data = self._data_of(step + 1)
             state, metrics = jax.block_until_ready((state, metrics))
-            found.append(metrics)
-        found = jax.device_get([self.fetch(metrics) for metrics in found])
-        bad = [first + i for i, m in enumerate(found) if not np.isfinite(m["loss"])]
-        means = {name: float(np.mean([m[name] for m in found])) for name in found[0]}
+            values.append(metrics)
+        values = jax.device_get([self.fetch(metrics) for metrics in values])
+        bad = [first + i for i, m in enumerate(values) if not np.isfinite(m["loss"])]
+        means = {name: float(np.mean([m[name] for m in values])) for name in values[0]}
         return state, means, bad[0] if bad else None
 
     def batch(self, step: int) -> Any:
@@ -229,9 +229,9 @@ class Runner:
         arrays = stream(step)
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(arrays)}
         if sizes != {(self.batch_size,)}:
-            found = sorted(size[0] if size else 0 for size in sizes)
+            rows = sorted(size[0] if size else 0 for size in sizes)
             raise ValueError(
-                f"stream({step}) gives arrays of {found} rows; expected one row for "
+                f"stream({step}) gives arrays of {rows} rows; expected one row for "
                 f"each of the {self.batch_size} examples of the global batch"
             )
         return arrays
@@ -240,14 +240,14 @@ class Runner:
         rows = (self.accumulate, -1)
         if self.mode == "jit":
             split = NamedSharding(self._mesh, PartitionSpec(None, AXIS))
-            whole = NamedSharding(self._mesh, PartitionSpec())
+            replicated = NamedSharding(self._mesh, PartitionSpec())
 
             def run_global(carry, data, count):
                 examples = jnp.arange(self.batch_size).reshape(rows)
                 examples = jax.lax.with_sharding_constraint(examples, split)
                 return self._steps(carry, data, count, examples)
 
-            return jax.jit(run_global, donate_argnums=0, out_shardings=whole)
+            return jax.jit(run_global, donate_argnums=0, out_shardings=replicated)
 
         def run_share(carry, data, count):
             examples = jnp.arange(self.batch_size).reshape(rows)
@@ -263,18 +263,18 @@ class Runner:
     def _steps(self, carry, data, count, examples):
         """A state after one step and its metrics; fused, a carry after ``count``."""
         if not self.fused:
-            return self._one(carry, data, examples)
+            return self._one_step(carry, data, examples)
 
         def body(carry):
             state, totals, bad = carry
-            new_state, metrics = self._one(state, data, examples)
+            new_state, metrics = self._one_step(state, data, examples)
             broken = ~jnp.isfinite(metrics["loss"]) & (bad < 0)
             totals = jax.tree.map(jnp.add, totals, metrics)
             return new_state, totals, jnp.where(broken, state.step, bad)
 
         return jax.lax.fori_loop(0, count, lambda _, carry: body(carry), carry)
 
-    def _one(self, state, data, examples):
+    def _one_step(self, state, data, examples):
         key = jax.random.fold_in(jax.random.key(self.seed), state.step)
         batches = jax.vmap(functools.partial(self.draw, data, key))(examples)
         resident = data.resident if self.stream is not None else data
@@ -284,6 +284,6 @@ class Runner:
         """Zeros of the metrics' shapes, and "no bad step", placed."""
         rows = (self.accumulate, self.batch_size // self.accumulate)
         examples = jax.ShapeDtypeStruct(rows, jnp.int32)
-        metrics = jax.eval_shape(self._one, state, data, examples)[1]
+        metrics = jax.eval_shape(self._one_step, state, data, examples)[1]
         zeros = {name: np.zeros(x.shape, x.dtype) for name, x in metrics.items()}
         return zeros, np.int32(-1)

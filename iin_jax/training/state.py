@@ -21,7 +21,7 @@ class TrainState:
       params: trained arrays.
       constants: saved, never optimised (permutations).
       stats: batch statistics of networks that have them.
-      opt_state: the optimiser's.
+      opt_state: state of the optimiser.
       best: the best state so far, where one is chosen: ``params``, and what
         ``training.loop.Choice`` notes of it; else empty.
     """

@@ -62,10 +62,10 @@ def mean_gradients(
     """
     gradient = jax.grad(loss, has_aux=True)
 
-    def found(carry, batch):
+    def without_carry(carry, batch):
         return carry, gradient(params, batch)
 
-    return global_mean_over(found, (), batches)[1]
+    return global_mean_over(without_carry, (), batches)[1]
 
 
 def global_mean_over(
