@@ -18,10 +18,11 @@ import jax.numpy as jnp
 
 from iin_jax.types import Array, Images
 
-SMALL = 14 * 14  # output positions up to which windows are gathered, on CPUs,
-WINDOW = 9  # most entries of a window; larger ones compile slowly
-FEWEST, LARGER_WINDOW = 4 * 4, 16  # but so many positions are worth it
-FOLDED = 2 * 2  # output positions up to which 4x4, stride 2, becomes 2x2, stride 1
+SMALL = 14 * 14  # most output positions at which CPUs gather windows
+WINDOW = 9  # most entries of a gathered window; larger ones compile slowly
+FEWEST = 4 * 4  # most output positions at which a larger window pays
+LARGER_WINDOW = 16  # most entries of a window at up to FEWEST positions
+FOLDED = 2 * 2  # most output positions at which 4x4, stride 2, becomes 2x2, stride 1
 
 Pads = Sequence[tuple[int, int]]
 
@@ -36,8 +37,8 @@ def convolve(
     precision = settings.get("precision")
     if kernel.shape[:2] == x.shape[1:3] and not any(map(any, padding)):
         flat = kernel.reshape(-1, kernel.shape[-1])
-        whole = jnp.matmul(x.reshape(len(x), -1), flat, precision=precision)
-        return whole[:, None, None, :]
+        product = jnp.matmul(x.reshape(len(x), -1), flat, precision=precision)
+        return product[:, None, None, :]
     if _folds(x, kernel, strides, padding):
         return jax.lax.platform_dependent(
             x,
@@ -52,8 +53,8 @@ def convolve(
         )
     if kernel.shape[:2] == (1, 1):
         padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-        chosen = padded[:, :: strides[0], :: strides[1]]
-        return jnp.matmul(chosen, kernel[0, 0], precision=precision)
+        strided = padded[:, :: strides[0], :: strides[1]]
+        return jnp.matmul(strided, kernel[0, 0], precision=precision)
     rows, columns = (
         (n + sum(pads) - size) // stride + 1
         for n, pads, size, stride in zip(
@@ -70,9 +71,9 @@ def convolve(
         flat = kernel.reshape(-1, kernel.shape[-1])
         return jnp.matmul(windows, flat, precision=precision)
 
-    few = WINDOW if rows * columns > FEWEST else LARGER_WINDOW
-    none = min(rows, columns) < 1  # images smaller than the window: (B, 0, 0, C)
-    if none or rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > few:
+    most = WINDOW if rows * columns > FEWEST else LARGER_WINDOW
+    empty = min(rows, columns) < 1  # images smaller than the window: (B, 0, 0, C)
+    if empty or rows * columns > SMALL or kernel.shape[0] * kernel.shape[1] > most:
         return direct(jnp.asarray(x), jnp.asarray(kernel))
     return jax.lax.platform_dependent(x, kernel, cpu=gathered, default=direct)
 
@@ -159,9 +160,9 @@ class Expand(nn.Module):
 def _folds(x: Images, kernel: Array, strides: Sequence[int], padding: Pads) -> bool:
     """Whether a convolution is 4x4, stride 2, padding 1, with few output positions."""
     shape = (kernel.shape[:2], tuple(strides), tuple(map(tuple, padding)))
-    usual = shape == ((4, 4), (2, 2), ((1, 1), (1, 1)))
+    fits = shape == ((4, 4), (2, 2), ((1, 1), (1, 1)))
     even = x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0
-    return usual and even and x.shape[1] * x.shape[2] <= 4 * FOLDED
+    return fits and even and x.shape[1] * x.shape[2] <= 4 * FOLDED
 
 
 def _folded(x: Images, kernel: Array, precision: Any = None) -> Images:
@@ -180,11 +181,11 @@ def _sorted(x: Images, kernel: Array) -> Images:
     features = kernel.shape[-1]
     parts = kernel.reshape(2, 2, 2, 2, channels, features).transpose(0, 2, 4, 1, 3, 5)
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    seen = _windows(padded, parts.reshape(4 * channels, 4 * features))
-    seen = seen.reshape(batch, height + 1, width + 1, 2, 2, features)
+    products = _windows(padded, parts.reshape(4 * channels, 4 * features))
+    products = products.reshape(batch, height + 1, width + 1, 2, 2, features)
     rows = [
         jnp.stack(
-            [seen[:, i : i + height, j : j + width, i, j] for j in (0, 1)], axis=3
+            [products[:, i : i + height, j : j + width, i, j] for j in (0, 1)], axis=3
         )
         for i in (0, 1)
     ]

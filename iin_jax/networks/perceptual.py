@@ -70,7 +70,7 @@ class Perceptual:
 
     Attributes:
       variant: ``"alex"``, ``"vgg"`` or ``"squeeze"``.
-      version: of the heads, ``"0.0"`` or ``"0.1"``.
+      version: version of the heads, ``"0.0"`` or ``"0.1"``.
       module: the backbone.
       variables: ``{"backbone", "heads"}``; a head is one weight per channel, (C,).
     """
@@ -102,12 +102,12 @@ class Perceptual:
         return self._jitted(self.variables, jnp.asarray(a), jnp.asarray(b))
 
     def distance(self, variables: Tree, a: Images, b: Images) -> PerExample:
-        """The same as a pure function of the weights; checks nothing.
+        """``__call__`` as a pure function of the weights; checks nothing.
 
         Grey images (B, H, W, 1) count as RGB with three equal channels.
         """
         total = jnp.zeros(len(a), jnp.result_type(a))
-        # apart, so that no gradient is computed for the one that is given
+        # apart, so that no gradient is computed for images that are constant
         pairs = zip(
             self._features(variables, a), self._features(variables, b), strict=True
         )
@@ -117,7 +117,7 @@ class Perceptual:
         return total
 
     def _features(self, variables: Tree, images: Images) -> list[Array]:
-        """Of every layer that is compared, with unit length at each position."""
+        """Features of every compared layer, of unit length at each position."""
         x = images
         if x.shape[-1] == 1:
             x = jnp.repeat(x, 3, axis=-1)
@@ -164,13 +164,13 @@ def lpips(
         raise ValueError(f"LPIPS has the versions {VERSIONS}; got {version!r}")
     name, indices = LAYERS[variant]
     network = load(name, backbone, download=download)
-    wanted = network.preprocessing
-    if wanted != IMAGENET:
+    expected = network.preprocessing
+    if expected != IMAGENET:
         raise ValueError(
-            f"{backbone or f'the weights of {name}'} want {wanted.channel_order} "
-            f"images in [0, {wanted.maximum:g}] less {wanted.mean}, not torchvision's "
-            "preprocessing, on which LPIPS rests; give torchvision's weights as "
-            "backbone"
+            f"{backbone or f'the weights of {name}'} want {expected.channel_order} "
+            f"images in [0, {expected.maximum:g}] less {expected.mean}, not "
+            "torchvision's preprocessing, on which LPIPS rests; give torchvision's "
+            "weights as backbone"
         )
     template = {
         f"lin{number}": jax.ShapeDtypeStruct(
@@ -183,8 +183,8 @@ def lpips(
     arrays = read_arrays(heads)
     flat = {key: np.asarray(array).reshape(-1) for key, array in arrays.items()}
     what = f"the LPIPS {version} heads of {variant}"
-    found = rename(flat, HEADS, template, what, path=heads)
-    variables = {"backbone": network.variables, "heads": found}
+    renamed = rename(flat, HEADS, template, what, path=heads)
+    variables = {"backbone": network.variables, "heads": renamed}
     return Perceptual(
         variant, version, network.module, jax.tree.map(jnp.asarray, variables)
     )

@@ -51,7 +51,7 @@ class Preprocessing:
         return (x - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
 
-DIGESTS = {  # eight digits of a SHA-256 -> all
+DIGESTS = {  # first eight digits of a SHA-256 -> all
     digest[:8]: digest
     for digest in (
         "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
@@ -71,8 +71,8 @@ class Release:
 
     Attributes:
       table: renames from the file's names; it also tells releases apart.
-      preprocessing: that these weights want.
-      file: the publisher's; None: no known address.
+      preprocessing: from images in [-1, 1] to what the weights were trained on.
+      file: the publisher's file; None: no known address.
       settings: fields of the backbone in which this release differs.
     """
 
@@ -87,9 +87,9 @@ class Architecture:
     """A backbone by name.
 
     Attributes:
-      module: with the settings of most releases.
+      module: the backbone, with the settings of most releases.
       layer: where it is cut unless told otherwise.
-      releases: the first with a file is the one that is fetched by name.
+      releases: all known; the first with a file is fetched by name.
     """
 
     module: Backbone
@@ -193,8 +193,8 @@ class PretrainedNetwork(Network):
         return apply(self.module, variables, x, until=self.layer)[self.layer]
 
     def decode_pure(self, variables: Tree, z: Array) -> Array:
-        rest = apply(self.module, variables, z, after=self.layer)
-        return list(rest.values())[-1] if rest else z
+        outputs = apply(self.module, variables, z, after=self.layer)
+        return list(outputs.values())[-1] if outputs else z
 
     def features_pure(self, variables: Tree, images: Images) -> dict[str, Array]:
         """images -> the output of every one of ``layers()``, in any order."""
@@ -284,8 +284,8 @@ def from_arrays(
     release = architecture.release_of(arrays)
     module = architecture.module.clone(**release.settings)
     size = release.preprocessing.size
-    fitting = (module.sizes(arrays) or (size,))[0]  # most have the same shapes at any
-    image = jax.ShapeDtypeStruct((1, fitting, fitting, 3), jnp.float32)
+    side = (module.sizes(arrays) or (size,))[0]  # no sizes: shapes are equal at any
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
     template = jax.eval_shape(module.init, key, image)
     variables = rename(arrays, release.table, template, name, path=path)

@@ -165,15 +165,15 @@ def _find(name: str, download: bool) -> Path:
     for folder in weights_folders():
         if file is not None and (folder / file.name).is_file():
             return locate(file)
-        own = _called_like(name, folder)
-        if len(own) > 1:
-            files = ", ".join(path.name for path in own)
+        matches = _called_like(name, folder)
+        if len(matches) > 1:
+            files = ", ".join(path.name for path in matches)
             raise ValueError(
                 f"several files in {folder} are called like {name} ({files}); give one "
                 "of them as weights"
             )
-        if own:
-            return own[0]
+        if matches:
+            return matches[0]
     if file is None:
         raise ValueError(f"no address of weights of {name} is known; give a file")
     return locate(file, download=download)
@@ -182,7 +182,7 @@ def _find(name: str, download: bool) -> Path:
 def _called_like(name: str, folder: Path) -> list[Path]:
     """Weight files and converted folders that are called like this network alone.
 
-    As publishers have it: its name, which - or _ may separate from a rest.
+    Publishers call them by its name, alone or followed by - or _ and anything else.
     """
 
     def longest_match(stem: str) -> str:
@@ -201,7 +201,7 @@ def _called_like(name: str, folder: Path) -> list[Path]:
 
 
 def _stem(path: Path) -> str:
-    """A converted folder's name, a weight file's less its suffix; of others nothing."""
+    """A converted folder's name, a weight file's less its suffix; else empty."""
     if (path / "network.json").is_file():
         return path.name
     suffixes = (suffix for suffix in SUFFIXES if path.name.endswith(suffix))

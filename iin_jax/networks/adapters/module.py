@@ -43,8 +43,8 @@ class FrozenModule:
         self._lock = threading.Lock()  # callbacks of several devices share the hooks
         arrays = itertools.chain(module.parameters(), module.buffers())
         floats = (array for array in arrays if array.is_floating_point())
-        like = next(floats, torch.zeros(()))
-        self._device, self._type = like.device, like.dtype
+        first_float = next(floats, torch.zeros(()))
+        self._device, self._type = first_float.device, first_float.dtype
         self.layers = tuple(name for name, _ in module.named_modules() if name)
 
     @functools.cached_property
@@ -69,16 +69,16 @@ class FrozenModule:
         Layers stand in the order in which they finish; those that are never called are
         last. In place of an output that is no float tensor stands what it is.
         """
-        layers, found = tuple(layers), {}
+        layers, calls = tuple(layers), {}
 
         def hook_of(layer: str) -> Callable[..., None]:
             def hook(module: Any, inputs: Any, output: Any) -> None:
-                found.setdefault(layer, []).append(self._array(output))
+                calls.setdefault(layer, []).append(self._array(output))
 
             return hook
 
         self._run(images, {layer: hook_of(layer) for layer in layers})
-        return found | {layer: [] for layer in layers if layer not in found}
+        return calls | {layer: [] for layer in layers if layer not in calls}
 
     def resumed(self, layer: str, z: Array, images: Images) -> np.ndarray | str:
         """f of images with z (B, ...) in place of what the layer returns."""
@@ -123,7 +123,7 @@ class Probe:
       module: f.
       images, base: (2, H, W, C) each, as the module wants them.
       expected: f of ``images``.
-      tolerance: largest difference to it that counts as none.
+      tolerance: largest difference to ``expected`` that counts as none.
     """
 
     module: FrozenModule
@@ -134,8 +134,8 @@ class Probe:
 
     def cuts(self, layers: Iterable[str]) -> dict[str, tuple[int, ...] | str]:
         """layer -> shape of one latent there, or why f cannot be cut there."""
-        found = self.module.outputs(self.images, layers)
-        return {layer: self._cut(layer, calls) for layer, calls in found.items()}
+        outputs = self.module.outputs(self.images, layers)
+        return {layer: self._cut(layer, calls) for layer, calls in outputs.items()}
 
     @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -143,8 +143,8 @@ class Probe:
 
         Takes one forward pass per layer, and one more.
         """
-        found = self.cuts(self.module.layers)
-        return {layer: x for layer, x in found.items() if not isinstance(x, str)}
+        cuts = self.cuts(self.module.layers)
+        return {layer: x for layer, x in cuts.items() if not isinstance(x, str)}
 
     def shape_at(self, layer: str) -> tuple[int, ...]:
         """Shape of one latent at a layer.
@@ -155,14 +155,14 @@ class Probe:
         if layer not in self.module.layers:
             known = nearest(layer, self.module.layers)
             raise ValueError(f"the module has no layer {layer!r}{known}")
-        found = self.cuts([layer])[layer]
-        if not isinstance(found, str):
-            return found
+        cut = self.cuts([layer])[layer]
+        if not isinstance(cut, str):
+            return cut
         names = layer.split(".")
-        around = [".".join(names[:end]) for end in range(len(names) - 1, 0, -1)]
-        open_to = (x for x in around if not isinstance(self.cuts([x])[x], str))
-        hint = next((f"; it can be at {x!r}" for x in open_to), "")
-        raise ValueError(f"the module cannot be cut at {layer!r}: {found}{hint}")
+        enclosing = [".".join(names[:end]) for end in range(len(names) - 1, 0, -1)]
+        cuttable = (x for x in enclosing if not isinstance(self.cuts([x])[x], str))
+        hint = next((f"; it can be at {x!r}" for x in cuttable), "")
+        raise ValueError(f"the module cannot be cut at {layer!r}: {cut}{hint}")
 
     def _cut(self, layer: str, calls: list[np.ndarray | str]) -> tuple[int, ...] | str:
         if len(calls) != 1:
@@ -197,15 +197,15 @@ def probe_module(
     """
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
     ramp = np.broadcast_to(np.linspace(-1.0, 1.0, shape[0])[:, None, None], shape)
-    both = np.stack([noise, ramp]).astype(np.float32)
-    images, base = np.asarray(prepare(both)), np.asarray(prepare(-both[::-1]))
-    expected, again, other = module(images), module(images), module(base)
+    inputs = np.stack([noise, ramp]).astype(np.float32)
+    images, base = np.asarray(prepare(inputs)), np.asarray(prepare(-inputs[::-1]))
+    expected, repeated, other = module(images), module(images), module(base)
     spread = _distance(expected, other)
     if not np.isfinite(spread):
         raise ValueError("the module's output contains NaN or infinite values")
     if spread == 0.0:
         raise ValueError("the module's output is the same for unlike images")
-    if not _distance(again, expected) <= TOLERANCE * spread:
+    if not _distance(repeated, expected) <= TOLERANCE * spread:
         raise ValueError(
             "the module's output for the same images changes from call to call: is "
             "something random or counting in it in evaluation mode?"

@@ -27,7 +27,7 @@ class TorchNetwork(Network):
       probe: the module, and where it can be cut.
       layer: one of ``layers()``.
       image_shape: (H, W, C) that the module gets.
-      output_shape: of what it returns for one image.
+      output_shape: shape of what it returns for one image.
       preprocessing: from images in [-1, 1] to what the module takes; None: as they are.
     """
 
@@ -116,8 +116,8 @@ class TorchNetwork(Network):
         self, images: Images, shapes: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Array]:
         def run(x: Array) -> tuple[np.ndarray, ...]:
-            found = self.probe.module.outputs(x, shapes)
-            return tuple(np.asarray(found[layer][0]) for layer in shapes)
+            calls = self.probe.module.outputs(x, shapes)
+            return tuple(np.asarray(calls[layer][0]) for layer in shapes)
 
         x = prepared(self.preprocessing, images, self.image_shape)
         results = tuple(

@@ -83,8 +83,8 @@ def _usual(
     """Shapes that images of this module may well have."""
     if preprocessing is not None:
         return [(preprocessing.size, preprocessing.size, len(preprocessing.mean))]
-    found = (getattr(part, "in_channels", None) for part in module.modules())
-    channels = next((count for count in found if isinstance(count, int)), 3)
+    counts = (getattr(part, "in_channels", None) for part in module.modules())
+    channels = next((count for count in counts if isinstance(count, int)), 3)
     return [(size, size, channels) for size in SIZES]
 
 

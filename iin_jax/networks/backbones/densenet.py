@@ -69,8 +69,8 @@ def dense_block(names: Iterable[str], norm: str, growth: int) -> Layer:
     """Layers of 1x1 and 3x3 convolutions, each of which sees all channels so far.
 
     Args:
-      names: of the layers.
-      norm: what they call their normalisations, less the number.
+      names: names of the layers.
+      norm: name of their normalisations, less the number.
       growth: channels that each layer adds.
     """
 

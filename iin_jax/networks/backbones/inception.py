@@ -183,7 +183,7 @@ TABLE = (
     *renames.norm(r".*\.bn"),
     *renames.dense("fc"),
 )
-HALF = (0.5, 0.5, 0.5)  # both were trained on [-1, 1]
+HALF = (0.5, 0.5, 0.5)  # mean and deviation; both variants were trained on [-1, 1]
 FID_NAME = "pt_inception-2015-12-05-6726825d.pth"
 FID_FILE = WeightsFile(
     FID_NAME,

@@ -77,8 +77,8 @@ def _table(depth: int, with_norm: bool) -> Table:
     """Convolutions and norms share one count, so each name is told by its place."""
     kinds = [kind for kind, _ in stack(depth, with_norm)]
     indices = {
-        wanted: "|".join(str(i) for i, kind in enumerate(kinds) if kind == wanted)
-        for wanted in ("conv", "norm")
+        layer: "|".join(str(i) for i, kind in enumerate(kinds) if kind == layer)
+        for layer in ("conv", "norm")
     }
     norms = renames.norm(rf"features\.(?:{indices['norm']})") if with_norm else ()
     return (

@@ -31,7 +31,7 @@ class VisionTransformer(Backbone):
       patch: H = W of a patch.
       width: channels of a token.
       depth: number of layers.
-      heads: of the attention.
+      heads: number of attention heads.
       hidden: width of a layer's two linear layers.
       num_classes: number of logits.
     """
@@ -48,7 +48,7 @@ class VisionTransformer(Backbone):
         if position is None or len(position.shape) != 3 or position.shape[1] < 2:
             return None
         side = math.isqrt(position.shape[1] - 1) * self.patch
-        return range(side, side + self.patch)  # what fills no patch is left out
+        return range(side, side + self.patch)  # a partial patch is left out
 
     def chain(self) -> Iterable[tuple[str, Layer]]:
         yield "conv_proj", conv("conv_proj", self.width, self.patch, self.patch)

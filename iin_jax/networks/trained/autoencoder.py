@@ -27,7 +27,7 @@ class Encoder(nn.Module):
     Attributes:
       out_dim: numbers per image.
       num_down: number of halvings of the image.
-      base: channels after the first.
+      base: channels after the first halving.
     """
 
     out_dim: int
@@ -86,7 +86,7 @@ class Autoencoder(nn.Module):
       image_size: H = W, a multiple of ``2 ** num_down``.
       channels: C.
       num_down: number of down-sampling layers.
-      base: channels after the first of them.
+      base: channels after the first down-sampling layer.
     """
 
     latent_dim: int = 64
