@@ -129,10 +129,10 @@ def known() -> list[str]:
         if file is None:
             lines.append(f"{name:20s} (no known address; give a file)")
             continue
-        found = [
+        folders = [
             folder for folder in weights_folders() if (folder / file.name).is_file()
         ]
-        place = f"in {found[0]}" if found else file.url
+        place = f"in {folders[0]}" if folders else file.url
         lines.append(f"{name:20s} {file.name} ({file.size}), {place}")
     return lines
 
@@ -162,10 +162,10 @@ def _layout(sizes: Sequence[str], dim: int) -> FactorLayout:
                 f"--sizes takes CONCEPT=NUMBER, each concept once; got {entry}"
             )
         parts[name] = int(number)
-    rest = dim - sum(parts.values())
-    if rest < 0:
+    residual = dim - sum(parts.values())
+    if residual < 0:
         raise ValueError(f"the sizes {parts} sum to more than the flow's {dim}")
-    return FactorLayout({**parts, RESIDUAL: rest})
+    return FactorLayout({**parts, RESIDUAL: residual})
 
 
 if __name__ == "__main__":

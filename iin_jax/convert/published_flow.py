@@ -37,7 +37,7 @@ from iin_jax.types import Tree
 from iin_jax.weights.torch_files import save_torch_file
 from iin_jax.weights.tree_files import flatten
 
-OURS = "iin_jax"  # the checkpoint's entry that is ours; the published code skips it
+OURS = "iin_jax"  # entry of a checkpoint that the published code skips
 ONE_ULP = 2.0**-23
 
 
@@ -112,13 +112,13 @@ def save_published_flow(
         state[entry.name] = array
     log_scales = {}
     for index in range(flow.num_blocks):
-        name, own = f"realnvp.flow.{index}.flow.0.scale", _own_name(index)
+        name, block = f"realnvp.flow.{index}.flow.0.scale", _block_name(index)
         sign = _sign(variables["constants"], index)
         state[name] = state[name] * sign.reshape(-1, 1, 1)
-        log_scales[own] = params[f"{own}/act_norm/log_scale"]
+        log_scales[block] = params[f"{block}/act_norm/log_scale"]
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    beside = {"precision": flow.precision, "log_scale": log_scales}
-    save_torch_file(path, {"model": state, OURS: beside})
+    extras = {"precision": flow.precision, "log_scale": log_scales}
+    save_torch_file(path, {"model": state, OURS: extras})
 
 
 def flow_of(state: State) -> InterpretationFlow:
@@ -152,11 +152,11 @@ def flow_entries(flow: InterpretationFlow) -> list[Entry]:
     """Every array of the published flow of these sizes, in the published order."""
     entries = []
     for index in range(flow.num_blocks):
-        name, own = f"realnvp.flow.{index}.flow", _own_name(index)
-        entries += act_norm_entries(f"{name}.0", (own, "act_norm"), flow.dim)
+        name, block = f"realnvp.flow.{index}.flow", _block_name(index)
+        entries += act_norm_entries(f"{name}.0", (block, "act_norm"), flow.dim)
         for net, role in (("s", "log_scale"), ("t", "shift")):
             for half, coupling in enumerate(("coupling", "coupling_flipped")):
-                path = (own, coupling, role)
+                path = (block, coupling, role)
                 entries += _net_entries(flow, f"{name}.1.{net}.{half}.main", path)
         entries += [
             Entry(f"{name}.2.{direction}_shuffle_idx", (flow.dim,))
@@ -192,7 +192,7 @@ def flow_constants(state: State, where: Any = "the checkpoint") -> Tree:
             broken.append(f"{name}.forward_shuffle_idx is no permutation")
         elif (np.argsort(forward) != backward).any():
             broken.append(f"{name}.backward_shuffle_idx does not undo the forward one")
-        constants[_own_name(index), "shuffle", "permutation"] = jnp.asarray(
+        constants[_block_name(index), "shuffle", "permutation"] = jnp.asarray(
             _swapped(forward)
         )
     if broken:
@@ -207,13 +207,13 @@ def _net_entries(
     half, hidden = flow.dim // 2, flow.hidden_dim
     widths = [half, *[hidden] * (flow.hidden_depth + 1), half]
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        own = (*path, f"Dense_{layer}")
+        dense = (*path, f"Dense_{layer}")
         weight = f"{name}.{2 * layer}.weight"  # activations take the odd numbers
-        yield Entry(weight, (fan_out, fan_in), (*own, "kernel"), LINEAR)
-        yield Entry(f"{name}.{2 * layer}.bias", (fan_out,), (*own, "bias"))
+        yield Entry(weight, (fan_out, fan_in), (*dense, "kernel"), LINEAR)
+        yield Entry(f"{name}.{2 * layer}.bias", (fan_out,), (*dense, "bias"))
 
 
-def _own_name(index: int) -> str:
+def _block_name(index: int) -> str:
     return f"blocks_{index}"
 
 
@@ -236,13 +236,13 @@ def _as_exported(
     if not isinstance(log_scales, Mapping):
         return flow, params
     for index in range(flow.num_blocks):
-        own = log_scales.get(_own_name(index))
-        act_norm = params[_own_name(index)]["act_norm"]
-        if not isinstance(own, np.ndarray) or own.shape != (flow.dim,):
+        log_scale = log_scales.get(_block_name(index))
+        act_norm = params[_block_name(index)]["act_norm"]
+        if not isinstance(log_scale, np.ndarray) or log_scale.shape != (flow.dim,):
             continue
         stored = np.abs(state[f"realnvp.flow.{index}.flow.0.scale"].reshape(-1))
-        agrees = np.isclose(magnitude(own), stored, rtol=ONE_ULP, atol=0.0)
-        act_norm["log_scale"] = jnp.where(agrees, own, act_norm["log_scale"])
+        agrees = np.isclose(magnitude(log_scale), stored, rtol=ONE_ULP, atol=0.0)
+        act_norm["log_scale"] = jnp.where(agrees, log_scale, act_norm["log_scale"])
     return flow, params
 
 
@@ -252,7 +252,7 @@ def _integer_buffers(
     buffers = {}
     for index in range(flow.num_blocks):
         name = f"realnvp.flow.{index}.flow"
-        permutation = constants[_own_name(index)]["shuffle"]["permutation"]
+        permutation = constants[_block_name(index)]["shuffle"]["permutation"]
         forward = _swapped(np.asarray(permutation))
         buffers[f"{name}.0.initialized"] = np.array(1, np.uint8)
         buffers[f"{name}.2.forward_shuffle_idx"] = forward
@@ -261,7 +261,7 @@ def _integer_buffers(
 
 
 def _sign(constants: Tree, index: int) -> np.ndarray:
-    sign = constants[_own_name(index)].get("act_norm", {}).get("sign", 1.0)
+    sign = constants[_block_name(index)].get("act_norm", {}).get("sign", 1.0)
     return np.asarray(sign, np.float32)
 
 
@@ -274,22 +274,22 @@ def _check_variables(flow: InterpretationFlow, variables: Tree) -> None:
     expected = jax.eval_shape(flow.init, jax.random.key(0), example)
     flat: dict[str, Any] = dict(traverse_util.flatten_dict(dict(expected), sep="/"))
     shapes = {name: array.shape for name, array in flat.items()}
-    given = flatten(variables)
+    arrays = flatten(variables)
     permutations = {name for name in shapes if name.endswith("/permutation")}
     blocks = range(flow.num_blocks)
-    signs = {f"constants/{_own_name(index)}/act_norm/sign" for index in blocks}
-    signs &= set(given)
+    signs = {f"constants/{_block_name(index)}/act_norm/sign" for index in blocks}
+    signs &= set(arrays)
     shapes |= dict.fromkeys(signs, (flow.dim,))
-    check_arrays("what was given for this flow", given, shapes, permutations)
+    check_arrays("what was given for this flow", arrays, shapes, permutations)
     broken = [
         f"{name} is no permutation"
         for name in sorted(permutations)
-        if not _is_permutation(given[name])
+        if not _is_permutation(arrays[name])
     ]
     broken += [
         f"{name} must hold 1 and -1 alone"
         for name in sorted(signs)
-        if not np.isin(given[name], (-1.0, 1.0)).all()
+        if not np.isin(arrays[name], (-1.0, 1.0)).all()
     ]
     if broken:
         raise ValueError(f"the flow's constants are damaged: {'; '.join(broken)}")

@@ -135,15 +135,15 @@ def _encoder_entries(
 def _autoencoder_entries(module: Autoencoder) -> list[Entry]:
     widths = layer_widths(module.base, module.num_down)
     size, last = module.image_size // 2**module.num_down, widths[-1]
-    name, own = "dense_decode.sub_layers.0", ("decoder", "ConvTranspose_0")
+    name, dense = "dense_decode.sub_layers.0", ("decoder", "ConvTranspose_0")
     shape = (module.latent_dim, last, size, size)
     entries = [
         *_encoder_entries(module, 2 * module.latent_dim, widths),
-        Entry(f"{name}.weight", shape, (*own, "kernel"), CONV_TRANSPOSE),
-        Entry(f"{name}.bias", (last,), (*own, "bias")),
+        Entry(f"{name}.weight", shape, (*dense, "kernel"), CONV_TRANSPOSE),
+        Entry(f"{name}.bias", (last,), (*dense, "bias")),
     ]
     ups = range(module.num_down - 1)
-    for number, layer in enumerate(reversed(ups)):  # published: applied from the last
+    for number, layer in enumerate(reversed(ups)):  # the last is applied first
         name = f"decoder_layers.{layer}.sub_layers"
         shape = (widths[layer + 1], widths[layer], 4, 4)
         path = ("decoder", f"ConvTranspose_{number + 1}", "kernel")

@@ -25,7 +25,7 @@ NAMES_SHOWN = 8
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the values of an array are laid out here and there.
+    """How an array is laid out in ours and in the published code.
 
     Attributes:
       to_ours: takes the published array, NumPy or under tracing.
@@ -62,10 +62,9 @@ class Entry:
     """One array of a published state dictionary.
 
     Attributes:
-      name: its name there.
-      shape: its shape there.
-      path: of the parameter here; empty for the buffers of integers.
-      layout: how the two hold the same values.
+      name, shape: those of the published array.
+      path: path of our parameter; empty for buffers of integers.
+      layout: how both hold the same values.
     """
 
     name: str
@@ -110,10 +109,10 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[str, State, Mapping]:
             f'{path} has no entry "model" and is no state dictionary of a published '
             f"flow, autoencoder or classifier; found {_listed(content)}"
         )
-    found = _listed(state) if isinstance(state, Mapping) else type(state).__name__
+    listing = _listed(state) if isinstance(state, Mapping) else type(state).__name__
     raise ValueError(
         f'"model" in {path} is no published flow, autoencoder or classifier; found '
-        f"{found}"
+        f"{listing}"
     )
 
 
@@ -142,7 +141,7 @@ def check_arrays(
       where: what holds the arrays, for the message.
       arrays: name -> array.
       shapes: name -> shape; all of these, and no others, must be there.
-      integers: names of those that hold integers; the others are finite float32.
+      integers: names of arrays of integers; all others are finite float32.
     """
     problems = [f"missing {name}" for name in shapes if name not in arrays]
     problems += [f"unexpected {name}" for name in arrays if name not in shapes]

@@ -71,8 +71,8 @@ class Download:
                 failures = 0 if self.kept > most else failures + 1
                 most = max(most, self.kept)
                 if failures >= self.attempts:
-                    kept = f"; {self.kept:,} bytes are kept" if self.kept else ""
-                    raise DownloadError(f"{error}{kept}") from error
+                    note = f"; {self.kept:,} bytes are kept" if self.kept else ""
+                    raise DownloadError(f"{error}{note}") from error
                 time.sleep(self.pause * 2 ** max(0, failures - 1))
 
     def _receive(self) -> None:
@@ -116,11 +116,11 @@ class Download:
 
     def _range_start(self, response: http.client.HTTPResponse) -> int:
         """Makes sure that a partial answer begins where the partial file ends."""
-        kept, answer = self.kept, response.headers.get("Content-Range", "")
-        if not answer.startswith(f"bytes {kept}-"):
+        offset, answer = self.kept, response.headers.get("Content-Range", "")
+        if not answer.startswith(f"bytes {offset}-"):
             self.partial.unlink(missing_ok=True)
-            raise _Interrupted(f"the server sent {answer!r}, not from byte {kept} on")
-        return kept
+            raise _Interrupted(f"the server sent {answer!r}, not from byte {offset} on")
+        return offset
 
     def _write(
         self, response: http.client.HTTPResponse, offset: int, total: int | None

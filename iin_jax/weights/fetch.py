@@ -16,7 +16,7 @@ from iin_jax.files.locks import locked
 from iin_jax.weights.download import Download, DownloadError
 
 MIB = 2**20
-ROUNDING = 0.00051  # MiB: sizes are printed to three decimals
+ROUNDING = 0.00051  # tolerance in MiB of sizes that are printed to three decimals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +81,8 @@ def cache_folder() -> Path:
 
 def weights_folders() -> list[Path]:
     """Where weights are looked for: ``$IIN_JAX_WEIGHTS``, like PATH, then the cache."""
-    own = os.environ.get("IIN_JAX_WEIGHTS", "").split(os.pathsep)
-    return [*(Path(entry).expanduser() for entry in own if entry), cache_folder()]
+    entries = os.environ.get("IIN_JAX_WEIGHTS", "").split(os.pathsep)
+    return [*(Path(entry).expanduser() for entry in entries if entry), cache_folder()]
 
 
 def locate(
@@ -169,10 +169,10 @@ def _fault(path: Path, file: WeightsFile) -> str | None:
     if not file.has_size(size):
         return f"it has {size:,} bytes, expected: {file.size}"
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found.startswith(file.sha256):
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest.startswith(file.sha256):
         return None
-    return f"its SHA-256 is {found}, expected: {file.sha256}"
+    return f"its SHA-256 is {digest}, expected: {file.sha256}"
 
 
 def _by_hand(file: WeightsFile) -> str:

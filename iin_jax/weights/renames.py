@@ -11,7 +11,7 @@ from flax import traverse_util
 
 from iin_jax.types import Tree
 
-NAMED = 20  # arrays of one kind that a message names
+NAMED = 20  # most arrays of one kind that a message names
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda array: array,
@@ -102,7 +102,7 @@ def rename(
         are missing, misshapen or no floating-point numbers: all in one message.
     """
     expected: dict[str, Any] = traverse_util.flatten_dict(dict(template), sep="/")
-    found: dict[str, np.ndarray] = {}
+    renamed: dict[str, np.ndarray] = {}
     wrong: dict[str, list[str]] = {}
 
     def complain(kind: str, text: str) -> None:
@@ -118,23 +118,23 @@ def rename(
             continue
         if target not in expected:
             complain("extra", f"{name} {array.shape}")
-        elif target in found:
+        elif target in renamed:
             complain("given twice", name)
         elif array.dtype.kind != "f":
             complain("no floating-point numbers", f"{name} ({array.dtype})")
-            found[target] = array
+            renamed[target] = array
         else:
-            found[target] = _laid_out(array, layout)
-            if found[target].shape != tuple(expected[target].shape):
-                shapes = f"{found[target].shape}, not {tuple(expected[target].shape)}"
+            renamed[target] = _laid_out(array, layout)
+            if renamed[target].shape != tuple(expected[target].shape):
+                shapes = f"{renamed[target].shape}, not {tuple(expected[target].shape)}"
                 complain("misshapen", f"{name} (in our layout {shapes})")
-    for target in expected.keys() - found.keys():
+    for target in expected.keys() - renamed.keys():
         complain("missing", target)
     if wrong:
         listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in wrong.items())
         where = "the arrays" if path is None else f"{path}: the arrays"
         raise ValueError(f"{where} are not the weights of {what}: {listed}")
-    typed = {name: found[name].astype(expected[name].dtype) for name in expected}
+    typed = {name: renamed[name].astype(expected[name].dtype) for name in expected}
     return traverse_util.unflatten_dict(typed, sep="/")
 
 
@@ -146,22 +146,22 @@ def rename_back(
     Args:
       tree: our arrays.
       table: as for ``rename``.
-      names: that are wanted; those that a table knows and does not need are left out.
+      names: names to fill; those that a table knows and does not need are left out.
 
     Raises:
       ValueError: names that no row knows, or for which we have no array.
     """
     ours = traverse_util.flatten_dict(dict(tree), sep="/")
-    found, unknown = {}, []
+    arrays, unknown = {}, []
     for name in names:
         row = _row(name, table)
         if row is None or (row[0] is not None and row[0] not in ours):
             unknown.append(name)
         elif row[0] is not None:
-            found[name] = np.asarray(BACK[row[1]](np.asarray(ours[row[0]])), order="C")
+            arrays[name] = np.asarray(BACK[row[1]](np.asarray(ours[row[0]])), order="C")
     if unknown:
         raise ValueError(f"our arrays have nothing for: {_some(unknown)}")
-    return found
+    return arrays
 
 
 def _row(name: str, table: Table) -> tuple[str | None, str] | None:

@@ -27,7 +27,7 @@ REFUSED = (  # phrases of torch's refusal to run code
     "unsupported class",  # older versions of torch
     "cannot use ``weights_only=true``",
 )
-LEGACY_PICKLES = 4  # before the storages: magic number, protocol, machine, the content
+LEGACY_PICKLES = 4  # magic number, protocol, machine, content; storages follow
 
 
 def load_torch_file(path: str | os.PathLike) -> Any:
@@ -103,7 +103,7 @@ def _is_cut_short(path: Path) -> bool:
         try:
             for _ in range(LEGACY_PICKLES):
                 collections.deque(pickletools.genops(stream), maxlen=0)
-        except Exception:  # again: whatever it runs into
+        except Exception:  # a damaged pickle fails with whatever it runs into
             return True
     return False
 
