@@ -34,7 +34,7 @@ from iin_jax.training.log import MetricsLog
 from iin_jax.training.parallel import Feed
 from iin_jax.types import Images, Latents, Shared
 
-WORSE = 0.02  # bits per dimension by which held-out latents may cost more, unsaid
+TOLERANCE = 0.02  # excess bits per dimension of held-out latents without a warning
 
 
 def fit_prepared(
@@ -61,9 +61,9 @@ def fit_prepared(
     Args:
       train, held_out: both sides of a split.
       layout, flow, loss, training: as in ``fit``.
-      network: whose latents these are; None: only latents are at hand.
+      network: what the latents come from; None: unknown.
       view: ``train.view``, if it is at hand.
-      feed: of the training, where it is not the cached latents.
+      feed: where batches come from; None: the latents of ``train``.
       images: number of different images in ``feed``, if it is given.
       checkpoints, log: as in ``training.loop.train``.
       progress: shows a bar with the time left.
@@ -83,7 +83,7 @@ def fit_prepared(
         )
     start = None
     if training.start == "closed_form":
-        _warn_of_few(train, dim)
+        _warn_of_small_set(train, dim)
         view = train.view(training.seed) if view is None else view
         start = view.start({name: layout[name] for name in layout.concepts})
     defaults = flow_defaults(train.images if images is None else images, dim)
@@ -102,20 +102,20 @@ def fit_prepared(
         log=log,
         progress="flow" if progress else None,
     )
-    for line in losses_of(trained):
+    for line in training_warnings(trained):
         warnings.warn(line, stacklevel=3)
     it = Interpreter(trained.flow, trained.variables, layout, network, trained.sigma)
     return it, trained.record
 
 
-def losses_of(trained: Trained) -> list[str]:
-    """What a training has to admit, one line each."""
+def training_warnings(trained: Trained) -> list[str]:
+    """Warnings about a finished training, one line each."""
     record, lines = trained.record, []
     held_out = record.get("held_out_bits_per_dim")
     if held_out is None:
         return ["nothing was held out, so memorising would not be noticed"]
     gaussian = record["gaussian_bits_per_dim"]
-    if held_out > gaussian + WORSE:
+    if held_out > gaussian + TOLERANCE:
         lines.append(
             f"held-out latents cost {held_out:.2f} bits per dimension through T, "
             f"{gaussian:.2f} under a Gaussian fitted to the training latents: T does "
@@ -177,22 +177,22 @@ def fit(
     za, zb = _latents(za, "za"), _latents(zb, "zb")
     shared = np.asarray(shared)
     _check_pairs(za, zb, shared, layout)
-    asked, graded = _graded(changes, shared.shape)
-    training = _asked(training, asked)
+    changes, sigma = _separate_sigma(changes, shared.shape)
+    training = _with_changes(training, changes)
     check_even(za.shape[1])
     check_fits(za.shape[1], layout, None)
-    both = np.concatenate([za, zb])
-    _warn_of_constants(both)
+    z = np.concatenate([za, zb])
+    _warn_of_constants(z)
     count, image = len(za), images_of_rows(za, zb, index_a, index_b)
     first, second = np.arange(count), count + np.arange(count)
     _check_images(int(image.max()) + 1)
-    source = ExplicitPairs(layout.concepts, first, second, shared, image, graded)
-    _warn_of_same(source)
-    whole = PreparedLatents(both, np.full_like(both, NO_SPREAD), source, image)
-    train, unseen = whole.split(training.held_out, training.seed)
+    source = ExplicitPairs(layout.concepts, first, second, shared, image, sigma)
+    _warn_of_self_pairs(source)
+    prepared = PreparedLatents(z, np.full_like(z, NO_SPREAD), source, image)
+    train, unseen = prepared.split(training.held_out, training.seed)
     _warn_of_crossing(source, train, unseen)
-    parts = {"flow": flow, "loss": loss, "progress": progress}
-    return fit_prepared(train, unseen, layout, training, **parts)[0]
+    options = {"flow": flow, "loss": loss, "progress": progress}
+    return fit_prepared(train, unseen, layout, training, **options)[0]
 
 
 def interpret(
@@ -238,7 +238,7 @@ def interpret(
       ValueError: images outside [-1, 1], labels of another length, a value that can
         form no pair, labels beside ``pairs``, and all that ``fit`` raises.
     """
-    training = _asked(training, changes)
+    training = _with_changes(training, changes)
     images = np.asarray(images)
     check_image_values(images)
     if pairs is None:
@@ -254,9 +254,9 @@ def interpret(
     check_even(dim)
     if layout is not None:
         _check_layout(layout, () if pairs is None else pairs.names, network)
-    whole = _encoded(network, images, pairs, progress)
-    _warn_of_constants(whole.mean)
-    train, unseen = whole.split(training.held_out, training.seed)
+    prepared = _encoded(network, images, pairs, progress)
+    _warn_of_constants(prepared.mean)
+    train, unseen = prepared.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
         _warn_of_crossing(pairs, train, unseen)
     closed_form = training.start == "closed_form"
@@ -266,8 +266,8 @@ def interpret(
         layout = sizes.layout
         if progress and train.concepts:
             print(sizes.describe())
-    parts = {"flow": flow, "loss": loss, "view": view, "progress": progress}
-    return fit_prepared(train, unseen, layout, training, network=network, **parts)[0]
+    options = {"flow": flow, "loss": loss, "view": view, "progress": progress}
+    return fit_prepared(train, unseen, layout, training, network=network, **options)[0]
 
 
 def _encoded(
@@ -309,7 +309,7 @@ def _label_pairs(
     return LabelPairs(labels, graded, image, **rules)
 
 
-def _asked(training: Training | None, changes: Mapping[str, Any]) -> Training:
+def _with_changes(training: Training | None, changes: Mapping[str, Any]) -> Training:
     if not isinstance(training, Training | None):
         raise ValueError(
             f"training is an iin_jax.Training(...); got {type(training).__name__}"
@@ -317,10 +317,10 @@ def _asked(training: Training | None, changes: Mapping[str, Any]) -> Training:
     return (training or Training()).with_changes(changes)
 
 
-def _graded(
+def _separate_sigma(
     changes: Mapping[str, Any], shape: tuple[int, ...]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """What is asked of the training, and the similarity of each pair if graded."""
+    """Changes of the training, and the similarity of each pair if graded."""
     sigma = changes.get("sigma")
     if sigma is None or isinstance(sigma, str) or np.ndim(sigma) < 2:
         return dict(changes), None
@@ -384,7 +384,7 @@ def _warn_of_crossing(
         )
 
 
-def _warn_of_few(train: PreparedLatents, dim: int) -> None:
+def _warn_of_small_set(train: PreparedLatents, dim: int) -> None:
     source, count, what = train.source, train.images, "images"
     if isinstance(source, ExplicitPairs) and len(source.a) < count:
         count, what = len(source.a), "pairs"
@@ -396,12 +396,12 @@ def _warn_of_few(train: PreparedLatents, dim: int) -> None:
         )
 
 
-def _warn_of_same(source: ExplicitPairs) -> None:
+def _warn_of_self_pairs(source: ExplicitPairs) -> None:
     same = source.image[source.a] == source.image[source.b]
-    alone = int((same & ~source.shared[:, -1]).sum())
-    if alone:
+    unshared = int((same & ~source.shared[:, -1]).sum())
+    if unshared:
         warnings.warn(
-            f"{alone} of {len(same)} pairs are of one image with itself and do not "
+            f"{unshared} of {len(same)} pairs are of one image with itself and do not "
             "share the residual: leave them out, or let them share it",
             stacklevel=3,
         )
@@ -415,8 +415,8 @@ def _check_images(images: int) -> None:
 
 
 def _warn_of_constants(z: np.ndarray) -> None:
-    spread, most = z.std(axis=0), np.abs(z).max(axis=0)
-    constant = np.flatnonzero(spread <= DEAD_SPREAD * most)
+    spread, largest = z.std(axis=0), np.abs(z).max(axis=0)
+    constant = np.flatnonzero(spread <= DEAD_SPREAD * largest)
     if constant.size == z.shape[1]:
         raise ValueError(
             f"no component of the {len(z)} latents varies: they are all alike, and "

@@ -25,7 +25,7 @@ from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 from iin_jax.weights.descriptions import described_by
 
 FORMAT = 2
-READ_FORMATS = (1, FORMAT)  # 1: version 0.1, which knew no start
+READ_FORMATS = (1, FORMAT)  # format 1: version 0.1, without linear starts
 BATCH = 256  # images per call of the network
 
 
@@ -159,8 +159,8 @@ class Interpreter:
         if self._network().output == "images":
             result["decode_max_abs"] = relative_error(through, plain)
         else:
-            same = plain.argmax(-1) == through.argmax(-1)
-            result["prediction_agreement"] = float(same.mean())
+            agree = plain.argmax(-1) == through.argmax(-1)
+            result["prediction_agreement"] = float(agree.mean())
         return result
 
     def save(self, path: str | os.PathLike) -> None:
@@ -233,9 +233,9 @@ def load(path: str | os.PathLike) -> Interpreter:
         )
     with described_by(file):
         description = json.loads(file.read_text(encoding="utf-8"))
-        found = description.get("format")
-        if found not in READ_FORMATS:
-            raise ValueError(f"it has format {found}; this version reads {FORMAT}")
+        number = description.get("format")
+        if number not in READ_FORMATS:
+            raise ValueError(f"it has format {number}; this version reads {FORMAT}")
         flow = _flow_from(description)
         layout = FactorLayout(description["layout"])
         digest, sigma = description["digest"], description["sigma"]
@@ -258,8 +258,8 @@ def _described_flow(flow: Bijector) -> dict:
     """
     if isinstance(flow, LinearStart):
         return {"start": "alone", "flow": module_fields(flow)}
-    begun = isinstance(flow, StartedFlow)
-    trained = flow.flow if begun else flow
+    started = isinstance(flow, StartedFlow)
+    trained = flow.flow if started else flow
     kinds = [kind for kind, known in FLOWS.items() if type(trained) is known]
     if not kinds:
         name = type(trained).__name__
@@ -267,7 +267,7 @@ def _described_flow(flow: Bijector) -> dict:
             f"only flows of a named kind are saved: register yours with "
             f"iin_jax.flows.FLOWS[{name.lower()!r}] = {name}"
         )
-    start = "closed_form" if begun else "none"
+    start = "closed_form" if started else "none"
     return {"start": start, "kind": kinds[0], "flow": module_fields(trained)}
 
 

@@ -2,7 +2,7 @@
 
 A *term* is a callable from the results of one step (a class in ``iin_jax.outputs``) to
 one value per example, shape (B,). ``weighted_sum`` combines terms into a term. A *loss*
-of T is a function of the layout that returns a term: ``fit(..., loss=mine)``, and
+of T is a function of the layout that returns a term: ``fit(..., loss=loss)``, and
 likewise in ``interpret`` and ``train_flow``. ``TERMS`` names the terms that settings
 can add.
 
@@ -165,7 +165,7 @@ def cycle_term(layout: FactorLayout) -> Term:
     filled = [i for i, name in enumerate(layout.concepts) if layout[name]]
     if not filled:
         raise ValueError(f"a cycle swaps a concept; {layout.as_dict()} has none")
-    of_concept = np.stack([factor == index for index in filled])
+    concept_masks = np.stack([factor == index for index in filled])
 
     def term(outputs: PairOutputs) -> PerExample:
         translate, invert = outputs.translate, outputs.invert
@@ -176,11 +176,11 @@ def cycle_term(layout: FactorLayout) -> Term:
                 "puts out images (interpret, or train_flow with network=...)"
             )
         count = len(outputs.z_tilde_a)
-        swapped = of_concept[np.arange(count) % len(of_concept)]
+        swapped = concept_masks[np.arange(count) % len(concept_masks)]
         edited = jnp.where(swapped, outputs.z_tilde_b, outputs.z_tilde_a)
-        seen = translate(encode(decode(invert(edited))))
-        lost = jnp.where(swapped, jnp.square(seen - edited), 0.0)
-        return 0.5 * lost.sum(-1) / swapped.sum(-1)
+        reencoded = translate(encode(decode(invert(edited))))
+        error = jnp.where(swapped, jnp.square(reencoded - edited), 0.0)
+        return 0.5 * error.sum(-1) / swapped.sum(-1)
 
     return term
 
@@ -218,16 +218,16 @@ def with_terms(loss: Loss, weights: Mapping[str, float]) -> Loss:
     if unknown:
         raise ValueError(f"a term is one of {list(TERMS)}; got {unknown[0]!r}")
 
-    def more(layout: FactorLayout) -> WeightedSum:
+    def extended(layout: FactorLayout) -> WeightedSum:
         base = summed(loss(layout))
         added = {name: (w, TERMS[name](layout)) for name, w in weights.items()}
         return WeightedSum((*base.parts, *weighted_sum(added).parts))
 
-    return more if weights else loss
+    return extended if weights else loss
 
 
 def summed(term: Term) -> "WeightedSum":
-    """A term as a sum: itself if it is one, else under the name "term"."""
+    """A term as a sum: itself if it is one, else one part under its name, or "term"."""
     if isinstance(term, WeightedSum):
         return term
     return weighted_sum({getattr(term, "__name__", "term"): (1.0, term)})
@@ -274,7 +274,7 @@ def squared_reconstruction(outputs: AutoencoderOutputs) -> PerExample:
 def perceptual_term(outputs: AutoencoderOutputs) -> PerExample:
     """LPIPS of images and reconstructions, for sums with a weight of its own.
 
-    ``reconstruction_nll`` has it inside, under the learned scale, as published.
+    ``reconstruction_nll`` contains LPIPS already, under the learned scale.
     """
     return outputs.perceptual
 
@@ -333,8 +333,8 @@ def gaussian_reference(train: Latents, test: Latents) -> float:
     """Bits per dimension that a Gaussian fitted to ``train`` gives ``test``.
 
     What any flow has to beat, where there are many latents: full covariance (maximum
-    likelihood, plus 1e-6 of the mean variance on the diagonal), in float64. Of few
-    latents it is no honest one; see ``concepts.whitening``.
+    likelihood, plus 1e-6 of the mean variance on the diagonal), in float64. For few
+    latents it is too easy to beat; see ``concepts.whitening``.
 
     Args:
       train, test: latents (n, N).

@@ -31,7 +31,7 @@ from iin_jax.types import Latents
 
 SIZE_PAIRS = 10_000  # pairs from which published estimates of sizes are made
 OURS = ("shared_rank", "calibrated")
-LINEAR_LATENTS = 65_536  # latents that a linear view looks at, at most
+LINEAR_LATENTS = 65_536  # most latents of a linear view
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,8 +95,8 @@ class PreparedLatents:
 
     def view(self, seed: int) -> LinearView:
         """These latents and pairs as a linear method sees them; 65,536 at most."""
-        few = self.subset(some_latents(self.image, LINEAR_LATENTS, seed))
-        return LinearView.of(few.mean, few.pairs(seed), few.image, few.spread)
+        part = self.subset(some_latents(self.image, LINEAR_LATENTS, seed))
+        return LinearView.of(part.mean, part.pairs(seed), part.image, part.spread)
 
     def subset(self, rows: np.ndarray) -> "PreparedLatents":
         """Some entries, in the given order."""
@@ -141,7 +141,7 @@ class Sizes:
 
     Attributes:
       layout: the sizes.
-      estimator: what they follow from.
+      estimator: name of the estimator that they follow from.
       scores: estimator -> its scores.
       choices: concept -> the multiple of its rank; empty if not from ranks.
     """
@@ -158,8 +158,7 @@ class Sizes:
             text = f"{name} {self.layout[name]}"
             if name in self.choices:
                 choice = self.choices[name]
-                found = self.scores["shared_rank"]
-                low, high = found.intervals[name]
+                low, high = self.scores["shared_rank"].intervals[name]
                 text += (
                     f" ({choice.multiple:g} x rank {choice.rank}, 95 % interval "
                     f"{low:.0f} to {high:.0f}, a lower bound)"
@@ -196,20 +195,20 @@ def estimated_sizes(
         raise ValueError(f"estimator is one of {list(ESTIMATORS)}; got {estimator!r}")
     if not train.concepts:
         return Sizes(FactorLayout({RESIDUAL: dim}), "none", {}, {})
-    wanted = OURS if ours else (estimator,)
+    estimators = OURS if ours else (estimator,)
     directions: dict[str, SharedDirections] = {}
-    if any(name in OURS for name in wanted):
+    if any(name in OURS for name in estimators):
         view = train.view(seed) if view is None else view
         directions = view.counted(seed)
     scores = {
         name: scores_of_directions(directions, name, dim)
         if name in OURS
         else published_scores(train, name, seed)
-        for name in wanted
+        for name in estimators
     }
     if estimator != "shared_rank" or view is None:
         return Sizes(factor_sizes(scores[estimator], dim), estimator, scores, {})
-    ranks = {name: found.rank for name, found in directions.items()}
+    ranks = {name: shared.rank for name, shared in directions.items()}
     if held_out is None or not len(held_out.image):
         return Sizes(factor_sizes(scores[estimator], dim), estimator, scores, {})
     choices = choose_sizes(view, ranks, held_out.mean, held_out.pairs(seed), seed)
