@@ -34,7 +34,8 @@ def aligned(
     """
     names = [name for name, size in sizes.items() if size]
     similarity = {
-        name: _bounded(directions[name].values[: sizes[name]].mean()) for name in names
+        name: bounded_similarity(directions[name].values[: sizes[name]].mean())
+        for name in names
     }
     q = np.zeros((dim, 0))
     if names:
@@ -55,7 +56,7 @@ def aligned(
             for name, part in zip(names, _parts(q, names, sizes), strict=True)
         ]
         similarity = {
-            name: _bounded(
+            name: bounded_similarity(
                 np.einsum("nd,nd->d", part, directions[name].matrix_times(part)).mean()
             )
             for name, part in zip(names, parts, strict=True)
@@ -82,7 +83,8 @@ def _polar(matrix: np.ndarray) -> np.ndarray:
     return left @ right
 
 
-def _bounded(value: float) -> float:
+def bounded_similarity(value: float) -> float:
+    """A similarity that may follow from eigenvalues: from 0.05 to 0.99."""
     return float(np.clip(value, *SIMILARITY))
 
 

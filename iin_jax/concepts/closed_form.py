@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from iin_jax.concepts.alignment import aligned, overlaps
+from iin_jax.concepts.alignment import aligned, bounded_similarity, overlaps
 from iin_jax.concepts.pair_forms import PairForm
+from iin_jax.concepts.reliability import reliability, weighted_directions
 from iin_jax.concepts.shared_directions import (
     SharedDirections,
-    leading_directions,
     shared_directions,
 )
 from iin_jax.concepts.whitening import Whitening, fit_whitening
@@ -81,6 +81,7 @@ class LinearView:
         """``start`` without warnings, for sizes on trial."""
         directions = self._directions(max(sizes.values(), default=0))
         turn, sigma = aligned(directions, sizes, self.w.shape[1])
+        sigma = self._correlations(turn, sigma, sizes)
         whitening = self.whitening
         if not sigma:  # no concept: principal axes, widest first
             order = np.argsort(-whitening.variances)
@@ -98,13 +99,38 @@ class LinearView:
         }
         return Start(constants, sigma)
 
+    def _correlations(
+        self, turn: np.ndarray, sigma: dict[str, float], sizes: Mapping[str, int]
+    ) -> dict[str, float]:
+        """Similarities of all pairs, where directions come from weighted components."""
+        bounds, result = np.cumsum([0, *sizes.values()]), dict(sigma)
+        for index, name in enumerate(sizes):
+            if name in sigma and (self._reliability(name) < 1.0).any():
+                columns = turn[:, bounds[index] : bounds[index + 1]]
+                values = self.pairs[name].form().diagonal(self.w @ columns)
+                result[name] = bounded_similarity(float(values.mean()))
+        return result
+
     def _directions(self, least: int) -> dict[str, SharedDirections]:
         """Concept -> its leading directions, computed once."""
         for name, form in self.pairs.items():
             known = self._directions_by_name.get(name)
             if known is None or len(known.values) < min(least, self.w.shape[1]):
-                self._directions_by_name[name] = _uncounted(self.w, form, least)
+                weights = self._reliability(name)
+                self._directions_by_name[name] = _uncounted(
+                    self.w, weights, form, least
+                )
         return self._directions_by_name
+
+    def _reliability(self, name: str) -> np.ndarray:
+        """Weights of the components for a concept's directions, computed once."""
+        if name not in self._reliabilities:
+            self._reliabilities[name] = reliability(self.w, self.pairs[name])
+        return self._reliabilities[name]
+
+    @functools.cached_property
+    def _reliabilities(self) -> dict[str, np.ndarray]:
+        return {}
 
     @functools.cached_property
     def _directions_by_name(self) -> dict[str, SharedDirections]:
@@ -119,9 +145,11 @@ class LinearView:
         return result
 
 
-def _uncounted(w: np.ndarray, pairs: PairForm, least: int) -> SharedDirections:
+def _uncounted(
+    w: np.ndarray, weights: np.ndarray, pairs: PairForm, least: int
+) -> SharedDirections:
     """Directions without any resampling, ``least`` of them at least."""
-    values, vectors = leading_directions(w, pairs.form(), least)
+    values, vectors = weighted_directions(w, weights, pairs.form(), least)
     nothing = (float("nan"), float("nan"))
     return SharedDirections(
         values, vectors, float("nan"), 0, nothing, 0.0, nothing, nothing, nothing
