@@ -97,7 +97,7 @@ def environment(device: str, folder: str) -> dict[str, str]:
     variables = {
         **os.environ,
         "JAX_ENABLE_COMPILATION_CACHE": "false",
-        **missing_variables(os.environ),  # as in ``experiments.run``, for all sides
+        **missing_variables(os.environ),  # as in a run, for all sides
         "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
         "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -30,7 +30,7 @@ REPORT_IMAGES = 2048
 
 def evaluate_stage(run: Run) -> None:
     """Measures everything the scorecard says, on held-out images."""
-    evidence, devices = _evidence(run), jax.devices()
+    evidence, devices = evidence_of(run), jax.devices()
     split = run.experiment.evaluate.split
     card: dict[str, Any] = {
         **run.folder.read_json("sizes.json"),
@@ -76,7 +76,7 @@ def report_stage(run: Run) -> None:
     )
 
 
-def _evidence(run: Run) -> Evidence:
+def evidence_of(run: Run) -> Evidence:
     """What the analyses of a run share."""
     settings, concept = run.experiment.evaluate, run.experiment.concept
     train_set = run.latents.images("train")

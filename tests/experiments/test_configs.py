@@ -12,6 +12,7 @@ import iin_jax
 from iin_jax.concepts import factor_sizes
 from iin_jax.runs import configs
 from iin_jax.runs.command import main, parse
+from iin_jax.runs.evaluation import evidence_of
 from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
 from tests.conftest import ROOT
@@ -178,14 +179,17 @@ def test_colormnist(finished, root):
 @pytest.mark.thorough
 def test_colormnist_classifier(finished, root):
     folder = finished("colormnist_classifier")
-    card = card_of(folder)
-    assert card["swap"]["color"]["transferred"] is None
-    run = run_of("colormnist_classifier", folder, root)
-    a, b = run.concepts.swap_sides()
-    logits = iin_jax.load(folder).swap(a.images(), b.images(), ["digit"])
+    card, run = card_of(folder), run_of("colormnist_classifier", folder, root)
+    assert card["measure"] == {"digit": "accuracy", "color": "mean_abs_error"}
+    assert card["swap"]["color"]["transferred"] > 0.0  # read in z: logits show none
+    judge, (a, b) = evidence_of(run).judges["digit"], run.concepts.swap_sides()
+    interpreter = iin_jax.load(folder)
+    halves = (interpreter.translate(interpreter.encode(x.images())) for x in (a, b))
+    z = interpreter.untranslate(interpreter.layout.swap(*halves, ["digit"]))
+    seen = interpreter.decode(z) if judge.looks_at == "output" else z
     wanted = run.images.dataset.labels["digit"][b.item]
-    found = (np.asarray(logits).argmax(-1) == wanted).mean()
-    assert card["swap"]["digit"]["transferred"] == pytest.approx(found, abs=1e-6)
+    right = (judge.read(seen) == wanted).mean()
+    assert card["swap"]["digit"]["transferred"] == pytest.approx(right, abs=1e-6)
 
 
 @pytest.mark.thorough

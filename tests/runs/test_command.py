@@ -376,7 +376,7 @@ def test_a_classifier_runs_through_all_stages(tmp_path):
     assert code == 0
     card = json.loads((tmp_path / "scorecard.json").read_text())
     assert 0.0 <= card["certificate"]["prediction_agreement"] <= 1.0
-    assert card["swap"]["color"]["transferred"] is None
+    assert card["swap"]["color"]["transferred"] > 0.0  # read in z: logits show none
 
 
 @pytest.mark.slow
