@@ -76,7 +76,7 @@ class PairScoresAnalysis:
         ]
         text = (
             f"By the published estimate ({found.estimator}) on {found.pairs} pairs of "
-            "test images; sizes that were taken for the flow stand above."
+            "test images; the sizes of this flow stand under Sizes."
         )
         head = ("concept", "score", "95 %", "dimensions")
         return Section("Sizes on test images", [text], [Table(head, rows)])

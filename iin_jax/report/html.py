@@ -18,6 +18,7 @@ from iin_jax.analysis import Examples, sections
 from iin_jax.analysis.embedding import EmbeddingAnalysis
 from iin_jax.files.machine import versions
 from iin_jax.files.whole import whole_file, write_text
+from iin_jax.fit import TOLERANCE
 from iin_jax.interpreter import Interpreter
 from iin_jax.report import figures as draw
 from iin_jax.types import Images
@@ -91,6 +92,7 @@ def write(
         concepts=interpreter.layout.concepts,
         count=len(images),
         figures={n: base64.b64encode(png).decode() for n, png in pngs.items()},
+        tolerance=TOLERANCE,
         versions=versions(),
         device=str(jax.devices()[0].device_kind),
     )
