@@ -72,7 +72,7 @@ class JaxSide(Side):
 
     def __init__(self, task: Task):
         super().__init__(task)
-        if task.precision == "highest":  # for the encoder's convolutions
+        if task.precision == "highest":  # the encoder's convolutions follow it, too
             jax.config.update("jax_default_matmul_precision", "highest")
         problem = task.problem
         self.flow = flow_of(problem, task.precision)

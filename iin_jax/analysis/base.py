@@ -107,7 +107,6 @@ class Examples:
 
 
 def _column(values: np.ndarray) -> np.ndarray:
-    values = np.ma.asanyarray(values)
     return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 

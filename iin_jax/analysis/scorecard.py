@@ -172,22 +172,39 @@ def draw_swapped(
     Raises:
       ValueError: the test images are all alike in these.
     """
-    rng = np.random.default_rng([seed, 0x5A])
-    drawn = rng.integers(len(test), size=(DRAWN_PER_PAIR * count, 2))
-    unlike = test.picture[drawn[:, 0]] != test.picture[drawn[:, 1]]
-    columns = {n: test.values[n] for n in concepts if n in test.values}
-    classes = {name: x for name, x in columns.items() if is_class(x)}
-    if classes:
-        differ = [x[drawn[:, 0]] != x[drawn[:, 1]] for x in classes.values()]
-        unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
-    if not unlike.any():
+    columns = {name: test.values[name] for name in concepts if name in test.values}
+    rows = unlike_pairs(np.arange(len(test)), columns, count, seed)
+    if not len(rows):
         raise ValueError(
-            f"no two of {len(test)} test images differ in {list(classes)}, so no swap "
-            "can be judged: give more of them"
+            f"no two of {len(test)} test images differ in a concept with classes, so "
+            "no swap can be judged: give more of them"
         )
-    drawn = drawn[unlike][:count]
-    a, b = (chosen(test, drawn[:, side]) for side in range(2))
+    a, b = (chosen(test, rows[:, side]) for side in range(2))
     return Swapped(a, b)
+
+
+def unlike_pairs(
+    images: np.ndarray, columns: Mapping[str, np.ndarray], count: int, seed: int
+) -> np.ndarray:
+    """Random pairs of images that differ in a column of classes, if there is any.
+
+    Args:
+      images: indices of the images to draw from.
+      columns: concept -> value of every image that an index may name.
+      count: number of pairs, at most.
+      seed: seed of the draw.
+
+    Returns:
+      Indices (n, 2); none if no drawn pair differs.
+    """
+    rng = np.random.default_rng([seed, 0x5A])
+    drawn = rng.choice(images, (DRAWN_PER_PAIR * count, 2))
+    unlike = drawn[:, 0] != drawn[:, 1]
+    classes = [x for x in columns.values() if is_class(x)]
+    if classes:
+        differ = [x[drawn[:, 0]] != x[drawn[:, 1]] for x in classes]
+        unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
+    return drawn[unlike][:count]
 
 
 def chosen(examples: Examples, rows: np.ndarray) -> Examples:

@@ -6,7 +6,7 @@ from iin_jax.concepts.pair_forms import Form, PairForm
 from iin_jax.concepts.shared_directions import DENSE_DIM, leading_directions
 
 DAMPINGS = (0.0, 0.25, 1.0, 4.0, 16.0)  # candidates; 0: all components alike
-FOLDS = 5  # of cross-validation
+FOLDS = 5  # parts that cross-validation leaves out in turn
 NULLS = 10  # permutations behind the noise of a component
 JUDGED = 10  # leading directions whose held-out correlations are compared
 MOST_LATENTS = 8192  # latents that cross-validation looks at, at most

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iin_jax.analysis.scorecard import unlike_pairs
 from iin_jax.concepts import (
     FactorScores,
     LabelPairs,
@@ -180,22 +181,17 @@ class RunConcepts:
           ValueError: the test images are all alike in these.
         """
         count, test = self.experiment.evaluate.pairs, self.images.judged
-        rng = np.random.default_rng([self.experiment.seed, 0x5A])
-        drawn = rng.choice(test, (8 * count, 2))
-        unlike = drawn[:, 0] != drawn[:, 1]
         labels = self.images.view.labels
         columns = {name: labels[name] for name in self.names if name in labels}
-        classes = {name: x for name, x in columns.items() if is_class(x)}
-        if classes:
-            differ = [x[drawn[:, 0]] != x[drawn[:, 1]] for x in classes.values()]
-            unlike &= np.ma.filled(np.ma.stack(differ), False).any(axis=0)
-        if not unlike.any():
+        pairs = unlike_pairs(test, columns, count, self.experiment.seed)
+        if not len(pairs):
+            names = [name for name, values in columns.items() if is_class(values)]
             raise ValueError(
-                f"no two of {len(test)} test images differ in {list(classes)}, so no "
-                "swap can be judged: set --data.test higher, or choose others with "
+                f"no two of {len(test)} test images differ in {names}, so no swap can "
+                "be judged: set --data.test higher, or choose others with "
                 "--concept.names"
             )
-        return drawn[unlike][:count]
+        return pairs
 
     def swap_sides(self) -> tuple[ImageSet, ImageSet]:
         """Both halves of the pairs for swaps, painted ones in colours of their own."""

@@ -118,7 +118,7 @@ def _executed(path: Path) -> ModuleType:
         raise ValueError(
             f"{path} is not Python: {error.msg} (line {error.lineno})"
         ) from error
-    except Exception as error:
+    except Exception as error:  # a user's file fails with whatever it runs into
         raise ValueError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
