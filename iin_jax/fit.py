@@ -12,12 +12,21 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.scores import images_of_rows
-from iin_jax.factors import RESIDUAL, FactorLayout
+from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector
 from iin_jax.flows.base import check_even
-from iin_jax.flows.linear_start import DEAD_SPREAD
+from iin_jax.inputs import (
+    check_layout,
+    check_pairs,
+    check_several_images,
+    latents_of,
+    warn_of_constants,
+    warn_of_crossing,
+    warn_of_self_pairs,
+    warn_of_small_set,
+)
 from iin_jax.interpreter import Interpreter, check_fits
-from iin_jax.latents import NO_SPREAD, check_finite, encode_all
+from iin_jax.latents import NO_SPREAD, encode_all
 from iin_jax.losses import Loss, check_sigma
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
@@ -83,7 +92,7 @@ def fit_prepared(
         )
     start = None
     if training.start == "closed_form":
-        _warn_of_small_set(train, dim)
+        warn_of_small_set(train, dim)
         view = train.view(training.seed) if view is None else view
         start = view.start({name: layout[name] for name in layout.concepts})
     defaults = flow_defaults(train.images if images is None else images, dim)
@@ -174,23 +183,23 @@ def fit(
         sigma outside (0, 1), latents that never vary, a held-out share that leaves no
         pair.
     """
-    za, zb = _latents(za, "za"), _latents(zb, "zb")
+    za, zb = latents_of(za, "za"), latents_of(zb, "zb")
     shared = np.asarray(shared)
-    _check_pairs(za, zb, shared, layout)
+    check_pairs(za, zb, shared, layout)
     changes, sigma = _separate_sigma(changes, shared.shape)
     training = _with_changes(training, changes)
     check_even(za.shape[1])
     check_fits(za.shape[1], layout, None)
     z = np.concatenate([za, zb])
-    _warn_of_constants(z)
+    warn_of_constants(z)
     count, image = len(za), images_of_rows(za, zb, index_a, index_b)
     first, second = np.arange(count), count + np.arange(count)
-    _check_images(int(image.max()) + 1)
+    check_several_images(int(image.max()) + 1)
     source = ExplicitPairs(layout.concepts, first, second, shared, image, sigma)
-    _warn_of_self_pairs(source)
+    warn_of_self_pairs(source)
     prepared = PreparedLatents(z, np.full_like(z, NO_SPREAD), source, image)
     train, unseen = prepared.split(training.held_out, training.seed)
-    _warn_of_crossing(source, train, unseen)
+    warn_of_crossing(source, train, unseen)
     options = {"flow": flow, "loss": loss, "progress": progress}
     return fit_prepared(train, unseen, layout, training, **options)[0]
 
@@ -253,12 +262,12 @@ def interpret(
     dim = int(np.prod(network.latent_shape))
     check_even(dim)
     if layout is not None:
-        _check_layout(layout, () if pairs is None else pairs.names, network)
+        check_layout(layout, () if pairs is None else pairs.names, network)
     prepared = _encoded(network, images, pairs, progress)
-    _warn_of_constants(prepared.mean)
+    warn_of_constants(prepared.mean)
     train, unseen = prepared.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
-        _warn_of_crossing(pairs, train, unseen)
+        warn_of_crossing(pairs, train, unseen)
     closed_form = training.start == "closed_form"
     view = train.view(training.seed) if closed_form else None
     if layout is None:
@@ -277,7 +286,7 @@ def _encoded(
     label = "encode" if progress else None
     cache = encode_all(network, lambda part: images[part], len(images), progress=label)
     image = np.arange(len(images)) if pairs is None else pairs.image
-    _check_images(int(image.max()) + 1)
+    check_several_images(int(image.max()) + 1)
     return PreparedLatents(cache.mean, cache.log_var, pairs, image)
 
 
@@ -335,96 +344,3 @@ def _separate_sigma(
         )
     highest = tuple(values.max(axis=0).tolist())  # a pair has its own, never more
     return {**changes, "sigma": highest}, values
-
-
-def _check_pairs(za, zb, shared: np.ndarray, layout: FactorLayout) -> None:
-    if za.shape != zb.shape or shared.shape[:1] != za.shape[:1]:
-        raise ValueError(
-            f"za, zb and shared must be of one length, za and zb of one shape; got "
-            f"{za.shape}, {zb.shape} and {shared.shape}"
-        )
-    if shared.dtype != bool or shared.shape != (len(za), len(layout)):
-        raise ValueError(
-            f"shared must be bool of shape {(len(za), len(layout))}, one column per "
-            f"factor of {layout}; got {shared.dtype} of shape {shared.shape}"
-        )
-
-
-def _check_layout(
-    layout: FactorLayout, concepts: tuple[str, ...], network: Network
-) -> None:
-    expected = (*concepts, RESIDUAL)
-    if layout.names != expected:
-        raise ValueError(
-            f"the layout's factors must be the labels, in order, then the residual: "
-            f"{list(expected)}; got {list(layout.names)}"
-        )
-    check_fits(int(np.prod(network.latent_shape)), layout, network)
-
-
-def _latents(z: Any, name: str) -> np.ndarray:
-    z = np.asarray(z, np.float32)
-    if z.ndim != 2 or z.size == 0:
-        raise ValueError(f"{name} must be (n, N) with n >= 1; got shape {z.shape}")
-    check_finite(z, f"{name} latent")
-    return z
-
-
-def _warn_of_crossing(
-    source: ExplicitPairs, train: PreparedLatents, unseen: PreparedLatents | None
-) -> None:
-    sides = [part.source for part in (train, unseen) if part is not None]
-    kept = sum(len(s.a) for s in sides if isinstance(s, ExplicitPairs))
-    if kept < len(source.a):
-        warnings.warn(
-            f"{len(source.a) - kept} of {len(source.a)} pairs are left out, since one "
-            "half is of a held-out image and the other is not (held_out sets the "
-            "share)",
-            stacklevel=3,
-        )
-
-
-def _warn_of_small_set(train: PreparedLatents, dim: int) -> None:
-    source, count, what = train.source, train.images, "images"
-    if isinstance(source, ExplicitPairs) and len(source.a) < count:
-        count, what = len(source.a), "pairs"
-    if count < dim:
-        warnings.warn(
-            f"{count} {what} for {dim} dimensions: the linear start stands on a "
-            "covariance that is shrunk towards independence",
-            stacklevel=4,
-        )
-
-
-def _warn_of_self_pairs(source: ExplicitPairs) -> None:
-    same = source.image[source.a] == source.image[source.b]
-    unshared = int((same & ~source.shared[:, -1]).sum())
-    if unshared:
-        warnings.warn(
-            f"{unshared} of {len(same)} pairs are of one image with itself and do not "
-            "share the residual: leave them out, or let them share it",
-            stacklevel=3,
-        )
-
-
-def _check_images(images: int) -> None:
-    if images < 2:
-        raise ValueError(
-            "all latents are of one image: a concept needs several that differ"
-        )
-
-
-def _warn_of_constants(z: np.ndarray) -> None:
-    spread, largest = z.std(axis=0), np.abs(z).max(axis=0)
-    constant = np.flatnonzero(spread <= DEAD_SPREAD * largest)
-    if constant.size == z.shape[1]:
-        raise ValueError(
-            f"no component of the {len(z)} latents varies: they are all alike, and "
-            "there is nothing to interpret"
-        )
-    if constant.size:
-        warnings.warn(
-            f"{constant.size} of {z.shape[1]} latent components never vary (first: "
-            f"{constant[0]}); a flow has no density there: drop them or add noise",
-            stacklevel=3,
-        )

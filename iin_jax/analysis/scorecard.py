@@ -26,12 +26,12 @@ from iin_jax.analysis.choice import (
 )
 from iin_jax.analysis.distances import DistancesAnalysis
 from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.analysis.judged_swaps import SwapAnalysis
 from iin_jax.analysis.judges import Judge
 from iin_jax.analysis.layers import LayersAnalysis
 from iin_jax.analysis.leakage import LeakageAnalysis
 from iin_jax.analysis.likelihood import LikelihoodAnalysis
 from iin_jax.analysis.pair_scores import PairScoresAnalysis
-from iin_jax.analysis.swaps import SwapAnalysis
 from iin_jax.concepts import PairSource
 from iin_jax.data.values import is_class, is_color
 from iin_jax.files.hints import nearest

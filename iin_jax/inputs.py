@@ -1,0 +1,115 @@
+"""What a fit is given, checked: one clear line for whatever cannot work."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from iin_jax.concepts.explicit_pairs import ExplicitPairs
+from iin_jax.factors import RESIDUAL, FactorLayout
+from iin_jax.flows.linear_start import DEAD_SPREAD
+from iin_jax.interpreter import check_fits
+from iin_jax.latents import check_finite
+from iin_jax.networks import Network
+from iin_jax.prepared import PreparedLatents
+
+
+def check_pairs(za, zb, shared: np.ndarray, layout: FactorLayout) -> None:
+    """Raises ValueError for arrays that are no pairs of latents of a layout."""
+    if za.shape != zb.shape or shared.shape[:1] != za.shape[:1]:
+        raise ValueError(
+            f"za, zb and shared must be of one length, za and zb of one shape; got "
+            f"{za.shape}, {zb.shape} and {shared.shape}"
+        )
+    if shared.dtype != bool or shared.shape != (len(za), len(layout)):
+        raise ValueError(
+            f"shared must be bool of shape {(len(za), len(layout))}, one column per "
+            f"factor of {layout}; got {shared.dtype} of shape {shared.shape}"
+        )
+
+
+def check_layout(
+    layout: FactorLayout, concepts: tuple[str, ...], network: Network
+) -> None:
+    """Raises ValueError unless a layout names the concepts and has the sizes of N."""
+    expected = (*concepts, RESIDUAL)
+    if layout.names != expected:
+        raise ValueError(
+            f"the layout's factors must be the labels, in order, then the residual: "
+            f"{list(expected)}; got {list(layout.names)}"
+        )
+    check_fits(int(np.prod(network.latent_shape)), layout, network)
+
+
+def latents_of(z: Any, name: str) -> np.ndarray:
+    """Latents of any framework as float32 (n, N), all finite."""
+    z = np.asarray(z, np.float32)
+    if z.ndim != 2 or z.size == 0:
+        raise ValueError(f"{name} must be (n, N) with n >= 1; got shape {z.shape}")
+    check_finite(z, f"{name} latent")
+    return z
+
+
+def warn_of_crossing(
+    source: ExplicitPairs, train: PreparedLatents, unseen: PreparedLatents | None
+) -> None:
+    """Warns of pairs that a split has divided, and of how many."""
+    sides = [part.source for part in (train, unseen) if part is not None]
+    kept = sum(len(s.a) for s in sides if isinstance(s, ExplicitPairs))
+    if kept < len(source.a):
+        warnings.warn(
+            f"{len(source.a) - kept} of {len(source.a)} pairs are left out, since one "
+            "half is of a held-out image and the other is not (held_out sets the "
+            "share)",
+            stacklevel=3,
+        )
+
+
+def warn_of_small_set(train: PreparedLatents, dim: int) -> None:
+    """Warns of fewer images or pairs than dimensions."""
+    source, count, what = train.source, train.images, "images"
+    if isinstance(source, ExplicitPairs) and len(source.a) < count:
+        count, what = len(source.a), "pairs"
+    if count < dim:
+        warnings.warn(
+            f"{count} {what} for {dim} dimensions: the linear start stands on a "
+            "covariance that is shrunk towards independence",
+            stacklevel=4,
+        )
+
+
+def warn_of_self_pairs(source: ExplicitPairs) -> None:
+    """Warns of pairs of one image with itself that do not share the residual."""
+    same = source.image[source.a] == source.image[source.b]
+    unshared = int((same & ~source.shared[:, -1]).sum())
+    if unshared:
+        warnings.warn(
+            f"{unshared} of {len(same)} pairs are of one image with itself and do not "
+            "share the residual: leave them out, or let them share it",
+            stacklevel=3,
+        )
+
+
+def check_several_images(images: int) -> None:
+    """Raises ValueError for a single image."""
+    if images < 2:
+        raise ValueError(
+            "all latents are of one image: a concept needs several that differ"
+        )
+
+
+def warn_of_constants(z: np.ndarray) -> None:
+    """Warns of components that never vary; raises ValueError if none does."""
+    spread, largest = z.std(axis=0), np.abs(z).max(axis=0)
+    constant = np.flatnonzero(spread <= DEAD_SPREAD * largest)
+    if constant.size == z.shape[1]:
+        raise ValueError(
+            f"no component of the {len(z)} latents varies: they are all alike, and "
+            "there is nothing to interpret"
+        )
+    if constant.size:
+        warnings.warn(
+            f"{constant.size} of {z.shape[1]} latent components never vary (first: "
+            f"{constant[0]}); a flow has no density there: drop them or add noise",
+            stacklevel=3,
+        )
