@@ -7,7 +7,9 @@ transferred 58.8 % of the digits, the one of the lowest held-out loss 73.3 %, T_
 (validation images). The loss alone may trade one concept for density: of 700 pictures
 of MNIST, where separation fell below that of T_0, it kept a state 2.9 points (0.1 to
 5.8) behind T_0. Therefore the lowest loss is taken among the states that separate
-held-out pairs as well as T_0.
+held-out pairs as well as T_0, within the sampling error of that figure: a strict limit
+let noise decide, and of two like trainings on the digits kept 94.6 % of them or T_0's
+92.6 %.
 """
 
 import jax.numpy as jnp

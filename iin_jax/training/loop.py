@@ -35,17 +35,20 @@ class Choice:
     """Which state of a training is kept: the best on held-out data, not the last.
 
     The state before the first step is a candidate. A state counts only if no metric
-    that is ``limited`` exceeds its value there.
+    that is ``limited`` exceeds its value there by more than its share.
 
     Attributes:
       score: metric of ``validate``; lower is better.
-      limited: metrics that must not rise above where they began.
+      limited: metric that must not rise above where it began -> by how much it may, as
+        a share of its size there: its standard error, where it has one.
       patience: validations without a lower score, limits or not, after which the
         training ends.
     """
 
     score: str = "loss"
-    limited: tuple[str, ...] = ("bits_per_dim",)
+    limited: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"bits_per_dim": 0.0}
+    )
     patience: int = 10
 
     def first(self, state: TrainState, values: Mapping[str, float]) -> TrainState:
@@ -64,7 +67,9 @@ class Choice:
             best = {**state.best, **low}
             state = dataclasses.replace(state, best=best)
         measured = np.array([values[name] for name in self.limited])
-        if not (measured <= limits + SLACK * np.maximum(1.0, np.abs(limits))).all():
+        shares = np.array([*self.limited.values()])
+        allowed = SLACK * np.maximum(1.0, np.abs(limits)) + shares * np.abs(limits)
+        if not (measured <= limits + allowed).all():
             return state
         if not score < float(state.best["score"]):
             return state

@@ -55,6 +55,17 @@ def test_the_best_state_within_the_limit_is_returned():
     assert int(state.step) == 16
 
 
+def test_a_limit_may_be_exceeded_by_its_share():
+    state = TrainState.create(optax.sgd(1.0), {"x": jnp.zeros(())})
+    choice = Choice(limited={"bits_per_dim": 0.0, "confusion": 0.03})
+    state = choice.first(state, {"loss": 1.0, "bits_per_dim": 2.0, "confusion": -7.0})
+    better = {"loss": 0.5, "bits_per_dim": 1.9, "confusion": -6.8}  # 7 less 3 %: 6.79
+    assert float(choice.better(state, better).best["score"]) == 0.5
+    for worse in ({"confusion": -6.78}, {"bits_per_dim": 2.01}):
+        kept = choice.better(state, {**better, **worse})
+        assert float(kept.best["score"]) == 1.0
+
+
 def test_patience_counts_from_the_lowest_loss_limit_or_not():
     assert int(run(patience=2).step) == 12  # the lowest loss is at step 8
     assert float(run(patience=1).params["x"]) == 4.0
