@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import itertools
 import os
 import shlex
 import sys
@@ -102,8 +103,14 @@ def parse(config: Config, flags: Sequence[str], program: str = PROGRAM) -> RunOp
       program: what the help calls the command.
 
     Raises:
-      ValueError: an unknown flag; the message offers the nearest one.
+      ValueError: no folder for the run, or an unknown flag; the message offers the
+        nearest one.
     """
+    asks_for_help = {"-h", "--help"} & set(flags)
+    if not asks_for_help and _value_of(flags, "--workdir") is None:
+        raise ValueError(
+            "--workdir DIR is missing: the folder of the run (--help lists all flags)"
+        )
     experiment = config.within(_value_of(flags, "--budget") or FULL)
     if "--smoke" in flags:
         experiment = smoke(experiment)
@@ -126,7 +133,7 @@ def parse(config: Config, flags: Sequence[str], program: str = PROGRAM) -> RunOp
 
 
 def _value_of(flags: Sequence[str], name: str) -> str | None:
-    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
+    for flag, following in itertools.zip_longest(flags, flags[1:], fillvalue=""):
         if flag == name:
             return following
         if flag.startswith(f"{name}="):

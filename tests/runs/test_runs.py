@@ -178,6 +178,8 @@ def test_a_workdir_that_cannot_be_written_is_refused(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["digit", "--workdir", "x"], "no experiment 'digit'; did you mean 'digits'"),
+        (["digits"], "--workdir DIR is missing"),
+        (["digits", "--workdr", "x"], "--workdir DIR is missing"),
         (
             ["digits", "--workdir", "x", "--train.step", "3"],
             "did you mean --train.steps",
