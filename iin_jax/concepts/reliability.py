@@ -5,13 +5,13 @@ import numpy as np
 from iin_jax.concepts.pair_forms import Form, PairForm
 from iin_jax.concepts.shared_directions import DENSE_DIM, leading_directions
 
-DAMPINGS = (0.0, 0.25, 1.0, 4.0, 16.0)  # candidates; 0: all components alike
+DAMPINGS = (1.0, 4.0, 16.0)  # candidates; the first unless another is clearly better
 FOLDS = 5  # parts that cross-validation leaves out in turn
 NULLS = 10  # permutations behind the noise of a component
 JUDGED = 10  # leading directions whose held-out correlations are compared
 MOST_LATENTS = 8192  # latents that cross-validation looks at, at most
-STANDARD_ERRORS = 2.0  # standard errors by which a damping has to be better than none
-LEAST_GAIN = 1e-3  # least gain, as a share of what is captured without damping
+MOST_OF_MANY_DIMENSIONS = 2048  # the same where N > 512
+STANDARD_ERRORS = 2.0  # standard errors by which another damping has to be better
 SEED = 0xD1A6
 
 
@@ -21,29 +21,34 @@ def reliability(w: np.ndarray, pairs: PairForm) -> np.ndarray:
     Whitening gives every component the same say, also those in which the pairs have
     nothing in common but noise, and these tilt the directions of few images. A weight
     is ``x / (x + c s)`` for the correlation x of the pairs in a component (0 if it is
-    negative) and its standard deviation s for pairs of other images; the damping c is
-    what gives the leading directions the highest correlation on held-out images. It is
-    0, and all weights 1, unless another is better by more than two standard errors.
+    negative) and its standard deviation s for pairs of other images, which vanishes
+    with more images: a Wiener filter at the damping c of 1. A higher one is taken where
+    it gives the leading directions a correlation on held-out images that is higher by
+    more than two standard errors; few images cannot tell.
 
     Args:
       w: (n, N), whitened latents.
-      pairs: of the concept; with pairs that differ in it, or N above 512, where forms
-        are never written out, all weights are 1.
+      pairs: of the concept; where they differ in it all weights are 1.
     """
-    if pairs.differs or w.shape[1] > DENSE_DIM:
+    if pairs.differs:
         return np.ones(w.shape[1])
     correlation, noise = _correlations(w, pairs)
-    rows = pairs.sampled_rows(MOST_LATENTS, SEED)
-    some, form = w[rows], pairs.subset(rows)
-    captured = _captured(some, form)
-    if captured is None:
+    if not (correlation > 0.0).any():
         return np.ones(w.shape[1])
+    many = w.shape[1] > DENSE_DIM
+    rows = pairs.sampled_rows(MOST_OF_MANY_DIMENSIONS if many else MOST_LATENTS, SEED)
+    damping = _damping(_captured(w[rows], pairs.subset(rows)))
+    return _weights(correlation, noise, damping)
+
+
+def _damping(captured: np.ndarray | None) -> float:
+    """The best damping for held-out correlations, (dampings, folds), if it is clear."""
+    if captured is None:
+        return DAMPINGS[0]
     gains = captured - captured[:1]
     errors = gains.std(axis=1) / np.sqrt(gains.shape[1])
-    least = np.maximum(STANDARD_ERRORS * errors, LEAST_GAIN * captured[0].mean())
-    better = gains.mean(axis=1) > least
-    best = int(np.where(better, gains.mean(axis=1), 0.0).argmax())
-    return _weights(correlation, noise, DAMPINGS[best])
+    better = gains.mean(axis=1) > STANDARD_ERRORS * errors
+    return DAMPINGS[int(np.where(better, gains.mean(axis=1), 0.0).argmax())]
 
 
 def weighted_directions(
@@ -76,8 +81,6 @@ def _correlations(w: np.ndarray, pairs: PairForm) -> tuple[np.ndarray, float]:
 
 
 def _weights(correlation: np.ndarray, noise: float, damping: float) -> np.ndarray:
-    if damping == 0.0:
-        return np.ones(len(correlation))
     positive = np.maximum(correlation, 0.0)
     return positive / np.maximum(positive + damping * noise, 1e-300)
 

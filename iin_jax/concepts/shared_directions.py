@@ -11,6 +11,7 @@ from iin_jax.concepts.pair_forms import Form, PairForm
 DENSE_DIM = 512  # largest N whose forms are written out
 RESAMPLES = 100  # draws of null and bootstrap up to DENSE_DIM
 LARGE_RESAMPLES = 20  # draws of null and bootstrap above DENSE_DIM
+WRITTEN_OUT = 1024  # largest form whose eigenvectors are all computed
 LEADING = 64  # fewest eigenvalues computed above DENSE_DIM
 EXCEEDED = 0.025  # share of permutations that may reach the threshold
 ROUNDING = 1e-6  # margin of eigenvalues, for labels that are all alike
@@ -63,7 +64,48 @@ def leading_directions(
       least: number of directions that are needed.
     """
     dim, count = w.shape[1], max(LEADING, least)
-    if dim <= DENSE_DIM or count >= dim - 1:
+    if dim <= DENSE_DIM:
+        values, vectors = _leading(w, form, dim)
+    elif len(w) < dim:
+        return _of_few_latents(w, form, min(count, dim))
+    else:
+        values, vectors = _leading(w, form, min(count, dim))
+    return values, signed(vectors)
+
+
+def _of_few_latents(
+    w: np.ndarray, form: Form, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """``count`` leading directions of fewer latents than dimensions.
+
+    All eigenvalues outside the latents' span are zero, so many of them that Lanczos
+    would not converge; the span itself has as few dimensions as there are latents.
+    """
+    span, triangle = np.linalg.qr(w.T)  # w = triangle^T span^T
+    inside = np.ascontiguousarray(triangle.T)
+    values, vectors = _leading(inside, form, min(count, inside.shape[1]))
+    vectors, positive = span @ vectors, int((values > 0).sum())
+    outside = _complement(span, min(count - positive, w.shape[1] - span.shape[1]))
+    zeros = np.zeros(outside.shape[1])
+    values = np.concatenate([values[:positive], zeros, values[positive:]])
+    vectors = np.hstack([vectors[:, :positive], outside, vectors[:, positive:]])
+    return values[:count], signed(vectors[:, :count])
+
+
+def _complement(span: np.ndarray, count: int) -> np.ndarray:
+    """``count`` unit vectors (N, count) orthogonal to a span and to each other."""
+    if count <= 0:
+        return np.zeros((len(span), 0))
+    vectors = np.random.default_rng(0xC0).standard_normal((len(span), count))
+    for _ in range(2):  # the second pass takes away what rounding left
+        vectors = np.linalg.qr(vectors - span @ (span.T @ vectors))[0]
+    return vectors
+
+
+def _leading(w: np.ndarray, form: Form, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues, descending: all where forms are written out."""
+    dim = w.shape[1]
+    if dim <= WRITTEN_OUT or count >= dim - 1:
         values, vectors = eigh(form.matrix(w))
     else:
         operator = _Operator(w, form)
@@ -72,7 +114,7 @@ def leading_directions(
             return np.zeros(count), np.eye(dim)[:, :count]
         values, vectors = eigsh(operator, count, which="LA", v0=first)
     order = np.argsort(-values)
-    return values[order], signed(vectors[:, order])
+    return values[order], vectors[:, order]
 
 
 def signed(vectors: np.ndarray) -> np.ndarray:

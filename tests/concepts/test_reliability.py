@@ -5,7 +5,8 @@ import pytest
 
 from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs
-from iin_jax.concepts.reliability import reliability
+from iin_jax.concepts.reliability import DAMPINGS, _damping, reliability
+from iin_jax.concepts.shared_directions import leading_directions
 
 CLASSES, TOLD = 10, 12  # classes, and components that tell them apart
 
@@ -54,9 +55,12 @@ def test_similarities_are_correlations_of_the_pairs_in_their_directions():
     assert start.sigma["class"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_many_images_trust_all_components_alike():
-    z, classes, _ = latents(4000, TOLD)
-    np.testing.assert_array_equal(view(z, classes)._reliability("class"), 1.0)
+def test_with_many_images_weights_fade_where_there_is_a_signal():
+    for count, least in ((2_000, 0.8), (20_000, 0.97)):
+        z, classes, _ = latents(count, 2 * TOLD)
+        weights = view(z, classes)._reliability("class")
+        assert weights[:TOLD].min() > least
+        assert weights[TOLD:].max() < 0.7
 
 
 def test_other_units_change_nothing():
@@ -67,11 +71,40 @@ def test_other_units_change_nothing():
     np.testing.assert_allclose(*weights, atol=1e-6)
 
 
-def test_pairs_that_differ_or_are_too_few_are_not_weighted():
+def test_the_damping_is_raised_only_where_held_out_images_are_clear():
+    clear = np.array([[0.5, 0.6, 0.5], [0.7, 0.8, 0.7], [0.4, 0.5, 0.4]])
+    assert _damping(clear) == DAMPINGS[1]
+    noisy = np.array([[0.5, 0.6, 0.5], [0.9, 0.2, 0.7], [0.4, 0.5, 0.4]])
+    assert _damping(noisy) == DAMPINGS[0]
+    assert _damping(None) == DAMPINGS[0]
+
+
+def test_pairs_that_differ_or_have_nothing_in_common_are_not_weighted():
     rng = np.random.default_rng(0)
     w, halves = rng.standard_normal((40, 6)), np.arange(40).reshape(2, 20)
-    for differs in (True, False):
-        pairs = GivenPairs(*halves, np.full(20, 0.05), np.arange(40), differs)
-        np.testing.assert_array_equal(reliability(w, pairs), 1.0)
-    few = ClassPairs(np.array([0, 0, 1, 1]), np.arange(4))
-    np.testing.assert_array_equal(reliability(w[:4], few), 1.0)
+    image, coefficient = np.arange(40), np.full(20, 0.05)
+    differing = GivenPairs(*halves, coefficient, image, differs=True)
+    np.testing.assert_array_equal(reliability(w, differing), 1.0)
+    w[20:] = -w[:20]
+    opposite = GivenPairs(*halves, coefficient, image)
+    np.testing.assert_array_equal(reliability(w, opposite), 1.0)
+
+
+@pytest.mark.parametrize("images", [40, 80])
+def test_fewer_latents_than_dimensions_above_512(images):
+    """The same directions as of the written-out form, zeros between the signs."""
+    z, classes, _ = latents(images, 520)
+    form = ClassPairs(classes, np.arange(images)).form()
+    values, vectors = leading_directions(z, form, 60)
+    expected = np.linalg.eigvalsh(form.matrix(z))[::-1]
+    np.testing.assert_allclose(values, expected[: len(values)], atol=1e-9)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(values)), atol=1e-9)
+    turned = vectors.T @ form.matrix(z) @ vectors
+    np.testing.assert_allclose(turned, np.diag(values), atol=1e-8)
+
+
+def test_few_images_of_more_than_512_dimensions_are_weighted():
+    z, classes, means = latents(200, 520)
+    weighted, plain = view(z, classes), view(z, classes)
+    plain.__dict__["_reliabilities"] = {"class": np.ones(520)}
+    assert moved(weighted, means) > moved(plain, means) + 0.2
