@@ -5,13 +5,14 @@ import numpy as np
 from iin_jax.concepts.pair_forms import Form, PairForm
 from iin_jax.concepts.shared_directions import DENSE_DIM, leading_directions
 
-DAMPINGS = (1.0, 4.0, 16.0)  # candidates; the first unless another is clearly better
+DAMPINGS = (0.0, 0.25, 1.0, 4.0, 16.0)  # candidates; 0: all components alike
+USUAL = 1.0  # damping where nothing can be held out: a Wiener filter
 FOLDS = 5  # parts that cross-validation leaves out in turn
+REPEATS = 3  # divisions into such parts; one where N > 512
 NULLS = 10  # permutations behind the noise of a component
-JUDGED = 10  # leading directions whose held-out correlations are compared
+JUDGED = 10  # leading directions whose held-out correlations count
 MOST_LATENTS = 8192  # latents that cross-validation looks at, at most
 MOST_OF_MANY_DIMENSIONS = 2048  # the same where N > 512
-STANDARD_ERRORS = 2.0  # standard errors by which another damping has to be better
 SEED = 0xD1A6
 
 
@@ -22,9 +23,8 @@ def reliability(w: np.ndarray, pairs: PairForm) -> np.ndarray:
     nothing in common but noise, and these tilt the directions of few images. A weight
     is ``x / (x + c s)`` for the correlation x of the pairs in a component (0 if it is
     negative) and its standard deviation s for pairs of other images, which vanishes
-    with more images: a Wiener filter at the damping c of 1. A higher one is taken where
-    it gives the leading directions a correlation on held-out images that is higher by
-    more than two standard errors; few images cannot tell.
+    with more images. The damping c is 1, as of a Wiener filter, where too few images
+    leave nothing to hold out; else what cross-validation over images finds best.
 
     Args:
       w: (n, N), whitened latents.
@@ -37,18 +37,9 @@ def reliability(w: np.ndarray, pairs: PairForm) -> np.ndarray:
         return np.ones(w.shape[1])
     many = w.shape[1] > DENSE_DIM
     rows = pairs.sampled_rows(MOST_OF_MANY_DIMENSIONS if many else MOST_LATENTS, SEED)
-    damping = _damping(_captured(w[rows], pairs.subset(rows)))
+    alignment = _alignments(w[rows], pairs.subset(rows))
+    damping = USUAL if alignment is None else DAMPINGS[int(alignment.argmax())]
     return _weights(correlation, noise, damping)
-
-
-def _damping(captured: np.ndarray | None) -> float:
-    """The best damping for held-out correlations, (dampings, folds), if it is clear."""
-    if captured is None:
-        return DAMPINGS[0]
-    gains = captured - captured[:1]
-    errors = gains.std(axis=1) / np.sqrt(gains.shape[1])
-    better = gains.mean(axis=1) > STANDARD_ERRORS * errors
-    return DAMPINGS[int(np.where(better, gains.mean(axis=1), 0.0).argmax())]
 
 
 def weighted_directions(
@@ -81,30 +72,45 @@ def _correlations(w: np.ndarray, pairs: PairForm) -> tuple[np.ndarray, float]:
 
 
 def _weights(correlation: np.ndarray, noise: float, damping: float) -> np.ndarray:
+    if damping == 0.0:
+        return np.ones(len(correlation))
     positive = np.maximum(correlation, 0.0)
     return positive / np.maximum(positive + damping * noise, 1e-300)
 
 
-def _captured(w: np.ndarray, pairs: PairForm) -> np.ndarray | None:
-    """Held-out correlation in the leading directions, (dampings, folds).
+def _alignments(w: np.ndarray, pairs: PairForm) -> np.ndarray | None:
+    """How well directions of seen images hold for others, one value per damping.
 
-    None where some fold has no pairs.
+    The cosine between correlations of seen pairs in their leading directions and those
+    of held-out pairs there, but for the latter's norm: strong directions count more,
+    so that noise in the others does not decide. None where a part has no pairs.
     """
     images = int(pairs.image.max()) + 1
     if images < 2 * FOLDS:
         return None
-    fold = np.random.default_rng(SEED).permutation(images)[pairs.image] % FOLDS
-    result = np.zeros((len(DAMPINGS), FOLDS))
-    for index in range(FOLDS):
-        seen, unseen = np.flatnonzero(fold != index), np.flatnonzero(fold == index)
-        train, test = pairs.subset(seen), pairs.subset(unseen)
-        form = test.form()
-        if not np.any(form.diagonal(w[unseen])):
-            return None
-        correlation, noise = _correlations(w[seen], train)
-        for row, damping in enumerate(DAMPINGS):
-            weights = _weights(correlation, noise, damping)
-            _, vectors = weighted_directions(w[seen], weights, train.form(), JUDGED)
-            projected = w[unseen] @ vectors[:, : min(JUDGED, max(1, w.shape[1] // 2))]
-            result[row, index] = form.diagonal(projected).sum()
+    repeats = REPEATS if w.shape[1] <= DENSE_DIM else 1
+    parts = []
+    for repeat in range(repeats):
+        shuffled = np.random.default_rng([SEED, repeat]).permutation(images)
+        fold = shuffled[pairs.image] % FOLDS
+        parts += [_aligned(w, pairs, fold == index) for index in range(FOLDS)]
+    found = [part for part in parts if part is not None]
+    return np.mean(found, axis=0) if len(found) == len(parts) else None
+
+
+def _aligned(w: np.ndarray, pairs: PairForm, held_out: np.ndarray) -> np.ndarray | None:
+    """The alignment with one held-out part, (dampings,); None if it has no pairs."""
+    seen, unseen = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    train, test = pairs.subset(seen), pairs.subset(unseen).form()
+    if not np.any(test.diagonal(w[unseen])):
+        return None
+    correlation, noise = _correlations(w[seen], train)
+    form, count = train.form(), min(JUDGED, max(1, w.shape[1] // 2))
+    result = np.zeros(len(DAMPINGS))
+    for row, damping in enumerate(DAMPINGS):
+        weights = _weights(correlation, noise, damping)
+        _, vectors = weighted_directions(w[seen], weights, form, JUDGED)
+        ours = np.maximum(form.diagonal(w[seen] @ vectors[:, :count]), 0.0)
+        theirs = test.diagonal(w[unseen] @ vectors[:, :count])
+        result[row] = (ours * theirs).sum() / max(np.linalg.norm(ours), 1e-300)
     return result
