@@ -1,4 +1,4 @@
-"""Outside judges of edited images, and who reads what."""
+"""Outside judges: they read attributes from edited images, logits or latents."""
 
 from iin_jax.analysis.judges.base import Judge, JudgeTest, ReadingJudge
 from iin_jax.analysis.judges.convolutional import ConvolutionalJudge, shape_judge

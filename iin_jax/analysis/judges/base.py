@@ -1,4 +1,4 @@
-"""Outside judges of edited images: they never see the flow, nor its training."""
+"""The contract of an outside judge, which never sees the flow nor its training."""
 
 import abc
 import dataclasses
@@ -11,12 +11,12 @@ from iin_jax.types import Array, Images
 
 @dataclasses.dataclass(frozen=True)
 class JudgeTest:
-    """How well a judge reads unedited test pictures.
+    """How well a judge reads unedited test images.
 
     Attributes:
-      kind: what it is.
-      held_out_accuracy: share that it reads right; None for real values.
-      held_out_error: mean absolute error; None for classes.
+      kind: kind of the judge's model, in words.
+      held_out_accuracy: share of right classes, in [0, 1]; None for real values.
+      held_out_error: mean absolute error, in the attribute's units; None for classes.
     """
 
     kind: str
@@ -25,50 +25,62 @@ class JudgeTest:
 
 
 class Judge(abc.ABC):
-    """Reads one attribute from an edited image; scores it against what is expected.
+    """Scores one attribute of edited images against expected values.
 
     Attributes:
-      measure: ``"accuracy"`` (higher is better) or ``"mean_abs_error"`` (lower is).
-      looks_at: the network's ``"output"``, or ``"z"``.
+      measure: ``"accuracy"``, in [0, 1] (higher is better), or ``"mean_abs_error"``
+        (lower is better).
+      looks_at: what the judge reads: the network's ``"output"`` (images in [-1, 1] or
+        logits), or ``"z"`` (latents).
     """
 
     measure: str
     looks_at: Literal["output", "z"] = "output"
 
     def tested(self) -> "JudgeTest | None":
-        """How it did on unedited test pictures; None where it was not tested."""
+        """How well it reads unedited test images; None where it was not tested."""
         return None
 
     @abc.abstractmethod
     def score(self, outputs: Array, expected: np.ndarray) -> float:
-        """The measure on images in [-1, 1], on logits, or on latents (B, N)."""
+        """The judge's measure over B outputs.
+
+        Args:
+          outputs: images (B, H, W, C) in [-1, 1], logits (B, classes), or latents
+            (B, N).
+          expected: targets, (B,) or (B, d).
+        """
 
     def each(self, outputs: Array, expected: np.ndarray) -> np.ndarray | None:
-        """The measure of every output alone, (B,), whose mean is the score.
+        """The measure of every single output, (B,), whose mean is the score.
 
-        None, as here, if a judge has none: then its figures have no intervals.
+        A judge without such a measure returns None; its figures have no intervals.
+
+        Args:
+          outputs, expected: as in ``score``.
         """
         return None
 
     def target(self, images: Images, values: np.ndarray) -> np.ndarray:
-        """What is expected of an edit that gives the attribute of these real images.
+        """Expected values for edits that give images the attribute of these real ones.
 
         Args:
-          images: (B, H, W, C) in [-1, 1], unedited.
-          values: their true values, (B,) or (B, d).
+          images: unedited images, (B, H, W, C) in [-1, 1].
+          values: true values of the attribute, (B,) or (B, d).
 
         Returns:
-          (B,) or (B, d): the values, unless the judge measures the images itself.
+          Targets, (B,) or (B, d): the true values, unless a judge overrides this method
+          with its own measurement of the images.
         """
         return values
 
 
 class ReadingJudge(Judge):
-    """A judge that reads each output: right or wrong, or off by so much."""
+    """A judge that reads a value from each output, scored by accuracy or error."""
 
     @abc.abstractmethod
     def read(self, images: Array) -> np.ndarray:
-        """What it sees: classes (B,), or real values (B,) or (B, d)."""
+        """Classes (B,), or real values (B,) or (B, d), of outputs as in ``score``."""
 
     def each(self, outputs: Array, expected: np.ndarray) -> np.ndarray:
         read = self.read(outputs)

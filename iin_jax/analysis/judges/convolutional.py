@@ -1,4 +1,4 @@
-"""A small convolutional network as an outside judge, trained on real images alone."""
+"""A small convolutional network as an outside judge, trained on real images only."""
 
 import dataclasses
 import functools
@@ -25,22 +25,23 @@ from iin_jax.latents.batches import batch_slices, in_batches
 from iin_jax.types import Images, Tree
 
 VIEWS = ("brightness", "color")
-SMALL_SET = 5000  # images up to which a support vector machine is trained instead
-BATCH = 128  # images per step
-READ_BATCH = 512  # images per call once trained
-EPOCHS = 5  # unless given, and
-LEAST_STEPS = 600
+SMALL_SET = 5000  # most images for which a shape judge is a support vector machine
+BATCH = 128  # most images per training step
+READ_BATCH = 512  # images per call of the trained network
+EPOCHS = 5  # fewest epochs where their number is not given
+LEAST_STEPS = 600  # fewest steps where the number of epochs is not given
 RATE = 2e-3  # peak of the learning rate
-SHIFT = 2  # pixels by which shapes are shifted while they are learned
+SHIFT = 2  # largest random shift of a shape judge's training images, in pixels
 
 
 class Meaning(NamedTuple):
-    """How the network's outputs are read.
+    """Meaning of the network's outputs.
 
     Attributes:
-      classes: sorted, (k,), one per logit; None if the outputs are real values.
-      mean, std: (d,), of the real values that were trained on.
-      shape: of one value.
+      classes: class of each logit, sorted, (k,); None if the outputs are real values.
+      mean, std: mean and standard deviation of the real training values, (d,); (0,)
+        for classes.
+      shape: shape of one real value; () for classes.
     """
 
     classes: np.ndarray | None
@@ -54,12 +55,15 @@ class ConvolutionalJudge(ReadingJudge):
     """Reads classes or real values from images with a convolutional network.
 
     Attributes:
-      module, params: the network.
-      meaning: of its outputs.
-      view: what it looks at: ``"brightness"`` (shape in any colour) or ``"color"``.
-      image_size: (H, W).
-      test_accuracy: share of right classes on the test images; None without.
-      test_error: mean absolute error of real values on them; None without.
+      module, params: the network and its trained parameters.
+      meaning: meaning of the network's outputs.
+      view: input of the network, ``"brightness"`` (shapes in any colour) or
+        ``"color"``.
+      image_size: (H, W) of its images, in pixels.
+      test_accuracy: share of right classes on test images, in [0, 1]; None without
+        test images or for real values.
+      test_error: mean absolute error of real values on test images; None without test
+        images or for classes.
     """
 
     module: JudgeNetwork
@@ -78,7 +82,7 @@ class ConvolutionalJudge(ReadingJudge):
 
     @property
     def classes(self) -> np.ndarray | None:
-        """What it tells apart, sorted, (k,); None if it reads real values."""
+        """Classes that it tells apart, sorted, (k,); None if it reads real values."""
         return self.meaning.classes
 
     @property
@@ -100,21 +104,22 @@ class ConvolutionalJudge(ReadingJudge):
         """Trains with Adam and a one-cycle learning rate.
 
         Args:
-          images: uint8 (n, H, W, C).
+          images: uint8 (n, H, W, C), at least 8x8 pixels.
           values: classes (n,), or real values (n,) or (n, d); rows whose value is
             masked or NaN are left out.
-          test: images and values that are held out.
-          epochs: passes over the images; None: 5, and at least 600 steps.
-          seed: of weights, order and shifts.
+          test: held-out images and values, in the same form.
+          epochs: passes over the images, at least 1; None: 5, more if these are fewer
+            than 600 steps.
+          seed: seed of weights, order and shifts.
           view: ``"brightness"``: the maximum over channels, stretched to [0, 1] per
-            image, so that a shape is read in any colour; ``"color"``: as they are.
-          shift: pixels by which images are moved, up to, while they are learned from;
-            wrong for attributes that say where something is.
+            image, so that a shape is read in any colour; ``"color"``: all channels.
+          shift: largest random shift of a training image, in pixels. A shift hides
+            attributes that say where something is.
 
         Raises:
           ValueError: images that are not uint8 (n, H, W, C) of at least 8x8 pixels,
-            another number of values, fewer than two known values or a single class, no
-            epoch, or an unknown view.
+            another number of values than images, fewer than two known real values or
+            classes, an epoch number below 1, or an unknown view.
         """
         _check(images, values, view, epochs)
         rows = np.flatnonzero(known_rows(values))
@@ -135,17 +140,20 @@ class ConvolutionalJudge(ReadingJudge):
         state = tx.init(params)
         for index, chosen in enumerate(batches(len(rows), batch, steps, seed)):
             pictures, expected = images[rows[chosen]], numbers[chosen]
-            drawn = jax.random.fold_in(key, index)
-            params, state = step(params, state, pictures, expected, drawn)
+            step_key = jax.random.fold_in(key, index)
+            params, state = step(params, state, pictures, expected, step_key)
             jax.block_until_ready(state)  # queued steps would hold their batches
         judge = cls(module, params, meaning, view, images.shape[1:3])
         return judge if test is None else judge._measured(*test)
 
     def read(self, images: Images) -> np.ndarray:
-        """Classes (B,), or real values (B,) or (B, d), of images in [-1, 1].
+        """Reads classes (B,), or real values (B,) or (B, d).
+
+        Args:
+          images: (B, H, W, C) in [-1, 1].
 
         Raises:
-          ValueError: images of another size than it was trained on.
+          ValueError: images of another size than the training images.
         """
         if tuple(np.shape(images))[1:3] != self.image_size:
             height, width = self.image_size
@@ -157,8 +165,8 @@ class ConvolutionalJudge(ReadingJudge):
         def read(part: slice) -> Images:
             return jnp.asarray(images[part], jnp.float32)
 
-        see = functools.partial(outputs_of, self.module, self.view, self.params)
-        batches = in_batches(see, read, len(images), READ_BATCH)
+        predict = functools.partial(outputs_of, self.module, self.view, self.params)
+        batches = in_batches(predict, read, len(images), READ_BATCH)
         outputs = np.concatenate([part for _, part in batches])
         if self.classes is not None:
             return self.classes[outputs.argmax(axis=-1)]
@@ -166,15 +174,16 @@ class ConvolutionalJudge(ReadingJudge):
         return values.reshape(-1, *self.meaning.shape)
 
     def _measured(self, images: np.ndarray, values: np.ndarray) -> "ConvolutionalJudge":
+        """The same judge with its figure on test images, unless no value is known."""
         rows = np.flatnonzero(known_rows(values))
         if not len(rows):
             return self
         parts = [rows[part] for part in batch_slices(len(rows), READ_BATCH)]
-        shares = [
+        totals = [
             self.score(to_signed(images[part]), plain(values)[part]) * len(part)
             for part in parts
         ]
-        figure = sum(shares) / len(rows)
+        figure = sum(totals) / len(rows)
         field = "test_error" if self.classes is None else "test_accuracy"
         return dataclasses.replace(self, **{field: figure})
 
@@ -186,16 +195,22 @@ def shape_judge(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int = 0,
 ) -> ShapeJudge | ConvolutionalJudge:
-    """A judge of shapes in any colour; its ``kind`` says which it is.
+    """Trains a judge of shapes in any colour, of a kind that suits the set's size.
 
-    A support vector machine on up to 5,000 images, beyond that a convolutional network
-    whose images are shifted by up to 2 pixels while it learns.
+    Up to 5,000 images with a class train a support vector machine; more train a
+    convolutional network, on images randomly shifted by up to 2 pixels.
 
     Args:
       images: uint8 (n, H, W, C).
-      classes: (n,); rows that are masked are left out.
-      test: images and classes that are held out, for ``test_accuracy``.
-      seed: of the network's training.
+      classes: (n,); masked rows are left out.
+      test: held-out images and classes, for ``test_accuracy``.
+      seed: seed of the network's training.
+
+    Returns:
+      The judge; its ``kind`` names the model.
+
+    Raises:
+      ValueError: images or classes that the judge cannot learn from.
     """
     if known_rows(classes).sum() <= SMALL_SET:
         return ShapeJudge.train(images, classes, test=test)
@@ -203,11 +218,11 @@ def shape_judge(
 
 
 def _as_numbers(values: np.ndarray) -> tuple[np.ndarray, Meaning]:
-    """Class indices (n,), or standardised real values (n, d)."""
+    """Class indices (n,), or standardised real values (n, d), with their meaning."""
     if is_class(values):
         classes, indices = np.unique(values, return_inverse=True)
-        none = np.zeros(0)
-        return indices.astype(np.int32), Meaning(classes, none, none, ())
+        empty = np.zeros(0)
+        return indices.astype(np.int32), Meaning(classes, empty, empty, ())
     flat = values.reshape(len(values), -1).astype(np.float32)
     mean, std = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-6)
     return (flat - mean) / std, Meaning(None, mean, std, values.shape[1:])
@@ -216,6 +231,7 @@ def _as_numbers(values: np.ndarray) -> tuple[np.ndarray, Meaning]:
 def _check(
     images: np.ndarray, values: np.ndarray, view: str, epochs: int | None
 ) -> None:
+    """Raises ValueError for arguments of ``ConvolutionalJudge.train`` it cannot use."""
     shape = np.shape(images)
     if len(shape) != 4 or images.dtype != np.uint8 or min(shape[1:3]) < 8:
         raise ValueError(
@@ -225,10 +241,11 @@ def _check(
     if len(values) != len(images):
         raise ValueError(f"{len(images)} images need as many values; got {len(values)}")
     rows = known_rows(values)
-    kinds = len(np.unique(plain(values)[rows])) if is_class(values) else rows.sum()
-    if kinds < 2:
+    known = plain(values)[rows]
+    distinct = len(np.unique(known)) if is_class(values) else rows.sum()
+    if distinct < 2:
         raise ValueError(
-            f"a judge learns from two classes or real values at least; got {kinds} in "
+            f"a judge learns from two classes or real values at least; got {distinct} in "
             f"{rows.sum()} known of {len(values)} values"
         )
     if view not in VIEWS:

@@ -1,4 +1,4 @@
-"""Judges for networks that put out no pictures: they read logits, or z itself."""
+"""Judges for networks without image output: they read logits, or z itself."""
 
 import dataclasses
 from typing import Any
@@ -13,17 +13,17 @@ from iin_jax.analysis.judges.base import ReadingJudge
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.types import Array, Latents
 
-RIDGE: Any = {"alpha": 0.1}  # ridge regression of real values from z
+RIDGE: Any = {"alpha": 0.1}  # penalty of the kernel ridge regression of real values
 
 
 @dataclasses.dataclass(frozen=True)
 class LogitsJudge(ReadingJudge):
-    """Reads the class from a classifier's own logits."""
+    """Reads the class from a classifier's own logits; classes are indices of logits."""
 
     measure = "accuracy"
 
     def read(self, images: Array) -> np.ndarray:
-        """The largest of each logits (B, classes), (B,)."""
+        """Index of the largest logit (B,), from logits (B, classes)."""
         return np.asarray(images).argmax(axis=-1)
 
 
@@ -31,8 +31,8 @@ class LogitsJudge(ReadingJudge):
 class LatentJudge(ReadingJudge):
     """Reads an attribute from z, for networks whose output does not show it.
 
-    A support vector machine for classes, kernel ridge regression for real values, both
-    with a Gaussian kernel on standardised components, trained on unedited latents.
+    The model is a support vector machine for classes and a kernel ridge regression for
+    real values, both with a Gaussian kernel on standardised components of z.
 
     Attributes:
       model: the trained pipeline.
@@ -45,9 +45,15 @@ class LatentJudge(ReadingJudge):
 
     @classmethod
     def train(cls, z: Latents, values: np.ndarray) -> "LatentJudge":
-        """Trains on latents (n, N) with classes (n,), or real values (n,) or (n, d).
+        """Trains on unedited latents.
 
-        Rows whose value is missing are left out.
+        Args:
+          z: latents (n, N).
+          values: classes (n,), or real values (n,) or (n, d); rows whose value is
+            masked or NaN are left out.
+
+        Raises:
+          ValueError: no known value, or a single class.
         """
         classes, rows = is_class(values), known_rows(values)
         model = SVC(C=10.0) if classes else KernelRidge(kernel="rbf", **RIDGE)
@@ -56,5 +62,5 @@ class LatentJudge(ReadingJudge):
         return cls(fitted, "accuracy" if classes else "mean_abs_error")
 
     def read(self, images: Array) -> np.ndarray:
-        """What latents (B, N) show."""
+        """Classes (B,), or real values (B,) or (B, d), of latents (B, N)."""
         return self.model.predict(np.asarray(images))

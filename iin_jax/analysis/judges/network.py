@@ -1,4 +1,4 @@
-"""The network behind a convolutional judge, and one step of its training."""
+"""The network of a convolutional judge, and one step of its training."""
 
 import functools
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from iin_jax.networks.convolution import convolve
 from iin_jax.types import Array, Images, Key, Tree
 
 View = Literal["brightness", "color"]
-WIDTHS = (24, 48, 96)  # channels after each halving; the last is repeated
+WIDTHS = (24, 48, 96)  # channels of each convolution; further ones have the last
 
 
 class JudgeNetwork(nn.Module):
-    """Convolutions 3x3 with stride 2 down to 4x4 positions, one hidden layer, outputs.
+    """3x3 convolutions of stride 2, a hidden layer of 128 units, and a linear output.
 
-    Nothing is normalised: on two cores that would double the time of a step.
+    There is no normalisation layer: on two cores it would double the time of a step.
 
     Attributes:
       outputs: number of logits, or of real values.
-      halvings: number of convolutions.
+      halvings: number of convolutions, each of which halves height and width.
     """
 
     outputs: int
@@ -52,7 +52,7 @@ def first_params(module: JudgeNetwork, view: View, key: Key, images: Images) -> 
 def outputs_of(
     module: JudgeNetwork, view: View, params: Tree, images: Images
 ) -> jax.Array:
-    """Images (B, H, W, C) in [-1, 1] -> (B, outputs)."""
+    """Outputs (B, outputs) of a judge's network for images (B, H, W, C) in [-1, 1]."""
     return apply(module, {"params": params}, look(images, view))
 
 
@@ -60,35 +60,37 @@ def outputs_of(
 def judge_training(
     outputs: int, halvings: int, view: View, shift: int, steps: int, rate: float
 ):
-    """What trains a judge, jitted once for all judges alike.
+    """Network, optimiser and training step, compiled once for judges of one kind.
+
+    The step maps (params, optimiser state, uint8 images (B, H, W, C), targets, key) to
+    new params and optimiser state. Targets are class indices (B,), integers, with a
+    cross-entropy loss, or standardised real values (B, d), floats, with a Huber loss.
 
     Args:
-      outputs, halvings: of the network.
-      view: what it sees.
-      shift: pixels by which images are moved, up to.
-      steps: of the whole training.
+      outputs, halvings: attributes of the network.
+      view: input of the network, ``"brightness"`` or ``"color"``.
+      shift: largest random shift of an image, in pixels.
+      steps: number of steps of the whole training.
       rate: peak of the one-cycle learning rate.
 
     Returns:
-      The network, an optax transform, and a step: params, state, uint8 images, what is
-      expected, key -> params and state anew. Expected are class indices (B,), integers,
-      or real values (B, d), floats.
+      The network, an optax transform, and the step.
     """
     module = JudgeNetwork(outputs, halvings)
     tx = optax.adam(optax.cosine_onecycle_schedule(steps, rate))
 
     def loss(params: Tree, images: Images, expected: Array) -> jax.Array:
-        found = outputs_of(module, view, params, images)
+        predicted = outputs_of(module, view, params, images)
         if jnp.issubdtype(expected.dtype, jnp.integer):
-            each = optax.softmax_cross_entropy_with_integer_labels(found, expected)
+            each = optax.softmax_cross_entropy_with_integer_labels(predicted, expected)
         else:
-            each = optax.huber_loss(found, expected, delta=0.1)
+            each = optax.huber_loss(predicted, expected, delta=0.1)
         return each.mean()
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(params: Tree, state, images: np.ndarray, expected: np.ndarray, key: Key):
-        seen = shifted(to_signed(images), shift, key)
-        gradients = jax.grad(loss)(params, seen, expected)
+        augmented = shifted(to_signed(images), shift, key)
+        gradients = jax.grad(loss)(params, augmented, expected)
         updates, state = tx.update(gradients, state, params)
         return optax.apply_updates(params, updates), state
 
@@ -96,7 +98,7 @@ def judge_training(
 
 
 def shifted(images: Images, shift: int, key: Key) -> Images:
-    """Every image moved by up to ``shift`` pixels; its border is repeated."""
+    """Moves every image by up to ``shift`` random pixels; its border is repeated."""
     if shift == 0:
         return images
     sides = (shift, shift)
@@ -111,17 +113,26 @@ def shifted(images: Images, shift: int, key: Key) -> Images:
 
 
 def look(images: Images, view: View) -> Array:
-    """What a judge sees of images in [-1, 1]."""
+    """A judge's input: images (B, H, W, C) in [-1, 1], or their brightness."""
     return brightness(images) if view == "brightness" else jnp.asarray(images)
 
 
 def to_signed(images: Array) -> Array:
-    """uint8 0..255 -> float32 [-1, 1]."""
+    """Images uint8 0..255 as float32 in [-1, 1]."""
     return jnp.asarray(images, jnp.float32) / 127.5 - 1.0
 
 
 def batches(count: int, batch: int, steps: int, seed: int) -> Iterator[np.ndarray]:
-    """Indices of every step: one permutation after the other, rests left out."""
+    """Indices (batch,) of every step, from one permutation per epoch.
+
+    An epoch's incomplete last batch is left out.
+
+    Args:
+      count: number of images, at least ``batch``.
+      batch: images per step.
+      steps: number of steps.
+      seed: seed of the permutations.
+    """
     rng = np.random.default_rng([seed, 0x1D6E])
     per_epoch = count // batch
     for index in range(steps):

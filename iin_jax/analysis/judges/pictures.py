@@ -1,4 +1,4 @@
-"""Judges of pictures that need no network: shape, and colour."""
+"""Image judges without a network of their own: shape and colour."""
 
 import dataclasses
 
@@ -10,19 +10,20 @@ from iin_jax.analysis.judges.base import JudgeTest, ReadingJudge
 from iin_jax.data.values import known_rows, plain
 from iin_jax.types import Array, Images
 
-BRIGHT = 0.85  # share of an image's maximum that a coloured pixel has
+BRIGHT = 0.85  # least brightness of a coloured pixel, as a share of the image's maximum
 
 
 @dataclasses.dataclass(frozen=True)
 class ShapeJudge(ReadingJudge):
-    """Tells classes by shape alone, for images in any colour.
+    """Reads classes by shape alone, for images in any colour.
 
-    A support vector machine (RBF kernel) on ``brightness``: for small sets, since its
-    training takes time with the square of the number of images.
+    The model is a support vector machine (Gaussian kernel) on ``brightness``. It suits
+    small sets, since its training time grows with the square of the number of images.
 
     Attributes:
-      model: trained classifier of (n, H * W) brightnesses.
-      test_accuracy: on the test images given to ``train``; None without.
+      model: trained classifier of brightnesses (n, H * W).
+      test_accuracy: share of right classes on the test images given to ``train``, in
+        [0, 1]; None without test images.
     """
 
     model: SVC
@@ -43,13 +44,19 @@ class ShapeJudge(ReadingJudge):
         *,
         test: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> "ShapeJudge":
-        """Trains on images (n, H, W, C), 0..255, with classes (n,).
+        """Trains a support vector machine.
 
-        Rows whose class is missing are left out; ``test`` is images and classes again.
+        Args:
+          images: (n, H, W, C), 0..255.
+          classes: (n,); masked rows are left out.
+          test: held-out images and classes, in the same form, for ``test_accuracy``.
+
+        Raises:
+          ValueError: no known class, or a single one.
         """
         rows = known_rows(classes)
-        seen = _flat_brightness(images[rows] / 127.5 - 1.0)
-        judge = cls(SVC(C=10.0).fit(seen, plain(classes)[rows]))
+        flat = _flat_brightness(images[rows] / 127.5 - 1.0)
+        judge = cls(SVC(C=10.0).fit(flat, plain(classes)[rows]))
         if test is None:
             return judge
         rows = known_rows(test[1])
@@ -58,7 +65,7 @@ class ShapeJudge(ReadingJudge):
 
     @property
     def classes(self) -> np.ndarray:
-        """What it tells apart, sorted, (k,)."""
+        """Classes that it tells apart, sorted, (k,)."""
         return self.model.classes_
 
     def read(self, images: Images) -> np.ndarray:
@@ -68,15 +75,15 @@ class ShapeJudge(ReadingJudge):
 
 @dataclasses.dataclass(frozen=True)
 class ColorJudge(ReadingJudge):
-    """Measures the colour of the bright pixels; expects what a real image shows."""
+    """Measures the colour of bright pixels; targets are colours of real images."""
 
     measure = "mean_abs_error"
 
     def read(self, images: Images) -> np.ndarray:
         """Colours (B, 3) in [0, 1] of images (B, H, W, 3) in [-1, 1].
 
-        The mean over the pixels whose largest channel is at least 0.85 of the image's
-        own maximum, both in [0, 1].
+        A colour is the mean over the pixels whose largest channel, in [0, 1], is at
+        least 0.85 of the image's maximum.
         """
         unit = (np.asarray(images, np.float32) + 1.0) / 2.0
         pixels = unit.reshape(len(unit), -1, unit.shape[-1])
@@ -86,14 +93,15 @@ class ColorJudge(ReadingJudge):
         return totals / bright.sum(axis=1, keepdims=True)
 
     def target(self, images: Images, values: np.ndarray) -> np.ndarray:
+        """Measured colours (B, 3) of the real images; ``values`` is not used."""
         return self.read(images)
 
 
 def brightness(images: Images) -> Array:
     """Shape without colour: images (B, H, W, C), any range -> (B, H, W, 1) in [0, 1].
 
-    The maximum over channels, stretched from the image's least to its greatest, so that
-    a background that is not black (the colour's negative) counts as 0 too.
+    The maximum over channels is stretched so that each image ranges from 0 to 1. A
+    background that is not black (the colour's negative) thus becomes 0, too.
     """
     peaks = jnp.asarray(images, jnp.float32).max(axis=-1, keepdims=True)
     low = peaks.min(axis=(1, 2, 3), keepdims=True)
@@ -102,4 +110,5 @@ def brightness(images: Images) -> Array:
 
 
 def _flat_brightness(images: Images) -> np.ndarray:
+    """Brightnesses (B, H * W) of images (B, H, W, C)."""
     return np.asarray(brightness(images)).reshape(len(images), -1)
