@@ -1,4 +1,4 @@
-"""Who judges what, by what a network puts out."""
+"""Choice of a judge for each attribute, by the kind of output of a network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,13 @@ from iin_jax.analysis.judges import (
 )
 from iin_jax.data.values import is_class, is_color, known_rows, plain
 
-MOST_PICTURES = 60_000  # training pictures of one judge, at most
-MOST_LATENTS = 4096  # training latents of one judge, at most
-MOST_PREDICTED = 1024  # images on which a network's own predictions are looked at
-AGREEMENT = 0.5  # share of predictions that are right if the network tells the classes
+MOST_PICTURES = 60_000  # most training images of an image judge
+MOST_LATENTS = 4096  # most training latents of a latent judge
+MOST_PREDICTED = 1024  # images that test whether logits predict an attribute
+AGREEMENT = 0.5  # share of right predictions above which logits judge an attribute
 
-Pictures = tuple[np.ndarray, Mapping[str, np.ndarray]]  # uint8 (n, H, W, C), values
+# images, uint8 (n, H, W, C), and attribute -> values (n,) or (n, d)
+Pictures = tuple[np.ndarray, Mapping[str, np.ndarray]]
 
 
 def choose_judges(
@@ -33,35 +34,46 @@ def choose_judges(
     epochs: int | None = None,
     seed: int = 0,
 ) -> dict[str, Judge]:
-    """A judge for every attribute that has values; none of them sees the flow.
+    """Trains a judge for every attribute that has values; no judge sees the flow.
 
-    Pictures are read by networks trained on real ones (colours are measured), logits by
-    whichever attribute they tell, all else in z by kernel methods.
+    For a network that decodes to images, colours are measured and all other attributes
+    read by classifiers or regressors trained on real images. For a classifier, its own
+    logits judge the attributes that they predict. All else is read from z by kernel
+    methods.
 
     Args:
-      names: attributes to be read, as far as ``train`` has values of them.
-      train: what latents are taken from.
-      pictures: gives training and test pictures with their values.
-      by_shape: judges look at brightness alone, since colours change.
-      epochs: of a judge's training on colours; None: as suits.
-      seed: of the judges' training.
+      names: attributes to judge; those without values in ``train`` are left out.
+      train: training images and their latents.
+      pictures: gives training and test images with their values; called only if an
+        image judge has to be trained.
+      by_shape: whether image judges of shapes see brightness alone, for images in
+        changing colours.
+      epochs: training passes of a convolutional judge that is not a shape judge; None:
+        the judge's own number.
+      seed: seed of the judges' training and of the drawn latents.
+
+    Returns:
+      attribute -> judge, in the order of ``names``.
+
+    Raises:
+      ValueError: values that a judge cannot learn from; see the judges' ``train``.
     """
-    read = [name for name in names if name in train.values]
+    judged = [name for name in names if name in train.values]
     if train.network.output == "images":
-        return _picture_judges(read, train, pictures, by_shape, epochs, seed)
+        return _image_judges(judged, train, pictures, by_shape, epochs, seed)
     judges: dict[str, Judge] = {}
     if train.network.output == "logits":
-        judges = {n: LogitsJudge() for n in _told_by_logits(read, train)}
+        judges = {n: LogitsJudge() for n in _predicted_by_logits(judged, train)}
     rng = np.random.default_rng([seed, 0x10DC])
-    part = np.sort(rng.permutation(len(train))[:MOST_LATENTS])
-    for name in read:
+    rows = np.sort(rng.permutation(len(train))[:MOST_LATENTS])
+    for name in judged:
         if name not in judges:
-            values = train.values[name][part]
-            judges[name] = LatentJudge.train(train.latents.mean[part], values)
-    return {name: judges[name] for name in read}
+            values = train.values[name][rows]
+            judges[name] = LatentJudge.train(train.latents.mean[rows], values)
+    return {name: judges[name] for name in judged}
 
 
-def _picture_judges(
+def _image_judges(
     names: Sequence[str],
     train: Examples,
     pictures: Callable[[], tuple[Pictures, Pictures]],
@@ -69,44 +81,52 @@ def _picture_judges(
     epochs: int | None,
     seed: int,
 ) -> dict[str, Judge]:
+    """Judges of images; images for training are asked for only if one needs them."""
     colors = [name for name in names if is_color(train.values[name])]
     judges: dict[str, Judge] = {name: ColorJudge() for name in colors}
     if len(colors) == len(names):
         return judges
-    (seen, values), (unseen, truths) = pictures()
+    (train_images, train_values), (test_images, test_values) = pictures()
     for name in names:
         if name in judges:
             continue
-        options: Any = {"test": (unseen, truths[name]), "seed": seed}
-        if by_shape and is_class(values[name]):
-            judges[name] = shape_judge(seen, values[name], **options)
+        options: Any = {"test": (test_images, test_values[name]), "seed": seed}
+        values = train_values[name]
+        if by_shape and is_class(values):
+            judges[name] = shape_judge(train_images, values, **options)
         else:
             view = "brightness" if by_shape else "color"
             judges[name] = ConvolutionalJudge.train(
-                seen, values[name], view=view, epochs=epochs, **options
+                train_images, values, view=view, epochs=epochs, **options
             )
     return {name: judges[name] for name in names}
 
 
-def _told_by_logits(names: Sequence[str], train: Examples) -> list[str]:
-    """Attributes whose classes are what the network itself predicts."""
+def _predicted_by_logits(names: Sequence[str], train: Examples) -> list[str]:
+    """Attributes whose classes the network itself predicts more often than not."""
     part = slice(0, MOST_PREDICTED)
     network, images = train.network, train.read(part)
     predicted = np.asarray(network.decode(network.encode(images))).argmax(axis=-1)
-    told = []
+    names_predicted = []
     for name in names:
         values = train.values[name][part]
         known = known_rows(values)
         if is_class(values) and plain(values).dtype.kind in "iub" and known.any():
             right = predicted[known] == plain(values)[known]
-            told += [name] if right.mean() > AGREEMENT else []
-    return told
+            names_predicted += [name] if right.mean() > AGREEMENT else []
+    return names_predicted
 
 
 def as_pictures(examples: Examples, most: int, seed: int) -> Pictures:
-    """Some images in memory as a judge of pictures is trained on them."""
+    """A random choice of images as uint8, with their values, to train image judges.
+
+    Args:
+      examples: images to choose from.
+      most: largest number of images, in their order.
+      seed: seed of the choice.
+    """
     rng = np.random.default_rng([seed, 0x7D6E])
-    part = np.sort(rng.permutation(len(examples))[:most])
-    images = np.asarray(examples.read(part))
-    values = {name: x[part] for name, x in examples.values.items()}
+    rows = np.sort(rng.permutation(len(examples))[:most])
+    images = np.asarray(examples.read(rows))
+    values = {name: x[rows] for name, x in examples.values.items()}
     return np.round(127.5 * (images + 1.0)).clip(0, 255).astype(np.uint8), values

@@ -1,11 +1,12 @@
-"""Is an edit better than its baseline? Paired differences, with intervals, in words."""
+"""Paired differences between an edit and its baselines, with 95 % intervals."""
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
-NORMAL_95 = 1.96  # standard errors on either side of a mean
+NORMAL_95 = 1.96  # standard errors on either side of a mean, two-sided 95 %
+# baseline -> its name in sentences
 BASELINES = {"linear": "the linear edit", "start": "the linear start T_0 alone"}
 
 
@@ -14,8 +15,9 @@ class Difference:
     """How much better one edit is than another, on the same pairs.
 
     Attributes:
-      value: mean difference; positive if the first is better, whatever the measure.
-      interval: 95 %.
+      value: mean difference, in shares for accuracies and in the judge's units for
+        errors; positive if the first edit is better, whatever the measure.
+      interval: bounds of the 95 % interval of the mean.
       count: number of pairs.
     """
 
@@ -25,24 +27,25 @@ class Difference:
 
     @property
     def is_ahead(self) -> bool:
-        """The interval lies above zero."""
+        """Whether the interval lies above zero."""
         return self.interval[0] > 0.0
 
     @property
     def is_behind(self) -> bool:
-        """The interval lies below zero."""
+        """Whether the interval lies below zero."""
         return self.interval[1] < 0.0
 
 
 class PairedImages:
-    """The images that pairs are made of: two pairs with a common image depend.
+    """The images of n pairs, for intervals of means over the pairs.
 
-    The variance of a mean over pairs counts every two pairs with an image in common
-    (Aronow, Samii and Assenova, 2015); weights of both images multiplied, in a
-    bootstrap, would count each pair's own noise three times.
+    Two pairs with an image in common depend on each other, so the variance of a mean
+    has a covariance term for every two such pairs (Aronow, Samii and Assenova, 2015). A
+    bootstrap that multiplies the weights of both images would count each pair's own
+    noise three times.
 
     Args:
-      first, second: (n,), which image each half of a pair is of.
+      first, second: (n,), index of the image in each half of a pair.
     """
 
     def __init__(self, first: np.ndarray, second: np.ndarray):
@@ -53,34 +56,38 @@ class PairedImages:
         self.dyad = np.unique(dyad, axis=1, return_inverse=True)[1].reshape(-1)
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """95 % interval of the mean of (n,) values; NaN where there is none."""
+        """Bounds of the 95 % interval of the mean of values (n,), NaN left out."""
         known = ~np.isnan(values)
         mean = float(values[known].mean())
-        rest = np.where(known, values - mean, 0.0)
-        both = np.concatenate([self.first, self.second])
-        by_image = np.bincount(both, np.concatenate([rest, rest]))
-        by_dyad = np.bincount(self.dyad, rest)
-        # pairs of the same two images are in both images' sums
+        residual = np.where(known, values - mean, 0.0)
+        halves = np.concatenate([self.first, self.second])
+        by_image = np.bincount(halves, np.concatenate([residual, residual]))
+        by_dyad = np.bincount(self.dyad, residual)
+        # the sums of both images count pairs of the same two images twice
         total = np.square(by_image).sum() - np.square(by_dyad).sum()
-        error = np.sqrt(max(total, np.square(rest).sum())) / known.sum()
+        error = np.sqrt(max(total, np.square(residual).sum())) / known.sum()
         return mean - NORMAL_95 * error, mean + NORMAL_95 * error
 
     def difference(
         self, edit: np.ndarray, baseline: np.ndarray, measure: str
     ) -> Difference | None:
-        """How much better an edit does; None where no pair was judged.
+        """How much better an edit does than a baseline, pair by pair.
 
         Args:
-          edit, baseline: (n,), right (1) or wrong (0), or errors; NaN if not judged.
-          measure: ``"accuracy"``, or an error, which is better the lower it is.
+          edit, baseline: (n,), one figure per pair: right (1) or wrong (0), or an
+            error; NaN where the pair was not judged.
+          measure: ``"accuracy"``; any other measure is an error, better if lower.
+
+        Returns:
+          The mean difference over pairs judged for both; None if there is no such pair.
         """
         sign = 1.0 if measure == "accuracy" else -1.0
-        each = sign * (edit - baseline)
-        known = ~np.isnan(each)
+        gains = sign * (edit - baseline)
+        known = ~np.isnan(gains)
         if not known.any():
             return None
-        value = float(each[known].mean())
-        return Difference(value, self.interval(each), int(known.sum()))
+        value = float(gains[known].mean())
+        return Difference(value, self.interval(gains), int(known.sum()))
 
 
 def unbeaten(
@@ -89,24 +96,26 @@ def unbeaten(
     differences: Mapping[str, Difference | None],
     measures: Mapping[str, str],
 ) -> str | None:
-    """One line on what T does not do better than a baseline; None if it does it all.
+    """One line on the attributes in which T is not better than a baseline.
 
     Args:
-      concept: that was swapped.
+      concept: the swapped concept.
       baseline: a key of ``BASELINES``.
-      differences: attribute -> T less the baseline; the concept's own is what was
-        transferred, any other what was kept.
+      differences: attribute -> T less the baseline: how much more of ``concept`` is
+        transferred, and how much more of every other attribute is kept.
       measures: attribute -> the measure of its judge.
+
+    Returns:
+      The line; None if T is ahead in every attribute that was judged.
     """
     parts = []
-    for name, found in differences.items():
-        own = name == concept
-        if found is None or found.is_ahead:
+    for name, difference in differences.items():
+        if difference is None or difference.is_ahead:
             continue
-        verb = "transferred" if own else "kept"
-        word = "loses" if found.is_behind else "is not ahead"
-        shown = _shown(found, measures[name])
-        parts.append(f"{word} in {name} {verb} ({shown})")
+        verb = "transferred" if name == concept else "kept"
+        outcome = "loses" if difference.is_behind else "is not ahead"
+        figures = _in_words(difference, measures[name])
+        parts.append(f"{outcome} in {name} {verb} ({figures})")
     if not parts:
         return None
     return f"{concept}: against {BASELINES[baseline]} T {'; '.join(parts)}"
@@ -116,7 +125,12 @@ def unbeaten_lines(
     compared: Mapping[str, Mapping[str, Mapping[str, Difference | None]]],
     measures: Mapping[str, str],
 ) -> list[str]:
-    """All such lines: concept -> baseline -> attribute -> difference."""
+    """A line for every concept and baseline where T is not ahead, or is not judged.
+
+    Args:
+      compared: concept -> baseline -> attribute -> difference, as in ``unbeaten``.
+      measures: attribute -> the measure of its judge.
+    """
     lines: list[str | None] = []
     for concept, baselines in compared.items():
         for baseline, differences in baselines.items():
@@ -129,9 +143,10 @@ def unbeaten_lines(
     return [line for line in lines if line is not None]
 
 
-def _shown(found: Difference, measure: str) -> str:
-    low, high = found.interval
+def _in_words(difference: Difference, measure: str) -> str:
+    """A difference and its interval, accuracies in percentage points."""
+    low, high = difference.interval
     if measure == "accuracy":
-        points = tuple(100 * x for x in (found.value, low, high))
+        points = tuple(100 * x for x in (difference.value, low, high))
         return "{:+.1f} points, 95 % {:+.1f} to {:+.1f}".format(*points)
-    return f"{found.value:+.4f} in error avoided, 95 % {low:+.4f} to {high:+.4f}"
+    return f"{difference.value:+.4f} in error avoided, 95 % {low:+.4f} to {high:+.4f}"

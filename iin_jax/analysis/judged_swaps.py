@@ -1,4 +1,4 @@
-"""Swaps of test images as a row of ``ANALYSES``, and what the report says of them."""
+"""Judged swaps of test images as a row of ``ANALYSES``, and their report section."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,11 +7,12 @@ from iin_jax.analysis.base import Evidence, Section, Table, shown
 from iin_jax.analysis.linear_edits import LinearEdits
 from iin_jax.analysis.swaps import Interval, SwapRecord, evaluate_swaps
 
+# field of ``SwapRecord`` -> head of its column
 EDITS = {"swap": "through T", "linear": "linear", "start": "T₀ alone"}
 
 
 class SwapAnalysis:
-    """Swaps on pairs of test images that differ, beside the linear edit and T_0."""
+    """Swaps concepts on pairs of test images, through T, linearly and through T_0."""
 
     record = SwapRecord
 
@@ -19,13 +20,13 @@ class SwapAnalysis:
         swapped, interpreter = evidence.swapped, evidence.interpreter
         if swapped is None:
             return None
-        train, everything = evidence.train, slice(None)
+        train, all_pairs = evidence.train, slice(None)
         concepts = interpreter.layout.concepts
         known = {n: train.values[n] for n in concepts if n in train.values}
         record = evaluate_swaps(
             interpreter,
-            swapped.a.read(everything),
-            swapped.b.read(everything),
+            swapped.a.read(all_pairs),
+            swapped.b.read(all_pairs),
             swapped.a.values,
             swapped.b.values,
             evidence.judges,
@@ -40,18 +41,18 @@ class SwapAnalysis:
 
     def section(self, record: SwapRecord) -> Section:
         text = (
-            "Judged by models that never saw the flow, on "
+            "Edits are judged by models that never saw the flow, on "
             f"{record.swap_pairs} pairs of held-out images with unlike concepts. "
             + _explained(record)
         )
         lines = [
-            f"Swap of {concept} against the picture that it should give, mean absolute "
+            f"Swap of {concept} against the image that it should give, mean absolute "
             f"error in [0, 1]: {_errors_in_words(errors)}."
             for concept, errors in (record.truth_l1 or {}).items()
         ]
         notes = [
             f"Judge of {name}: {test.kind}, right on "
-            f"{100 * test.held_out_accuracy:.2f} % of the unedited test pictures."
+            f"{100 * test.held_out_accuracy:.2f} % of the unedited test images."
             for name, test in (record.judges or {}).items()
             if test.held_out_accuracy is not None
         ]
@@ -65,35 +66,37 @@ class SwapAnalysis:
 
 
 def _explained(record: SwapRecord) -> str:
-    """What the columns mean."""
+    """Meaning of the table's columns and figures."""
     if record.floor_inputs is not None:
         text = (
-            "Floor: the same judge on plain reconstructions; pictures: on the input "
-            "pictures themselves."
+            "The column floor has the figures of the same judge on unedited "
+            "reconstructions, the column inputs those on the input images."
         )
     else:
         text = (
-            "The network decodes to no pictures, so judges read its logits, or z "
-            "itself. Floor: the same judge on unedited images."
+            "The network does not decode to images, so judges read its logits, or z "
+            "itself. The column floor has the figures of the same judge on unedited "
+            "images."
         )
     if record.linear is not None:
         text += (
-            " Linear: the same edit of raw z without T, by class means or ridge "
-            "directions; it is given both true values."
+            " The column linear has the same edit of raw z without T, by class means "
+            "or ridge directions, which is given both true values."
         )
     return text + (
-        " Accuracies in per cent (higher is better), real values as mean absolute "
-        "errors, colours over R, G, B in [0, 1] (lower is better)."
+        " Classes are scored by accuracy in per cent (higher is better), real values "
+        "by mean absolute error, colours by its mean over R, G, B in [0, 1] (lower is "
+        "better)."
     )
 
 
 def _table(record: SwapRecord) -> Table:
-    """A row for every question, a column for every edit."""
+    """A table with a row for every judged question and a column for every edit."""
     edits = {name: getattr(record, name) for name in EDITS}
-    edits = {name: found for name, found in edits.items() if found is not None}
+    edits = {name: figures for name, figures in edits.items() if figures is not None}
     head = ["edit", "question", EDITS["swap"], "95 %"]
     head += [EDITS[name] for name in edits if name != "swap"] + ["floor"]
-    head += [] if record.floor_inputs is None else ["pictures"]
+    head += [] if record.floor_inputs is None else ["inputs"]
     rows = []
     for concept, figures in record.swap.items():
         intervals = record.swap_intervals[concept].of(concept)
@@ -106,8 +109,8 @@ def _table(record: SwapRecord) -> Table:
             row.append(_between(intervals[name], measure))
             for edit in edits:
                 if edit != "swap":
-                    found = edits[edit].get(concept)
-                    value = None if found is None else found.of(concept).get(name)
+                    edited = edits[edit].get(concept)
+                    value = None if edited is None else edited.of(concept).get(name)
                     row.append(shown(value, measure))
             row.append(shown(record.floor[name], measure))
             if record.floor_inputs is not None:
@@ -117,30 +120,32 @@ def _table(record: SwapRecord) -> Table:
 
 
 def _between(interval: Interval | None, measure: str) -> str:
+    """Both bounds of an interval as text."""
     if interval is None:
         return "-"
     return " to ".join(shown(bound, measure) for bound in interval)
 
 
 def _errors_in_words(errors: Mapping[str, float]) -> str:
+    """The errors of one concept in ``SwapRecord.truth_l1`` as text."""
     linear = (
         f", {errors['linear']:.4f} by the linear edit" if "linear" in errors else ""
     )
     return (
         f"{errors['edited']:.4f} through T{linear}; {errors['unedited']:.4f} without "
         f"any edit, {errors['reconstructed']:.4f} where the network reconstructs that "
-        "picture itself"
+        "image itself"
     )
 
 
 def _lead(record: SwapRecord) -> list[str]:
-    """What the reader has to know first."""
+    """Lines on whether T beats simpler edits, for the top of the report."""
     if record.unbeaten is None:
         return []
     if record.unbeaten:
         return [
             "T does not beat a simpler edit everywhere (differences on the same pairs, "
-            "95 % intervals in which pairs with an image in common depend):",
+            "with 95 % intervals that allow for pairs with an image in common):",
             *record.unbeaten,
         ]
     start = "" if record.start is None else " and than the linear start T₀ alone"

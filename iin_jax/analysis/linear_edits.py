@@ -1,4 +1,4 @@
-"""The same edits without any T: straight moves of z that a linear method suggests."""
+"""Linear baselines of edits: straight moves of raw z, without any T."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,22 +14,29 @@ from iin_jax.types import Array, Latents
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassMeans:
-    """Moves of a class attribute.
+    """Moves of a class attribute, by differences of class means.
 
     Attributes:
-      classes: sorted, (k,).
-      means: of z over the training latents of each class, (k, N).
+      classes: classes among the training latents, sorted, (k,).
+      means: mean of z over the training latents of each class, (k, N).
     """
 
     classes: np.ndarray
     means: np.ndarray
 
     def move(self, value_a: np.ndarray, value_b: np.ndarray) -> Latents:
-        """The difference of class means, (n, N)."""
+        """Class means of the new values less those of the old, (n, N).
+
+        Args:
+          value_a, value_b: old and new classes, (n,).
+
+        Raises:
+          ValueError: a class without training latents.
+        """
         return self.means[self._indices(value_b)] - self.means[self._indices(value_a)]
 
     def knows(self, values: np.ndarray) -> np.ndarray:
-        """Whether each class was trained on, bool (n,)."""
+        """Whether each class (n,) has training latents, bool (n,)."""
         return np.isin(values, self.classes)
 
     def _indices(self, values: np.ndarray) -> np.ndarray:
@@ -44,10 +51,10 @@ class ClassMeans:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RidgeDirections:
-    """Moves of a real attribute.
+    """Moves of a real attribute, along directions of a ridge regression.
 
     Attributes:
-      weights: of the ridge regression on standardised z, (d, N).
+      weights: weights of the ridge regression on standardised z, (d, N).
       step: the shortest move of standardised z that changes each of the d predictions
         by one and no other, times the standard deviations of z, (d, N).
     """
@@ -56,11 +63,15 @@ class RidgeDirections:
     step: np.ndarray
 
     def knows(self, values: np.ndarray) -> np.ndarray:
-        """Any real value will do, bool (n,)."""
+        """True for every value, as a regression extrapolates; bool (n,)."""
         return np.ones(len(values), bool)
 
     def move(self, value_a: np.ndarray, value_b: np.ndarray) -> Latents:
-        """The move that changes the prediction by ``value_b - value_a``, (n, N)."""
+        """Moves (n, N) that change the prediction by ``value_b - value_a``.
+
+        Args:
+          value_a, value_b: old and new values, (n,) or (n, d).
+        """
         change = np.asarray(value_b, np.float64) - np.asarray(value_a, np.float64)
         return change.reshape(len(change), -1) @ self.step
 
@@ -70,7 +81,7 @@ class LinearEdits:
     """Edits of raw z: class-mean shifts and ridge directions, the usual baseline.
 
     Attributes:
-      moves: attribute -> what moves it.
+      moves: attribute -> its fitted moves.
       counts: attribute -> number of training latents whose value is known.
     """
 
@@ -81,15 +92,16 @@ class LinearEdits:
     def fit(
         cls, z_train: Array, values_train: Mapping[str, np.ndarray]
     ) -> "LinearEdits":
-        """Learns a move for every attribute.
+        """Fits the moves of every attribute.
 
         Args:
-          z_train: (n, N), or of the network's own shape, which is flattened.
+          z_train: latents (n, N), or of the network's own shape, which is flattened.
           values_train: attribute -> classes (n,), or real values (n,) or (n, d); rows
             that are masked or NaN are left out.
 
         Raises:
-          ValueError: an attribute of another length, or without two known values.
+          ValueError: an attribute of another length than the latents, or with fewer
+            than two known values.
         """
         z = np.asarray(z_train, np.float64).reshape(len(z_train), -1)
         moves: dict[str, ClassMeans | RidgeDirections] = {}
@@ -114,18 +126,18 @@ class LinearEdits:
     def edit(
         self, z_a: Array, name: str, value_a: np.ndarray, value_b: np.ndarray
     ) -> Array:
-        """z moved as if an attribute went from ``value_a`` to ``value_b``.
+        """Moves z as if an attribute changed from ``value_a`` to ``value_b``.
 
         Args:
-          z_a: (n, N), or of the network's own shape.
-          name: of the attribute.
+          z_a: latents (n, N), or of the network's own shape.
+          name: the attribute.
           value_a, value_b: known values, (n,) or (n, d).
 
         Returns:
-          As ``z_a``.
+          The edited latents, in the shape and dtype of ``z_a``.
 
         Raises:
-          ValueError: an attribute or a class that was not trained on.
+          ValueError: an attribute without a fit, or a class without training latents.
         """
         if name not in self.moves:
             raise ValueError(
@@ -137,6 +149,7 @@ class LinearEdits:
 
 
 def _class_means(z: Latents, classes: np.ndarray) -> ClassMeans:
+    """Means of z (n, N) within each class of ``classes`` (n,)."""
     known, indices, counts = np.unique(classes, return_inverse=True, return_counts=True)
     sums = np.zeros((len(known), z.shape[1]))
     np.add.at(sums, indices, z)
@@ -144,6 +157,7 @@ def _class_means(z: Latents, classes: np.ndarray) -> ClassMeans:
 
 
 def _ridge_directions(z: Latents, values: np.ndarray) -> RidgeDirections:
+    """Ridge regression of values (n,) or (n, d) on standardised z (n, N)."""
     scaler = StandardScaler().fit(z)
     targets = np.asarray(values, np.float64).reshape(len(values), -1)
     weights = Ridge().fit(scaler.transform(z), targets).coef_

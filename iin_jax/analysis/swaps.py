@@ -1,4 +1,4 @@
-"""Do swaps transfer what they should, and keep the rest?"""
+"""Judged swaps: whether each transfers its concept and keeps all other attributes."""
 
 import dataclasses
 import functools
@@ -20,47 +20,53 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Latents
 
 V = TypeVar("V")
-Interval = tuple[float, float]
+Interval = tuple[float, float]  # lower and upper bound
 
 
 @dataclasses.dataclass(frozen=True)
 class OfSwap(Generic[V]):
-    """Something said of one concept's swap.
+    """A value for every question on the swap of one concept.
 
     Attributes:
-      transferred: of the concept itself.
-      others_kept: attribute -> of what should stay.
+      transferred: value for the swapped concept.
+      others_kept: attribute -> value, for the attributes that should stay.
     """
 
     transferred: V
     others_kept: dict[str, V]
 
     def of(self, concept: str) -> dict[str, V]:
-        """Attribute -> what is said; the concept first."""
+        """Attribute -> value, the swapped ``concept`` first."""
         return {concept: self.transferred, **self.others_kept}
 
 
 @dataclasses.dataclass(frozen=True)
 class SwapRecord(Record):
-    """What judges say of swaps of every concept alone.
+    """Figures of swaps of every concept alone, by outside judges.
 
     Attributes:
-      swap: concept -> figures; None if no judge reads it, or no pair is left.
-      swap_counts: the same with the number of pairs of every figure.
-      swap_intervals: the same with 95 % intervals; None where a judge gives none.
-      floor: attribute -> figure of the judges on plain reconstructions of a.
-      floor_counts: the same with the number of images.
-      measure: attribute -> name of the measure.
+      swap: concept -> figures; a figure is None if no judge reads the attribute, or no
+        pair is left to judge.
+      swap_counts: concept -> number of pairs behind each figure.
+      swap_intervals: concept -> 95 % interval of each figure; None where a judge gives
+        no figure per pair.
+      floor: attribute -> figure of its judge on unedited reconstructions of a.
+      floor_counts: attribute -> number of images behind that figure.
+      measure: attribute -> measure of its judge, as in ``Judge.measure``.
       swap_pairs: number of pairs.
-      floor_inputs: ``floor`` on the pictures themselves; None without pictures.
-      linear: as ``swap``, of the linear edit; None without one.
-      start: as ``swap``, of the linear start alone; None without one.
-      compared: concept -> baseline -> attribute -> how much better T is.
-      unbeaten: one line for every baseline that T does not beat.
+      floor_inputs: attribute -> figure of its judge on the input images; None if the
+        network does not decode to images.
+      linear: as ``swap``, for the linear edit; None without one.
+      start: as ``swap``, for the linear start T_0 alone; None without one.
+      compared: concept -> baseline -> attribute -> how much better T is; None without
+        a baseline.
+      unbeaten: one line for every concept and baseline where T is not ahead; None
+        without a baseline.
       truth_l1: concept -> mean absolute errors in [0, 1] against the true result:
         ``edited``, ``linear``, ``unedited`` (the reconstruction of a) and
-        ``reconstructed`` (of the true result, which no edit is expected to beat).
-      judges: attribute -> how its judge does on unedited test pictures.
+        ``reconstructed`` (that of the true result, which no edit is expected to beat);
+        None without true results.
+      judges: attribute -> how well its judge reads unedited test images.
     """
 
     swap: dict[str, OfSwap[float | None]]
@@ -80,9 +86,13 @@ class SwapRecord(Record):
 
 
 class _Score(NamedTuple):
-    """A figure (None if no pair is left), its number of pairs, and every pair's own.
+    """The figure of a judge over pairs.
 
-    ``each`` is (n,), NaN where a pair was not judged; None if the judge gives none.
+    Attributes:
+      figure: mean over the judged pairs; None if no pair is left.
+      count: number of judged pairs.
+      each: figure of every pair, (n,), NaN where it was not judged; None if the judge
+        gives no figure per pair.
     """
 
     figure: float | None
@@ -90,18 +100,18 @@ class _Score(NamedTuple):
     each: np.ndarray | None
 
     def interval(self, images: PairedImages) -> Interval | None:
-        """95 %, from pairs that share images."""
+        """95 % interval, which allows for pairs with an image in common."""
         if self.each is None or not self.count:
             return None
         return images.interval(self.each)
 
 
-class _Seen:
-    """What judges look at: latents z, or what these are decoded to, made when needed.
+class _JudgeInputs:
+    """The inputs of judges: latents, and the network's output, decoded at first use.
 
     Args:
-      z: (n, N), or of the network's own shape.
-      decoded: gives the output.
+      z: latents (n, N), or of the network's own shape.
+      decoded: returns the network's output for z.
     """
 
     def __init__(self, z: Latents, decoded: Callable[[], Array]):
@@ -111,14 +121,22 @@ class _Seen:
     def output(self) -> Array:
         return self.decoded()
 
-    def by(self, judge: Judge) -> Array:
-        """What this judge is shown."""
+    def of(self, judge: Judge) -> Array:
+        """The array that this judge reads, by its ``looks_at``."""
         return self.z if judge.looks_at == "z" else self.output
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Jury:
-    """Judges, what they expect of either side of n pairs, and where it is known."""
+    """Judges, with their targets for either side of n pairs.
+
+    Attributes:
+      judges: attribute -> judge.
+      targets_a, targets_b: attribute -> value that its judge should read if the edit
+        keeps a, or takes over b.
+      known_a, known_b: attribute -> where its value is known, bool (n,).
+      count: number of pairs, n.
+    """
 
     judges: Mapping[str, Judge]
     targets_a: Values
@@ -128,44 +146,47 @@ class _Jury:
     count: int
 
     def rows(self, concept: str) -> np.ndarray:
-        """Pairs of which a swap can be judged: both values are known, (n,)."""
+        """Pairs with both values of a concept known, all if it has none; bool (n,)."""
         if concept not in self.known_a:
             return np.ones(self.count, bool)
         return self.known_a[concept] & self.known_b[concept]
 
-    def verdict(self, concept: str, seen: _Seen) -> OfSwap[_Score]:
-        """Figures of one swap, and what they stand on."""
+    def verdict(self, concept: str, inputs: _JudgeInputs) -> OfSwap[_Score]:
+        """Scores of the edited images of one swap."""
         rows, judge = self.rows(concept), self.judges.get(concept)
         transferred = _Score(None, 0, None)
         if judge is not None:
-            wanted, unlike = self.targets_b[concept], rows
-            if judge.measure == "accuracy":  # a class that both have proves nothing
-                unlike = rows & (np.asarray(self.targets_a[concept]) != wanted)
-            transferred = _score(judge, seen.by(judge), wanted, unlike)
+            target, unlike = self.targets_b[concept], rows
+            if judge.measure == "accuracy":  # a class in common proves no transfer
+                unlike = rows & (np.asarray(self.targets_a[concept]) != target)
+            transferred = _score(judge, inputs.of(judge), target, unlike)
         kept = {}
         for name, other in self.judges.items():
             if name != concept:
                 known = rows & self.known_a[name]
-                kept[name] = _score(other, seen.by(other), self.targets_a[name], known)
+                kept[name] = _score(
+                    other, inputs.of(other), self.targets_a[name], known
+                )
         return OfSwap(transferred, kept)
 
-    def plain_scores(self, seen: _Seen) -> dict[str, _Score]:
-        """Attribute -> score of unedited images."""
+    def unedited_scores(self, inputs: _JudgeInputs) -> dict[str, _Score]:
+        """Attribute -> score of unedited images of side a."""
         return {
             name: _score(
-                judge, seen.by(judge), self.targets_a[name], self.known_a[name]
+                judge, inputs.of(judge), self.targets_a[name], self.known_a[name]
             )
             for name, judge in self.judges.items()
         }
 
 
 class _Edits:
-    """Every way to change one concept of the same images.
+    """Edits of one concept of the same images, in every way under comparison.
 
     Args:
       through: name of the edit -> the interpreter whose factors are swapped.
-      z_a, z_b: latents of both halves of each pair.
-      linear: makes the same edits on raw z; None: nobody does.
+      z_a, z_b: latents of the two halves of n pairs, (n, N) or of the network's own
+        shape.
+      linear: linear edits of raw z; None: no such edit.
     """
 
     def __init__(
@@ -184,7 +205,16 @@ class _Edits:
     def of(
         self, concept: str, rows: np.ndarray, values_a: Values, values_b: Values
     ) -> dict[str, Latents]:
-        """Name of the edit -> edited latents; the linear one changes only ``rows``."""
+        """Latents of a after every edit.
+
+        Args:
+          concept: the concept to edit.
+          rows: pairs that the linear edit may change, bool (n,); a swap changes all.
+          values_a, values_b: attribute -> true values, as in ``evaluate_swaps``.
+
+        Returns:
+          Name of the edit -> edited latents.
+        """
         edited = {}
         for name, interpreter in self.through.items():
             swapped = interpreter.layout.swap(*self.translated[name], [concept])
@@ -208,29 +238,31 @@ def evaluate_swaps(
     start: Interpreter | None = None,
     pictures: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> SwapRecord:
-    """Swaps every concept alone, and lets the judges look.
+    """Swaps every concept alone and has the results judged.
 
-    A swap of a concept is judged on the pairs whose two values of it are known (all, if
-    it has no values), and whether a class was transferred on those in which the two
-    differ; what it should keep, where a's value is known too. Expected is
-    what ``Judge.target`` says of the real image that the value comes from.
+    A swap is judged on the pairs whose two values of the concept are known, or on all
+    pairs if the concept has no values. Transfer of a class is judged on those pairs in
+    which the two classes differ; an attribute that should be kept, where a's value of
+    it is known too. The expected value is the judge's ``target`` for the real image
+    that it comes from.
 
     Args:
-      interpreter: with a network.
-      images_a, images_b: (n, H, W, C) in [-1, 1]; a receives b's factor.
-      values_a, values_b: attribute -> true values, (n,) or (n, d); masked or NaN where
-        they are missing.
+      interpreter: an interpreter with a network.
+      images_a, images_b: the two halves of n pairs, (n, H, W, C) in [-1, 1]; a receives
+        b's factor.
+      values_a, values_b: attribute -> true values, (n,) or (n, d), masked or NaN where
+        missing; for every attribute in ``judges``.
       judges: attribute -> judge.
-      linear: makes the same edits on raw z, for comparison.
-      truths: concept -> what its swap should give, (n, H, W, C) in [-1, 1], where that
-        can be made: for networks that decode to images.
-      start: the linear start alone, for comparison.
-      pictures: which image each a and each b is of, (n,) each, for the intervals; None:
-        all are different.
+      linear: linear edits of raw z, for comparison.
+      truths: concept -> images that its swap should give, (n, H, W, C) in [-1, 1]; for
+        networks that decode to images.
+      start: interpreter of the linear start T_0 alone, for comparison.
+      pictures: indices of the image in each half of a pair, (n,) each, for intervals
+        that allow for pairs with an image in common; None: all images are different.
 
     Raises:
-      ValueError: truths of another shape, of no concept, or for a network that does not
-        decode to images.
+      ValueError: truths of another shape, for an unknown concept, or for a network that
+        does not decode to images.
     """
     truths = truths or {}
     _check_truths(interpreter, truths, np.shape(images_a))
@@ -239,21 +271,21 @@ def evaluate_swaps(
     through = {"swap": interpreter} | ({} if start is None else {"start": start})
     edits = _Edits(through, z_a, z_b, linear)
     pairs = PairedImages(*(pictures or _all_different(len(images_a))))
-    unedited = _seen(interpreter, z_a)
+    unedited = _judge_inputs(interpreter, z_a)
     verdicts: dict[str, dict[str, OfSwap[_Score]]] = {}
     errors: dict[str, dict[str, float]] = {}
     for concept in interpreter.layout.concepts:
         edited = edits.of(concept, jury.rows(concept), values_a, values_b)
-        seen = {name: _seen(interpreter, z) for name, z in edited.items()}
-        verdicts[concept] = {name: jury.verdict(concept, x) for name, x in seen.items()}
+        inputs = {name: _judge_inputs(interpreter, z) for name, z in edited.items()}
+        verdicts[concept] = {n: jury.verdict(concept, x) for n, x in inputs.items()}
         if concept in truths:
-            seen.pop("start", None)
-            compared = {**seen, "unedited": unedited}
+            inputs.pop("start", None)
+            compared = {**inputs, "unedited": unedited}
             errors[concept] = _truth_errors(interpreter, compared, truths[concept])
     return dataclasses.replace(
-        _recorded(verdicts, jury.plain_scores(unedited), pairs, judges),
+        _recorded(verdicts, jury.unedited_scores(unedited), pairs, judges),
         truth_l1=errors or None,
-        floor_inputs=_on_pictures(interpreter, jury, images_a),
+        floor_inputs=_on_inputs(interpreter, jury, images_a),
     )
 
 
@@ -263,24 +295,36 @@ def _recorded(
     images: PairedImages,
     judges: Mapping[str, Judge],
 ) -> SwapRecord:
-    """Concept -> edit -> verdict, as a record."""
+    """The record of all verdicts, but for its fields on truths and input images.
+
+    Args:
+      verdicts: concept -> name of the edit -> scores.
+      floor: attribute -> score of unedited images.
+      images: the images of the pairs, for intervals.
+      judges: attribute -> judge.
+    """
 
     def column(edit: str, read) -> dict[str, OfSwap[Any]]:
         return {
             concept: OfSwap(
-                read(found[edit].transferred),
-                {name: read(score) for name, score in found[edit].others_kept.items()},
+                read(by_edit[edit].transferred),
+                {
+                    name: read(score)
+                    for name, score in by_edit[edit].others_kept.items()
+                },
             )
-            for concept, found in verdicts.items()
-            if edit in found
+            for concept, by_edit in verdicts.items()
+            if edit in by_edit
         }
 
     measure = {name: judge.measure for name, judge in judges.items()}
-    compared = {c: _compared(c, found, images, judges) for c, found in verdicts.items()}
-    against = any(compared.values())
+    compared = {
+        c: _compared(c, by_edit, images, judges) for c, by_edit in verdicts.items()
+    }
+    has_baseline = any(compared.values())
     return SwapRecord(
         swap=column("swap", lambda score: score.figure),
-        swap_counts=column("swap", lambda score: score.count),  # the same of all edits
+        swap_counts=column("swap", lambda score: score.count),  # equal for all edits
         swap_intervals=column("swap", lambda score: score.interval(images)),
         floor={name: score.figure for name, score in floor.items()},
         floor_counts={name: score.count for name, score in floor.items()},
@@ -288,38 +332,40 @@ def _recorded(
         swap_pairs=len(images.first),
         linear=column("linear", lambda score: score.figure) or None,
         start=column("start", lambda score: score.figure) or None,
-        compared=compared if against else None,
-        unbeaten=unbeaten_lines(compared, measure) if against else None,
+        compared=compared if has_baseline else None,
+        unbeaten=unbeaten_lines(compared, measure) if has_baseline else None,
     )
 
 
-def _on_pictures(
+def _on_inputs(
     interpreter: Interpreter, jury: _Jury, images: Images
 ) -> dict[str, float | None] | None:
-    """Figures of judges of pictures on the input pictures; None if there are none."""
+    """Figures of image judges on the input images; None unless f puts out images."""
     network = interpreter.network
     if network is None or network.output != "images":
         return None
-    looking = {n: j for n, j in jury.judges.items() if j.looks_at == "output"}
-    scores = dataclasses.replace(jury, judges=looking).plain_scores(
-        _Seen(images, lambda: images)
+    image_judges = {n: j for n, j in jury.judges.items() if j.looks_at == "output"}
+    scores = dataclasses.replace(jury, judges=image_judges).unedited_scores(
+        _JudgeInputs(images, lambda: images)
     )
     return {name: score.figure for name, score in scores.items()}
 
 
 def _truth_errors(
-    interpreter: Interpreter, seen: Mapping[str, _Seen], truth: Images
+    interpreter: Interpreter, inputs: Mapping[str, _JudgeInputs], truth: Images
 ) -> dict[str, float]:
-    errors = {name: _l1(each.output, truth) for name, each in seen.items()}
-    again = interpreter.decode(interpreter.encode(truth))
-    return {"edited": errors.pop("swap"), **errors, "reconstructed": _l1(again, truth)}
+    """The errors of one concept in ``SwapRecord.truth_l1``."""
+    errors = {name: _l1(x.output, truth) for name, x in inputs.items()}
+    reconstructed = _l1(interpreter.decode(interpreter.encode(truth)), truth)
+    return {"edited": errors.pop("swap"), **errors, "reconstructed": reconstructed}
 
 
-def _seen(interpreter: Interpreter, z: Latents) -> _Seen:
-    return _Seen(z, lambda: interpreter.decode(z))
+def _judge_inputs(interpreter: Interpreter, z: Latents) -> _JudgeInputs:
+    return _JudgeInputs(z, lambda: interpreter.decode(z))
 
 
 def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Jury:
+    """Judges with targets from the true values, or from the images they measure."""
     return _Jury(
         judges,
         {name: judges[name].target(images_a, plain(values_a[name])) for name in judges},
@@ -333,7 +379,7 @@ def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Ju
 def _score(
     judge: Judge, outputs: Array, expected: np.ndarray, rows: np.ndarray
 ) -> _Score:
-    """A figure on the chosen rows, None if there is none, and what it stands on."""
+    """The score of a judge on the chosen ``rows``, bool (n,)."""
     count = int(rows.sum())
     if count == 0:
         return _Score(None, 0, None)
@@ -342,9 +388,9 @@ def _score(
     each = judge.each(outputs, expected)
     if each is None:
         return _Score(judge.score(outputs, expected), count, None)
-    every = np.full(len(rows), np.nan)
-    every[rows] = each
-    return _Score(float(each.mean()), count, every)
+    each_pair = np.full(len(rows), np.nan)
+    each_pair[rows] = each
+    return _Score(float(each.mean()), count, each_pair)
 
 
 def _compared(
@@ -353,23 +399,24 @@ def _compared(
     images: PairedImages,
     judges: Mapping[str, Judge],
 ) -> dict[str, dict[str, Difference | None]]:
-    """baseline -> attribute -> how much better T is."""
-    ours = verdicts["swap"].of(concept)
+    """Baseline -> attribute -> how much better the swap through T is."""
+    through_flow = verdicts["swap"].of(concept)
     result: dict[str, dict[str, Difference | None]] = {}
     for baseline, verdict in verdicts.items():
         if baseline == "swap":
             continue
         result[baseline] = {}
         for name, score in verdict.of(concept).items():
-            mine = ours[name].each
-            if name not in judges or score.each is None or mine is None:
+            edit = through_flow[name].each
+            if name not in judges or score.each is None or edit is None:
                 continue
             measure = judges[name].measure
-            result[baseline][name] = images.difference(mine, score.each, measure)
+            result[baseline][name] = images.difference(edit, score.each, measure)
     return result
 
 
 def _all_different(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of pairs without an image in common."""
     return np.arange(count), count + np.arange(count)
 
 
@@ -381,7 +428,7 @@ def _moved(
     values_b: Values,
     rows: np.ndarray,
 ) -> Array:
-    """z after the linear edit; rows of unknown values or classes stay as they are."""
+    """z after a linear edit of ``rows``; rows with an untrained class stay."""
     z = np.array(z_a)
     value_a, value_b = (plain(values[concept]) for values in (values_a, values_b))
     knows = linear.moves[concept].knows
