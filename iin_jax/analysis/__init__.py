@@ -1,4 +1,4 @@
-"""What an interpretation is worth: outside judges, probes, distances, maps."""
+"""Measures of an interpretation: judged swaps, probes, likelihoods, distances, maps."""
 
 from iin_jax.analysis.base import (
     Analysis,

@@ -1,4 +1,4 @@
-"""What gets measured: an analysis reads the evidence and returns a typed record."""
+"""The contract of an analysis: it reads the evidence and returns a typed record."""
 
 import dataclasses
 import functools
@@ -17,24 +17,26 @@ from iin_jax.latents import LatentCache, encode_all
 from iin_jax.networks import Network
 from iin_jax.types import Images
 
-Values = Mapping[str, np.ndarray]  # attribute -> (n,) or (n, d), masked or NaN: missing
+# attribute -> values (n,) or (n, d); missing values are masked or NaN
+Values = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Images, what is true of them, and what a network makes of them.
+    """Images, their true attribute values, and their latents under a network.
 
     Attributes:
-      network: frozen.
+      network: the frozen network whose latents are read.
       read: slice or indices -> images (b, H, W, C) in [-1, 1].
       count: number of images, n.
-      values: attribute -> true values; classes (n,), real values (n,) or (n, d), and
-        colours (n, 3) in [0, 1].
-      picture: (n,), which picture each image shows: equal for one in several colours.
-      source: where pairs come from; None: labels of the attributes that have values
-        (n,), real ones by quantile.
-      encoded: the latents, if they are at hand.
-      classes: attribute -> the names behind its codes, where it has some.
+      values: attribute -> true values: classes (n,), real values (n,) or (n, d), or
+        colours (n, 3) in [0, 1]; missing values are masked or NaN.
+      picture: (n,), index of the picture that each image shows; images of one picture
+        in several colours have one index.
+      source: source of pairs; None: pairs are drawn by the attributes whose values
+        are (n,), real values cut into quantile classes.
+      encoded: latents computed before; None: ``latents`` computes them at first use.
+      classes: attribute -> names of its class codes, for attributes that have names.
     """
 
     network: Network
@@ -48,10 +50,16 @@ class Examples:
 
     @classmethod
     def of(cls, network: Network, images: Images, labels: Values) -> "Examples":
-        """Images in memory, all different.
+        """Examples of images in memory, each a picture of its own.
+
+        Args:
+          network: the frozen network that encodes them.
+          images: (n, H, W, C) in [-1, 1], n >= 1.
+          labels: attribute -> values (n,) or (n, d), masked or NaN where missing.
 
         Raises:
-          ValueError: no image, none with labels, or labels of another length.
+          ValueError: no image, no labels, labels of another length than the images, or
+            images that the network cannot take.
         """
         images = np.asarray(images)
         if not len(images) or not labels:
@@ -80,22 +88,25 @@ class Examples:
 
     @functools.cached_property
     def latents(self) -> LatentCache:
-        """Posterior of every image, (n, N)."""
+        """Mean and log-variance of every image's latent, (n, N) each."""
         if self.encoded is not None:
             return self.encoded
         return encode_all(self.network, self.read, self.count)
 
     def named(self, name: str, part: np.ndarray) -> np.ndarray:
-        """Some values of an attribute, codes as the names of their classes."""
+        """Values of an attribute at the indices ``part``, codes as class names.
+
+        An attribute without class names keeps its values.
+        """
         values = self.values[name][part]
         if name not in self.classes:
             return values
-        words = np.asarray(self.classes[name])[np.ma.filled(values, 0)]
-        return np.ma.array(words, mask=np.ma.getmaskarray(values))
+        class_names = np.asarray(self.classes[name])[np.ma.filled(values, 0)]
+        return np.ma.array(class_names, mask=np.ma.getmaskarray(values))
 
     @functools.cached_property
     def pairs(self) -> PairSource | None:
-        """Where pairs come from; None if no attribute can form any."""
+        """Source of pairs; None if no attribute has one value per image to pair by."""
         if self.source is not None:
             return self.source
         labels = {
@@ -107,6 +118,7 @@ class Examples:
 
 
 def _column(values: np.ndarray) -> np.ndarray:
+    """The values as an array, a masked array with its mask."""
     return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 
@@ -115,9 +127,9 @@ class Swapped:
     """Pairs of test images between which concepts are swapped.
 
     Attributes:
-      a, b: both halves of every pair; a receives b's factor.
-      truths: concept -> what its swap should give, (n, H, W, C) in [-1, 1], where that
-        can be made.
+      a, b: the two halves of n pairs; a receives b's factor.
+      truths: concept -> the images that its swap should give, (n, H, W, C) in [-1, 1],
+        for concepts whose true result can be made.
     """
 
     a: Examples
@@ -127,13 +139,13 @@ class Swapped:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureNetwork:
-    """What compares sets of pictures.
+    """A pretrained network whose features compare two sets of images.
 
     Attributes:
-      name: of a pretrained network.
-      images: most pictures on either side.
-      size: H = W that it sees, in pixels; 0: its own.
-      download: fetches its weights where they are missing.
+      name: the network, a key of ``analysis.distances.FEATURES``.
+      images: most images on either side of a comparison.
+      size: H = W to which images are resized, in pixels; 0: the network's own size.
+      download: whether missing weights are downloaded.
     """
 
     name: str
@@ -144,21 +156,22 @@ class FeatureNetwork:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """What analyses share.
+    """The interpreter, images and judges that all analyses share.
 
     Attributes:
-      interpreter: with a network.
-      train: what T was trained on.
-      test: what neither trained nor chose anything.
-      judges: concept -> who reads it; they never saw the flow.
-      swapped: pairs for swaps; None: without concepts.
-      paired: images whose pairs give the test scores.
-      layered: images whose pairs give every layer's scores.
-      estimator: of these scores, ``"pooled"`` or ``"correlation"``.
-      score_pairs: number of these pairs.
-      certified: most latents that the certificate stands on.
-      features: compares sets of pictures; None: nobody does.
-      seed: of everything drawn.
+      interpreter: T, layout and network under examination.
+      train: images that T was trained on.
+      test: images that neither trained nor chose anything.
+      judges: attribute -> its judge, which never saw the flow.
+      swapped: pairs of test images for swaps; None without concepts.
+      paired: images whose pairs give the scores of ``PairScoresAnalysis``.
+      layered: images whose pairs give the scores of ``LayersAnalysis``.
+      estimator: estimator of both scores, ``"pooled"`` or ``"correlation"``.
+      score_pairs: number of pairs asked for behind the scores; ``LayersAnalysis``
+        takes at most 1,000.
+      certified: most test images behind the certificate.
+      features: network that compares sets of images; None: no distances.
+      seed: seed of every random draw of the analyses.
     """
 
     interpreter: Interpreter
@@ -176,41 +189,56 @@ class Evidence:
 
     @property
     def network(self) -> Network:
-        """What is interpreted."""
+        """The frozen network under interpretation."""
         return self.train.network
 
 
 class Record:
-    """A frozen dataclass of figures; subclasses say how it stands in a scorecard.
+    """Base of the frozen dataclasses of figures that analyses return.
+
+    A subclass is a dataclass whose fields turn into JSON values; fields that are None
+    are left out of the scorecard.
 
     Attributes:
-      key: name of its entry in the scorecard; None: each field is an entry. Fields that
-        are None are left out.
+      key: name of the record's one entry in the scorecard; None: each field is an
+        entry under its own name.
     """
 
     key: ClassVar[str | None] = None
 
     def entries(self) -> dict[str, Any]:
-        """Entries of the scorecard, as JSON values."""
+        """The record's entries in a scorecard: name -> JSON value."""
         values = {k: x for k, x in cattrs.unstructure(self).items() if x is not None}
         return values if self.key is None else {self.key: values}
 
     @classmethod
     def of(cls, card: Mapping[str, Any]) -> Self | None:
-        """The record in a scorecard, also after JSON; None if it is not there."""
+        """Reads the record from a scorecard, as measured or read back from JSON.
+
+        Returns:
+          The record; None if an entry without a default is missing from the scorecard.
+
+        Raises:
+          cattrs.BaseValidationError: entries of another form, as of another version.
+        """
         fields = {field.name: field for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType]
         values = card if cls.key is None else card.get(cls.key)
         if values is None:
             return None
-        needed = [n for n, f in fields.items() if f.default is dataclasses.MISSING]
-        if any(values.get(name) is None for name in needed):
+        required = [n for n, f in fields.items() if f.default is dataclasses.MISSING]
+        if any(values.get(name) is None for name in required):
             return None
         return cattrs.structure({n: values[n] for n in fields if n in values}, cls)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of words: ``head`` and ``rows``, the first column in words."""
+    """A table of formatted cells.
+
+    Attributes:
+      head: names of the columns; empty: the table has no head.
+      rows: cells of each row, the first of which names the row.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -218,15 +246,15 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """What a report says of a record.
+    """The section of a report that presents a record.
 
     Attributes:
       title: headline.
-      text: paragraphs in plain words.
-      tables: below them.
-      notes: smaller, below the tables.
-      figures: name -> picture.
-      lead: what belongs in the report's first lines.
+      text: paragraphs of plain text.
+      tables: tables below the paragraphs.
+      notes: paragraphs in smaller type below the tables.
+      figures: name -> figure, below the notes.
+      lead: lines for the top of the report: a sentence, then items of a list.
     """
 
     title: str
@@ -238,24 +266,24 @@ class Section:
 
 
 class Analysis(Protocol):
-    """One thing that gets measured; a row of ``ANALYSES``."""
+    """One measurement and its presentation; a row of ``ANALYSES``."""
 
     @property
     def record(self) -> type[Record]:
-        """Type of what it measures; a plain class attribute will do."""
+        """Type of the record that ``measure`` returns; a class attribute will do."""
         ...
 
     def measure(self, evidence: Evidence, /) -> Record | None:
-        """Measures; None where it does not apply."""
+        """The record of this analysis; None where the analysis does not apply."""
         ...
 
     def section(self, record: Any, /) -> Section:
-        """What the report says of a record."""
+        """The report's section on a record of this analysis."""
         ...
 
 
 def shown(value: float | None, measure: str) -> str:
-    """A figure in words: accuracies in per cent, all others to three decimals."""
+    """A figure as text: accuracy in per cent, others to 3 decimals, None as a dash."""
     if value is None:
         return "-"
     return f"{100 * value:.1f} %" if measure == "accuracy" else f"{value:.3f}"

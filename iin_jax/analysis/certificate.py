@@ -1,4 +1,4 @@
-"""Does interpreting change nothing?"""
+"""A check that interpreting changes nothing: round trip and log-determinant of T."""
 
 import dataclasses
 
@@ -7,7 +7,22 @@ from iin_jax.analysis.base import Evidence, Record, Section, Table
 
 @dataclasses.dataclass(frozen=True)
 class CertificateRecord(Record):
-    """Largest errors relative to max(1, |value|); see ``Interpreter.certify``."""
+    """Largest errors relative to max(1, |value|); see ``Interpreter.certify``.
+
+    Attributes:
+      round_trip_max_abs: largest error of T^-1(T(z)) against z.
+      log_det_max_abs: largest error of the log-determinant against automatic
+        differentiation.
+      dtype: floating-point type of the check.
+      latents: number of latents in the round trip.
+      log_det_latents: number of latents in the check of the log-determinant.
+      log_det_of: ``"flow"`` if the whole T was differentiated, or ``"blocks"`` if one
+        block at a time.
+      decode_max_abs: largest error of images decoded through T and back; None if the
+        network decodes to no images.
+      prediction_agreement: share of images, in [0, 1], whose prediction survives T
+        and back; None if the network decodes to images.
+    """
 
     key = "certificate"
 
@@ -22,14 +37,14 @@ class CertificateRecord(Record):
 
 
 class CertificateAnalysis:
-    """Round trip and log-determinant, on test images."""
+    """Measures round trip and log-determinant of T on test images."""
 
     record = CertificateRecord
 
     def measure(self, evidence: Evidence) -> CertificateRecord:
         part = slice(0, evidence.certified)
-        found = evidence.interpreter.certify(evidence.test.read(part))
-        return CertificateRecord(**found)
+        errors = evidence.interpreter.certify(evidence.test.read(part))
+        return CertificateRecord(**errors)
 
     def section(self, record: CertificateRecord) -> Section:
         text = (

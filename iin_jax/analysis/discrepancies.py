@@ -1,4 +1,4 @@
-"""Distances between two sets of vectors; pure arrays, float64.
+"""Distances between two sets of feature vectors, as pure functions in float64.
 
 Sources: Heusel et al., 2017 (arXiv 1706.08500) for the Fréchet distance of features;
 Binkowski et al., 2018 (arXiv 1801.01401) for the kernel distance.
@@ -6,8 +6,9 @@ Binkowski et al., 2018 (arXiv 1801.01401) for the kernel distance.
 
 import numpy as np
 
-BLOCK = 1000  # vectors of either set per estimate of the kernel distance, at most
-LEAST_BLOCKS, MOST_BLOCKS = 10, 100
+BLOCK = 1000  # most vectors of either set per block of the kernel distance
+LEAST_BLOCKS = 10  # fewest blocks, unless a set is too small for two vectors in each
+MOST_BLOCKS = 100  # most blocks
 
 
 def frechet(
@@ -20,11 +21,15 @@ def frechet(
     is needed, which may come out complex where covariances are singular.
 
     Args:
-      mean_a, mean_b: (D,).
-      cov_a, cov_b: (D, D), symmetric.
+      mean_a, mean_b: means, (D,).
+      cov_a, cov_b: covariances, (D, D), symmetric, without negative eigenvalues beyond
+        rounding.
+
+    Returns:
+      The squared distance, at least 0.
 
     Raises:
-      ValueError: shapes that do not fit, or a matrix that is no covariance.
+      ValueError: shapes that do not fit, or a matrix that is not a covariance.
     """
     dim = np.shape(mean_a)[0]
     shapes = [np.shape(array) for array in (mean_a, mean_b, cov_a, cov_b)]
@@ -47,29 +52,31 @@ def kernel_distance(
 ) -> tuple[float, float | None]:
     """Unbiased squared maximum mean discrepancy, kernel ``(x . y / D + 1)^3``.
 
-    The mean over disjoint random blocks of either set, of at most 1,000 each: 10 blocks
-    at least where there are images for it, 100 at most.
+    The estimate is a mean over disjoint random blocks of at most 1,000 vectors of
+    either set. There are 10 to 100 blocks, fewer where a set has fewer than 20 vectors.
 
     Args:
       x, y: features, (n, D) and (m, D).
-      seed: of the blocks.
+      seed: seed of the division into blocks.
 
     Returns:
-      The distance and its standard error, None if there is a single block.
+      The distance, which may be negative, and its standard error; the error is None if
+      there is a single block.
 
     Raises:
-      ValueError: fewer than two images, or features of another length or not finite.
+      ValueError: fewer than two vectors on a side, features of unequal length, or
+        features that are not finite.
     """
     x, y = checked_features(x, y)
-    fewest = min(len(x), len(y))
-    blocks = min(max(fewest // BLOCK, LEAST_BLOCKS), fewest // 2, MOST_BLOCKS)
+    smaller = min(len(x), len(y))
+    blocks = min(max(smaller // BLOCK, LEAST_BLOCKS), smaller // 2, MOST_BLOCKS)
     rng = np.random.default_rng([seed, 0x1D])
     rows_x, rows_y = (
         np.array_split(rng.permutation(len(features)), blocks) for features in (x, y)
     )
     estimates = [
-        squared_discrepancy(x[some_x[:BLOCK]], y[some_y[:BLOCK]])
-        for some_x, some_y in zip(rows_x, rows_y, strict=True)
+        squared_discrepancy(x[block_x[:BLOCK]], y[block_y[:BLOCK]])
+        for block_x, block_y in zip(rows_x, rows_y, strict=True)
     ]
     if blocks == 1:
         return float(estimates[0]), None
@@ -78,7 +85,7 @@ def kernel_distance(
 
 
 def squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
-    """The unbiased estimate of ``kernel_distance`` from all of x (n, D), y (m, D)."""
+    """``kernel_distance`` from one block of all vectors, x (n, D) and y (m, D)."""
     within = sum(
         (kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1))
         for kernel in (_kernel(x, x), _kernel(y, y))
@@ -92,7 +99,15 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_features(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64; raises ValueError unless they are two sets that compare."""
+    """Both sets of features in float64.
+
+    Args:
+      x, y: features, (n, D) and (m, D).
+
+    Raises:
+      ValueError: fewer than two vectors on a side, features of unequal length, or
+        features that are not finite.
+    """
     x, y = (np.asarray(features, np.float64) for features in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
@@ -108,11 +123,17 @@ def checked_features(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Kernel values (n, m) between x (n, D) and y (m, D)."""
     return (x @ y.T / x.shape[1] + 1.0) ** 3
 
 
 def _spectrum(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, 0 where they are rounding alone, and eigenvectors."""
+    """Eigenvalues (D,), those within rounding as 0, and eigenvectors (D, D).
+
+    Raises:
+      ValueError: a matrix that is not finite, not symmetric, or has negative
+        eigenvalues beyond rounding.
+    """
     covariance = np.asarray(covariance, np.float64)
     largest = np.abs(covariance).max(initial=0.0)
     if not np.isfinite(largest):

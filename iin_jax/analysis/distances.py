@@ -1,4 +1,4 @@
-"""Fréchet and kernel distances between sets of images, with their protocol attached."""
+"""Fréchet and kernel distances between sets of images, each with its protocol."""
 
 import dataclasses
 import functools
@@ -25,29 +25,30 @@ from iin_jax.weights import locate, tree_digest
 
 Kind = Literal["frechet", "kernel"]
 VALUE_RANGE = (-1.0, 1.0)  # range of pixel values
+# network, layers with equal features, and image size in pixels of FID and KID
 FID_NETWORK, FID_LAYERS, FID_SIZE = "inception_v3_fid", ("avgpool", "flatten"), 299
-SHORT = {"frechet": "FID", "kernel": "KID"}
+INCEPTION_NAMES = {"frechet": "FID", "kernel": "KID"}
 FEATURES = {"squeezenet1_1": "features.12", FID_NETWORK: "flatten"}  # layers compared
-WORDS = {
+ROW_NAMES = {
     "samples": "samples through T",
     "samples_without_flow": "samples without T",
 }
-LONG = {"frechet": "Fréchet distance", "kernel": "kernel distance"}
+KIND_NAMES = {"frechet": "Fréchet distance", "kernel": "kernel distance"}
 
 
 @dataclasses.dataclass(frozen=True)
 class DistanceProtocol:
-    """All that a distance between two sets of images depends on beside the images.
+    """Everything beside the images on which a distance between two sets depends.
 
     Attributes:
       network: name of the network whose features are compared.
-      layer: whose output they are, averaged over positions.
-      weights: SHA-256 digest of the network's variables.
-      images, reference_images: number of either.
+      layer: layer whose output, averaged over positions, gives the features.
+      weights: SHA-256 digest of the network's variables, in hexadecimal.
+      images, reference_images: number of images in either set.
       resize: H = W that the images were resized to, in pixels.
-      value_range: of the images.
-      weights_file: the publisher's file, if the variables were seen to be those of the
-        FID; it is no condition for a comparison, the digest is.
+      value_range: least and largest pixel value of the images.
+      weights_file: name of the publisher's file if the variables are those of the FID,
+        else None; comparisons go by the digest and leave it out.
     """
 
     network: str
@@ -61,7 +62,7 @@ class DistanceProtocol:
 
     @property
     def is_inception(self) -> bool:
-        """Whether this is how FID and KID are measured."""
+        """Whether network, weights, layer and size are those of FID and KID."""
         return (
             self.weights_file == FID_FILE.name
             and self.network == FID_NETWORK
@@ -72,16 +73,17 @@ class DistanceProtocol:
 
 @dataclasses.dataclass(frozen=True)
 class Distance:
-    """A distance that compares with others of its kind and protocol alone.
+    """A distance between two sets of images.
 
-    ``a < b`` and ``a - b`` raise ValueError if kind or protocol differ, and name the
-    fields that do.
+    Distances compare only within one kind and protocol: ``a < b`` and ``a - b`` raise a
+    ValueError that names the fields in which two distances differ.
 
     Attributes:
       kind: ``"frechet"`` or ``"kernel"``.
       value: the distance; a kernel distance is unbiased and may be negative.
-      standard_error: of a kernel distance; None for the other, or for a single block.
-      protocol: how it was measured.
+      standard_error: standard error of a kernel distance; None for a Fréchet distance
+        and for a kernel distance of a single block.
+      protocol: how the distance was measured.
     """
 
     kind: Kind
@@ -91,10 +93,12 @@ class Distance:
 
     @property
     def name(self) -> str:
-        """``"FID"`` or ``"KID"`` if measured like those, else after the network."""
+        """``"FID"`` or ``"KID"`` if measured so, else kind, network and layer."""
         if self.protocol.is_inception:
-            return SHORT[self.kind]
-        return f"{LONG[self.kind]} ({self.protocol.network}, {self.protocol.layer})"
+            return INCEPTION_NAMES[self.kind]
+        return (
+            f"{KIND_NAMES[self.kind]} ({self.protocol.network}, {self.protocol.layer})"
+        )
 
     def __lt__(self, other: "Distance") -> bool:
         self._check_comparable(other)
@@ -105,12 +109,12 @@ class Distance:
         return self.value - other.value
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values, the name among them."""
+        """Field -> JSON value, and ``"name"``."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Distance":
-        """What ``as_dict`` gave, also after JSON."""
+        """The distance that ``as_dict`` described, also after JSON."""
         protocol = dict(values["protocol"])
         protocol["value_range"] = tuple(protocol["value_range"])
         return cls(
@@ -121,11 +125,11 @@ class Distance:
         )
 
     def _check_comparable(self, other: "Distance") -> None:
-        mine, others = ({"kind": d.kind, **vars(d.protocol)} for d in (self, other))
+        left, right = ({"kind": d.kind, **vars(d.protocol)} for d in (self, other))
         unlike = [
-            f"{name} ({mine[name]} and {others[name]})"
-            for name in mine
-            if name != "weights_file" and mine[name] != others[name]
+            f"{name} ({left[name]} and {right[name]})"
+            for name in left
+            if name != "weights_file" and left[name] != right[name]
         ]
         if unlike:
             raise ValueError(
@@ -145,24 +149,26 @@ def image_features(
 ) -> np.ndarray:
     """Features of images at a layer of a frozen network, averaged over positions.
 
-    Only the layers up to that one are computed. Images are resized bilinearly and, if
-    they become smaller, averaged over pixels.
+    Later layers are not computed. Images are resized bilinearly, with antialiasing if
+    they shrink.
 
     Args:
-      network: as ``networks.load`` gives it.
+      network: a network from ``networks.load``.
       layer: one of its ``layers()``: ``"flatten"`` for the FID (inception_v3_fid),
         ``"features.12"`` for SqueezeNet 1.1.
-      images: slice -> images (b, H, H, C) in [-1, 1]; one channel is repeated to three.
+      images: slice -> images (b, H, H, C) in [-1, 1]; a single channel is repeated to
+        three.
       count: number of images.
-      resize: H = W that the network sees, in pixels; 299 for the FID.
+      resize: H = W of the resized images, in pixels; 299 for the FID.
       batch_size: images per call of the network.
 
     Returns:
-      (count, D), float64.
+      Features (count, D), float64.
 
     Raises:
-      ValueError: an unknown layer, images too small for the network, not square or
-        outside [-1, 1], or fewer of them than asked for.
+      ValueError: a count below 1, an unknown layer, images that are too small for the
+        network, not square or outside [-1, 1], or another number of images than asked
+        for.
     """
     cut = dataclasses.replace(network, layer=layer, size=resize)
 
@@ -185,8 +191,8 @@ def image_features(
 
     if count < 1:
         raise ValueError(f"features are of one image at least; got count {count}")
-    look = functools.partial(features, cut.variables)
-    batches = in_batches(look, read, count, batch_size)
+    features_of = functools.partial(features, cut.variables)
+    batches = in_batches(features_of, read, count, batch_size)
     return np.concatenate([np.asarray(part, np.float64) for _, part in batches])
 
 
@@ -199,24 +205,29 @@ def distances(
 ) -> dict[Kind, Distance]:
     """Both distances between two sets of images, from ``image_features``.
 
+    Warns if a side has no more images than dimensions, and if the network is named like
+    that of the FID while its weights cannot be compared with the published file.
+
     Args:
-      network, layer, resize: that the features were computed with.
-      features: (n, D).
-      reference_features: of the real images, (m, D).
+      network, layer, resize: the arguments of ``image_features`` that gave both sets of
+        features.
+      features: features of the images in question, (n, D).
+      reference_features: features of the real images, (m, D).
 
     Returns:
-      ``"frechet"`` and ``"kernel"``.
+      kind -> distance, for ``"frechet"`` and ``"kernel"``.
 
     Raises:
-      ValueError: fewer than two images, or features of another length or not finite.
+      ValueError: fewer than two images on a side, features of unequal length, or
+        features that are not finite.
     """
     x, y = checked_features(features, reference_features)
-    fewest, dim = min(len(x), len(y)), x.shape[1]
-    if fewest <= dim:
+    smaller, dim = min(len(x), len(y)), x.shape[1]
+    if smaller <= dim:
         warnings.warn(
-            f"a Fréchet distance of {fewest} images in {dim} dimensions has a singular "
-            "covariance and is biased upwards: compare only with the same number of "
-            f"images, or take more than {dim}",
+            f"a Fréchet distance of {smaller} images in {dim} dimensions has a "
+            "singular covariance and is biased upwards: compare only with the same "
+            f"number of images, or take more than {dim}",
             stacklevel=2,
         )
     protocol = DistanceProtocol(
@@ -237,10 +248,10 @@ def distances(
 
 
 def _published_file(network: PretrainedNetwork) -> str | None:
-    """The publisher's file of the FID if the variables are what it holds, else None.
+    """Name of the published file of the FID if the network has its weights, or None.
 
-    An architecture of that name may have any weights, so they are compared with the
-    file, wherever weights are looked for.
+    A network of that architecture may have any weights, so its variables are compared
+    with those of the file, which is looked for wherever weights are.
     """
     if network.name != FID_NETWORK:
         return None
@@ -259,7 +270,7 @@ def _published_file(network: PretrainedNetwork) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class DistanceFigures:
-    """A distance as a scorecard has it; see ``Distance``."""
+    """A distance in a scorecard; the fields are those of ``Distance``."""
 
     name: str
     kind: str
@@ -270,27 +281,35 @@ class DistanceFigures:
 
 @dataclasses.dataclass(frozen=True)
 class DistancesRecord(Record):
-    """Set of pictures -> ``"frechet"`` and ``"kernel"``, against test images."""
+    """Distances of generated images from test images.
+
+    Attributes:
+      distances: ``"samples"``, ``"samples_without_flow"`` or ``"reconstructions"`` ->
+        ``"frechet"`` or ``"kernel"`` -> distance.
+    """
 
     distances: dict[str, dict[str, DistanceFigures]]
 
 
 class DistancesAnalysis:
-    """Samples through T, samples without T and reconstructions, from test images."""
+    """Measures how far samples and reconstructions are from test images.
+
+    Samples are decoded from a standard normal, through T and, for comparison, without.
+    """
 
     record = DistancesRecord
 
     def measure(self, evidence: Evidence) -> DistancesRecord | None:
-        wanted, interpreter = evidence.features, evidence.interpreter
-        if wanted is None or evidence.network.output != "images":
+        settings, interpreter = evidence.features, evidence.interpreter
+        if settings is None or evidence.network.output != "images":
             return None
-        judge = load(wanted.name, download=wanted.download)
-        size = wanted.size or judge.image_size[0]
-        layer, real = FEATURES[wanted.name], evidence.test
-        count = min(wanted.images, len(real))
+        network = load(settings.name, download=settings.download)
+        size = settings.size or network.image_size[0]
+        layer, real = FEATURES[settings.name], evidence.test
+        count = min(settings.images, len(real))
         rng = np.random.default_rng([evidence.seed, 0xF1D])
         draws = rng.standard_normal((count, interpreter.layout.dim)).astype(np.float32)
-        pictures: dict[str, Callable[[slice], Images]] = {
+        generated: dict[str, Callable[[slice], Images]] = {
             "samples": lambda part: interpreter.decode(
                 interpreter.untranslate(draws[part])
             ),
@@ -301,14 +320,14 @@ class DistancesAnalysis:
         }
 
         def features(images: Callable[[slice], Images]) -> np.ndarray:
-            return image_features(judge, layer, images, count, resize=size)
+            return image_features(network, layer, images, count, resize=size)
 
         reference, result = features(real.read), {}
-        for name, images in pictures.items():
-            measured = distances(judge, layer, features(images), reference, size)
+        for name, images in generated.items():
+            measured = distances(network, layer, features(images), reference, size)
             result[name] = {
-                kind: DistanceFigures(each.name, **vars(each))
-                for kind, each in measured.items()
+                kind: DistanceFigures(distance.name, **vars(distance))
+                for kind, distance in measured.items()
             }
         return DistancesRecord(result)
 
@@ -316,8 +335,9 @@ class DistancesAnalysis:
         first = next(iter(record.distances.values()))
         protocol = first["frechet"].protocol
         text = (
-            "Distances between generated and held-out images, lower is better. They "
-            f"compare only with distances of the same protocol: {protocol.network}, "
+            "Distances between generated and held-out images; lower is better. They "
+            "can be compared only with distances of the same protocol: features of "
+            f"{protocol.network}, "
             f"layer {protocol.layer}, weights {protocol.weights[:12]}…, "
             f"{protocol.images} against {protocol.reference_images} images resized to "
             f"{protocol.resize} pixels, values in {list(protocol.value_range)}."
@@ -325,10 +345,10 @@ class DistancesAnalysis:
         rows = []
         for name, measured in record.distances.items():
             kernel = measured["kernel"]
-            shown = f"{kernel.value:.5f}"
+            kernel_text = f"{kernel.value:.5f}"
             if kernel.standard_error is not None:
-                shown += f" ± {kernel.standard_error:.5f}"
-            value = f"{measured['frechet'].value:.3f}"
-            rows.append([WORDS.get(name, name), value, shown])
+                kernel_text += f" ± {kernel.standard_error:.5f}"
+            frechet_text = f"{measured['frechet'].value:.3f}"
+            rows.append([ROW_NAMES.get(name, name), frechet_text, kernel_text])
         head = ("", first["frechet"].name, first["kernel"].name)
         return Section("Distances of samples", [text], [Table(head, rows)])

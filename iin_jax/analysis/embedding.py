@@ -1,4 +1,4 @@
-"""Two-dimensional maps of single factors."""
+"""Two-dimensional maps of single factors by principal component analysis."""
 
 import dataclasses
 from typing import Any
@@ -12,8 +12,8 @@ from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array
 
-MOST = 1000  # latents on a map, at most
-DIGITS = 3  # decimals of a coordinate
+MAX_POINTS = 1000  # most latents on a map
+DECIMALS = 3  # decimals of coordinates and real values in a scorecard
 
 
 def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
@@ -21,11 +21,11 @@ def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
 
     Args:
       interpreter: T and layout.
-      z: latents, at least two.
+      z: latents (n, N), n >= 2.
 
     Returns:
-      factor -> (n, 2); a factor of one dimension has zeros as its second coordinate, an
-      empty one is left out.
+      factor -> points (n, 2). A factor of one dimension has 0 as second coordinate; an
+      empty factor is left out.
     """
     maps = {}
     for name, part in interpreter.to_factors(z).items():
@@ -39,11 +39,11 @@ def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-    """Points of every factor, and what they are coloured by.
+    """Points of every factor, and the attribute values that colour them.
 
     Attributes:
-      points: factor -> (n, 2).
-      values: attribute -> n values, or n colours; None where missing.
+      points: factor -> n points of two coordinates.
+      values: attribute -> n values or n RGB colours in [0, 1]; None where missing.
     """
 
     points: dict[str, list[list[float]]]
@@ -52,13 +52,17 @@ class Maps:
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingRecord(Record):
-    """Maps of some test images."""
+    """Maps of at most 1,000 test images.
+
+    Attributes:
+      embedding: points and values.
+    """
 
     embedding: Maps
 
 
 class EmbeddingAnalysis:
-    """The first two principal components of every factor, on test images."""
+    """Maps the first two principal components of every factor, on test images."""
 
     record = EmbeddingRecord
 
@@ -68,13 +72,22 @@ class EmbeddingAnalysis:
     def mapped(
         self, interpreter: Interpreter, images: Examples, seed: int = 0
     ) -> EmbeddingRecord | None:
-        """The maps of at most 1,000 images; None of a single one, or without values."""
+        """Maps of at most 1,000 images.
+
+        Args:
+          interpreter: T and layout.
+          images: examples, with attribute values that colour the points.
+          seed: seed of the choice of images.
+
+        Returns:
+          The maps; None for fewer than two images, or without values.
+        """
         if len(images) < 2 or not images.values:
             return None
         rng = np.random.default_rng([seed, 0x3A95])
-        part = np.sort(rng.permutation(len(images))[:MOST])
+        part = np.sort(rng.permutation(len(images))[:MAX_POINTS])
         maps = factor_maps(interpreter, images.latents.mean[part])
-        points = {name: np.round(x, DIGITS).tolist() for name, x in maps.items()}
+        points = {name: np.round(x, DECIMALS).tolist() for name, x in maps.items()}
         values = {name: _as_list(images.named(name, part)) for name in images.values}
         return EmbeddingRecord(Maps(points, values))
 
@@ -83,23 +96,24 @@ class EmbeddingAnalysis:
         points = {name: np.array(x) for name, x in maps.points.items()}
         values = {name: _as_column(x) for name, x in maps.values.items()}
         text = (
-            "The first two principal components of every factor: a concept should "
-            "show in its own factor and nowhere else."
+            "The first two principal components of every factor, coloured by every "
+            "attribute: a concept should be visible in its own factor and in no other."
         )
         figures = {"maps": draw_maps(points, values)}
         return Section("Maps of the factors", [text], figures=figures)
 
 
 def _as_list(values: np.ndarray) -> list[Any]:
-    """Values as JSON has them; None where missing."""
-    known, each = known_rows(values), plain(values)
-    if each.dtype.kind == "f":
-        each = np.round(each, DIGITS)
-    return [x if seen else None for x, seen in zip(each.tolist(), known, strict=True)]
+    """Values as JSON values, None where missing."""
+    known, entries = known_rows(values), plain(values)
+    if entries.dtype.kind == "f":
+        entries = np.round(entries, DECIMALS)
+    pairs = zip(entries.tolist(), known, strict=True)
+    return [x if is_known else None for x, is_known in pairs]
 
 
 def _as_column(values: list[Any]) -> np.ndarray:
-    """The column that ``_as_list`` wrote."""
+    """The column that ``_as_list`` turned into a list, masked where missing."""
     missing = np.array([x is None for x in values])
     known = next((x for x in values if x is not None), 0)
     column = np.array([known if x is None else x for x in values])
@@ -108,7 +122,12 @@ def _as_column(values: list[Any]) -> np.ndarray:
 
 
 def draw_maps(positions: dict[str, np.ndarray], labels: Values) -> Figure:
-    """PCA of every factor (lines), coloured by every attribute (columns)."""
+    """Scatter plots of every factor (rows), coloured by every attribute (columns).
+
+    Args:
+      positions: factor -> points (n, 2).
+      labels: attribute -> values (n,) or colours (n, 3); missing values are not drawn.
+    """
     size = (2.6 * len(labels), 2.4 * len(positions))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(positions), len(labels), squeeze=False)
@@ -116,9 +135,9 @@ def draw_maps(positions: dict[str, np.ndarray], labels: Values) -> Figure:
         for axis, (attribute, values) in zip(axes[row], labels.items(), strict=True):
             known = known_rows(values)
             values = np.ma.getdata(values)[known]
-            drawn = axis.scatter(*points[known].T, s=3, **_point_colors(values))
+            scatter = axis.scatter(*points[known].T, s=3, **_point_colors(values))
             if row == 0 and is_class(values) and len(np.unique(values)) <= 10:
-                handles, _ = drawn.legend_elements(num=None)
+                handles, _ = scatter.legend_elements(num=None)
                 names = np.unique(values).tolist()
                 axis.legend(handles, names, fontsize=5, loc="upper left")
             axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
@@ -128,6 +147,7 @@ def draw_maps(positions: dict[str, np.ndarray], labels: Values) -> Figure:
 
 
 def _point_colors(values: np.ndarray) -> dict[str, Any]:
+    """Colour arguments of ``Axes.scatter`` for known values (n,) or colours (n, 3)."""
     if values.ndim == 2:
         return {"color": np.clip(values, 0.0, 1.0)}
     if is_class(values):

@@ -1,4 +1,4 @@
-"""Which layers of a network encode which concept, without training any T."""
+"""Scores of concepts at every layer of a network, without training any T."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ from iin_jax.networks import Network
 from iin_jax.types import Images
 
 MAX_COMPONENTS = 256  # most components of a layer that are scored
-MOST_PAIRS = 1000  # pairs behind the scores of a layer, at most
+MOST_PAIRS = 1000  # most pairs behind the scores of a layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +24,9 @@ class LayerScores:
     """The scores of one layer.
 
     Attributes:
-      shape: of the layer's output for one image.
-      components: how many of its components were scored.
-      scores: concept -> similarity, with interval and null.
+      shape: shape of the layer's output for one image.
+      components: number of its components behind the scores.
+      scores: concept -> similarity of its pairs, with interval and null.
     """
 
     shape: tuple[int, ...]
@@ -47,21 +47,25 @@ def layer_scores(
 ) -> dict[str, LayerScores]:
     """``factor_scores`` at every layer at which a network can be cut (paper, §3.3).
 
-    Of a layer with more than 256 components that many are drawn at random: both
-    estimators average over components.
+    Of a layer with more than 256 components, 256 are drawn at random; both estimators
+    average over components.
 
     Args:
-      network: frozen.
+      network: the frozen network.
       images: slice -> images (b, H, W, C) in [-1, 1].
       count: number of images.
-      pairs: indices into the images, and the concept each pair agrees in.
-      names, estimator: as in ``factor_scores``.
-      seed: of the drawn components and of the resampling.
+      pairs: pairs of indices into the images, with the concept each pair agrees in.
+      names: concepts, in the order of the indices in ``pairs.concept``.
+      estimator: ``"pooled"`` or ``"correlation"``, as in ``factor_scores``.
+      seed: seed of the drawn components and of the resampling.
       batch_size: images per call of the network.
 
     Returns:
-      layer -> scores, in the network's order; a layer whose output does not vary is
+      layer -> scores, in the network's order. A layer whose output does not vary is
       left out.
+
+    Raises:
+      ValueError: pairs or an estimator that ``factor_scores`` cannot use.
     """
     rng = np.random.default_rng([seed, 0x1A7E])
     chosen = {
@@ -77,9 +81,10 @@ def layer_scores(
             for layer, indices in chosen.items()
         }
 
-    look = functools.partial(components, network.variables)
+    components_of = functools.partial(components, network.variables)
     parts = [
-        jax.device_get(part) for _, part in in_batches(look, images, count, batch_size)
+        jax.device_get(part)
+        for _, part in in_batches(components_of, images, count, batch_size)
     ]
     result = {}
     for layer, shape in network.layers().items():
@@ -95,14 +100,15 @@ def layer_scores(
 
 @dataclasses.dataclass(frozen=True)
 class LayerFigures:
-    """The scores of one layer, as a scorecard has them.
+    """The scores of one layer in a scorecard.
 
     Attributes:
-      shape: of the layer's output for one image.
-      components: how many of its components were scored.
+      shape: shape of the layer's output for one image.
+      components: number of its components behind the scores.
       pairs: number of pairs behind the scores.
       scores: concept -> score.
-      score_intervals, score_null: concept -> 95 % bounds; of random pairs.
+      score_intervals: concept -> bounds of the score's 95 % interval.
+      score_null: concept -> bounds that hold 95 % of the scores of random pairs.
     """
 
     shape: tuple[int, ...]
@@ -115,13 +121,17 @@ class LayerFigures:
 
 @dataclasses.dataclass(frozen=True)
 class LayersRecord(Record):
-    """Layer -> its scores, in the network's order."""
+    """Scores of every layer.
+
+    Attributes:
+      layer_scores: layer -> scores, in the network's order.
+    """
 
     layer_scores: dict[str, LayerFigures]
 
 
 class LayersAnalysis:
-    """The published score at every layer of the network."""
+    """Scores concepts at every layer of the network, by the published estimate."""
 
     record = LayersRecord
 
@@ -143,22 +153,22 @@ class LayersAnalysis:
         return LayersRecord(
             {
                 layer: LayerFigures(
-                    entry.shape,
-                    entry.components,
+                    result.shape,
+                    result.components,
                     len(pairs.a),
-                    dict(entry.scores),
-                    entry.scores.intervals,
-                    entry.scores.null,
+                    dict(result.scores),
+                    result.scores.intervals,
+                    result.scores.null,
                 )
-                for layer, entry in scored.items()
+                for layer, result in scored.items()
             }
         )
 
     def section(self, record: LayersRecord) -> Section:
         text = (
-            "The published score at every layer of the network, in its order, with "
-            "95 % intervals; the pale bands are randomly matched pairs, 95 %: a score "
-            "inside says nothing."
+            "The published score of every concept at every layer of the network, from "
+            "input to output, with 95 % intervals. The pale bands hold 95 % of the "
+            "scores of randomly matched pairs: a score inside its band shows nothing."
         )
         return Section(
             "Which layer encodes what",
@@ -168,21 +178,21 @@ class LayersAnalysis:
 
 
 def _figure(layers: dict[str, LayerFigures]) -> Figure:
-    """How strongly every layer encodes each concept."""
+    """Curves of every concept's score over the layers, with interval and null."""
     figure = Figure(figsize=(9.0, 3.2), layout="constrained")
-    axis, places = figure.subplots(), np.arange(len(layers))
+    axis, positions = figure.subplots(), np.arange(len(layers))
     for name in next(iter(layers.values())).scores:
-        scores = [entry.scores[name] for entry in layers.values()]
-        (line,) = axis.plot(places, scores, ".-", lw=1, label=name)
+        scores = [figures.scores[name] for figures in layers.values()]
+        (line,) = axis.plot(positions, scores, ".-", lw=1, label=name)
         bands = (
-            ([entry.score_intervals[name] for entry in layers.values()], 0.3),
-            ([entry.score_null[name] for entry in layers.values()], 0.12),
+            ([figures.score_intervals[name] for figures in layers.values()], 0.3),
+            ([figures.score_null[name] for figures in layers.values()], 0.12),
         )
         for bounds, alpha in bands:
             low, high = np.array(bounds).T
             color = line.get_color()
-            axis.fill_between(places, low, high, color=color, alpha=alpha, lw=0)
-    axis.set_xticks(places, list(layers), rotation=90, fontsize=6)
+            axis.fill_between(positions, low, high, color=color, alpha=alpha, lw=0)
+    axis.set_xticks(positions, list(layers), rotation=90, fontsize=6)
     axis.set_ylabel("score of the pairs", fontsize=8)
     axis.tick_params(axis="y", labelsize=7)
     axis.grid(axis="y", lw=0.3)

@@ -1,4 +1,4 @@
-"""What probes read from each factor: its own concept, and others'."""
+"""Leakage between factors: how well probes read every attribute from each factor."""
 
 import dataclasses
 import warnings
@@ -18,10 +18,10 @@ from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Latents
 
-PER_TEST = 4  # training latents for each test latent, at most
-SLOW_TRAIN, SLOW_TEST = 8192, 4096  # latents for the slower two probes, at most
+PER_TEST = 4  # most training latents for each test latent
+SLOW_TRAIN, SLOW_TEST = 8192, 4096  # most latents of the MLP and nearest neighbours
 NEIGHBORS = 5
-HELD_OUT = 0.1  # share of latents that stops an MLP's training
+HELD_OUT = 0.1  # share of training latents held out to stop the MLP early
 MLP: Any = {
     "hidden_layer_sizes": (128,),
     "learning_rate_init": 3e-3,
@@ -30,20 +30,21 @@ MLP: Any = {
     "validation_fraction": HELD_OUT,
 }
 
-Space = tuple[np.ndarray, np.ndarray]  # latents to train on and to test on
+Space = tuple[np.ndarray, np.ndarray]  # training latents (n, D), test latents (m, D)
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeFigures:
-    """What probes read of one attribute in one space.
+    """Figures of the probes of one attribute in one space.
 
     Attributes:
-      figure: of the linear probe.
-      mlp, nearest: of the other two.
-      chance: what no knowledge gives.
-      measure: ``"accuracy"`` or ``"r2"``.
-      train, test: number of latents behind the linear probe.
-      slow_train, slow_test: behind the other two.
+      figure: figure of the linear probe.
+      mlp, nearest: figures of the MLP and of the nearest neighbours.
+      chance: the figure of a guess: the share of the most frequent class among the
+        test latents; 0 for real values.
+      measure: ``"accuracy"``, in [0, 1], for classes; ``"r2"`` for real values.
+      train, test: numbers of latents behind the linear probe.
+      slow_train, slow_test: numbers of latents behind the other two probes.
     """
 
     figure: float
@@ -59,11 +60,11 @@ class ProbeFigures:
 
 @dataclasses.dataclass(frozen=True)
 class LeakageRecord(Record):
-    """What probes read from each factor.
+    """Figures of the probes of every attribute in every space.
 
     Attributes:
-      leakage: factor, or ``"z"``, or ``"pca"`` -> attribute -> figures.
-      probe_train, probe_test: number of latents.
+      leakage: factor, ``"z"`` or ``"pca"`` -> attribute -> figures.
+      probe_train, probe_test: numbers of training and test latents.
     """
 
     leakage: dict[str, dict[str, ProbeFigures]]
@@ -72,7 +73,7 @@ class LeakageRecord(Record):
 
 
 class LeakageAnalysis:
-    """Probes of every attribute, fitted on training and read on test latents."""
+    """Fits probes on training latents and scores them on test latents."""
 
     record = LeakageRecord
 
@@ -82,20 +83,20 @@ class LeakageAnalysis:
         if not names:
             return None
         rng = np.random.default_rng(evidence.seed)
-        part = np.sort(rng.permutation(len(train))[: PER_TEST * len(test)])
+        rows = np.sort(rng.permutation(len(train))[: PER_TEST * len(test)])
         figures = leakage(
             evidence.interpreter,
-            train.latents.mean[part],
+            train.latents.mean[rows],
             test.latents.mean,
-            {name: train.values[name][part] for name in names},
+            {name: train.values[name][rows] for name in names},
             {name: test.values[name] for name in names},
             seed=evidence.seed,
         )
-        return LeakageRecord(figures, len(part), len(test))
+        return LeakageRecord(figures, len(rows), len(test))
 
     def section(self, record: LeakageRecord) -> Section:
         first = next(iter(record.leakage.values()))
-        words = {"z": "raw z", "pca": "PCA of z"}
+        space_names = {"z": "raw z", "pca": "PCA of z"}
         head = ["read from"]
         for name, cell in first.items():
             measure = "R²" if cell.measure == "r2" else cell.measure
@@ -103,20 +104,21 @@ class LeakageAnalysis:
                 f"{name} ({measure}; chance {shown(cell.chance, cell.measure)})"
             )
         rows = [
-            [words.get(space, f"factor {space}"), *map(_three, row.values())]
+            [space_names.get(space, f"factor {space}"), *map(_in_words, row.values())]
             for space, row in record.leakage.items()
         ]
         note = (
-            "Linear probe / MLP / five nearest neighbours, fitted on "
-            f"{record.probe_train} training latents, read on {record.probe_test} "
-            "latents of held-out images (the slower two on subsets). Linear probes "
-            "alone understate what a factor holds."
+            "Every cell has a linear probe / an MLP / the five nearest neighbours, "
+            f"fitted on {record.probe_train} training latents and scored on "
+            f"{record.probe_test} latents of held-out images (the latter two on "
+            "subsets). Linear probes alone understate what a factor holds."
         )
         title = "What probes read from each factor"
         return Section(title, (), [Table(head, rows)], [note])
 
 
-def _three(cell: ProbeFigures) -> str:
+def _in_words(cell: ProbeFigures) -> str:
+    """The figures of the three probes as text."""
     figures = (cell.figure, cell.mlp, cell.nearest)
     return " / ".join(shown(figure, cell.measure) for figure in figures)
 
@@ -130,24 +132,24 @@ def leakage(
     *,
     seed: int = 0,
 ) -> dict[str, dict[str, ProbeFigures]]:
-    """Probes of every attribute from every factor, the residual, raw z and its PCA.
+    """Probes every attribute in every factor, the residual, raw z and its PCA.
 
-    Classes are scored by accuracy, real values by R^2, on standardised components: by a
-    linear probe (logistic or ridge regression) on all latents, and by an MLP (a hidden
-    layer of 128, stopped early, after 100 passes at most) and the five nearest
-    neighbours on a subset of at most 8,192 training and 4,096 test latents. Linear
-    probes alone understate what a factor holds. The PCA has as many components as the
-    attribute's own factor (N / 2 for an attribute without one).
+    Three probes read standardised components: a linear one (logistic or ridge
+    regression) on all latents, and an MLP (one hidden layer of 128 units, stopped early
+    or after 100 passes) and the five nearest neighbours on at most 8,192 training and
+    4,096 test latents. Classes are scored by accuracy, real values by R^2. Linear
+    probes alone understate what a factor holds. The PCA of z has as many components as
+    the attribute's own factor, at least one; N / 2 for an attribute without a factor.
 
     Args:
       interpreter: T and layout.
-      z_train, z_test: (n, N).
-      values_train, values_test: attribute -> (n,) or (n, d); rows that are masked or
-        NaN are left out.
-      seed: of the subsets and of the MLP.
+      z_train, z_test: latents, (n, N) and (m, N).
+      values_train, values_test: attribute -> values, (n,) or (n, d) and (m,) or (m, d);
+        rows that are masked or NaN are left out.
+      seed: seed of the subsets and of the MLP.
 
     Returns:
-      factor, or ``"z"``, or ``"pca"`` -> attribute -> figures.
+      factor, ``"z"`` or ``"pca"`` -> attribute -> figures.
 
     Raises:
       ValueError: an attribute without a known value among training or test latents.
@@ -166,14 +168,23 @@ def leakage(
         size = layout[name] if name in layout.concepts else layout.dim // 2
         pca = PCA(min(max(1, size), *z_train.shape)).fit(z_train)
         reduced = pca.transform(z_train), pca.transform(z_test)
-        question = _Question(name, values_train[name], values_test[name], seed)
+        probes = _Probes(name, values_train[name], values_test[name], seed)
         for space, latents in {**spaces, "pca": reduced}.items():
-            result[space][name] = question.ask(latents)
+            result[space][name] = probes.figures(latents)
     return result
 
 
-class _Question:
-    """One attribute: what is known of it, and which latents the slow probes see."""
+class _Probes:
+    """The probes of one attribute, on latents whose value of it is known.
+
+    Args:
+      name: the attribute, for messages.
+      train, test: values (n,) or (n, d), masked or NaN where missing.
+      seed: seed of the subsets for the slow probes and of the MLP.
+
+    Raises:
+      ValueError: no known value among training or test latents.
+    """
 
     def __init__(self, name: str, train: np.ndarray, test: np.ndarray, seed: int):
         rows = [np.flatnonzero(known_rows(values)) for values in (train, test)]
@@ -186,8 +197,8 @@ class _Question:
         rng = np.random.default_rng([seed, 0x9B0B])
         self.rows = rows
         self.slow_rows = [
-            np.sort(rng.permutation(chosen)[:limit])
-            for chosen, limit in zip(rows, (SLOW_TRAIN, SLOW_TEST), strict=True)
+            np.sort(rng.permutation(known)[:limit])
+            for known, limit in zip(rows, (SLOW_TRAIN, SLOW_TEST), strict=True)
         ]
         self.classes, self.seed = is_class(train), seed
         self.train, self.test = plain(train), plain(test)
@@ -196,19 +207,19 @@ class _Question:
 
     @property
     def chance(self) -> float:
-        """The share of the most frequent class among the test latents; R^2 of 0."""
+        """Share of the test latents in their most frequent class; 0 for real values."""
         if not self.classes:
             return 0.0
         _, counts = np.unique(self.test[self.rows[1]], return_counts=True)
         return float(counts.max() / counts.sum())
 
-    def ask(self, latents: Space) -> ProbeFigures:
-        """The figures of all probes in one space."""
+    def figures(self, latents: Space) -> ProbeFigures:
+        """Figures of all probes in one space."""
         train, test, slow_train, slow_test = map(len, (*self.rows, *self.slow_rows))
         return ProbeFigures(
-            figure=self._probe(self._linear(), latents, self.rows),
-            mlp=self._probe(self._mlp(), latents, self.slow_rows),
-            nearest=self._probe(self._nearest(), latents, self.slow_rows),
+            figure=self._fitted_score(self._linear(), latents, self.rows),
+            mlp=self._fitted_score(self._mlp(), latents, self.slow_rows),
+            nearest=self._fitted_score(self._nearest(), latents, self.slow_rows),
             chance=self.chance,
             measure="accuracy" if self.classes else "r2",
             train=train,
@@ -217,16 +228,19 @@ class _Question:
             slow_test=slow_test,
         )
 
-    def _probe(self, model: Any, latents: Space, rows: list[np.ndarray]) -> float:
+    def _fitted_score(
+        self, model: Any, latents: Space, rows: list[np.ndarray]
+    ) -> float:
+        """Test score of a model; chance where the space or the values do not vary."""
         train_rows, test_rows = rows
-        seen = self.train[train_rows]
-        nothing_to_learn = self.classes and len(np.unique(seen)) < 2
+        targets = self.train[train_rows]
+        nothing_to_learn = self.classes and len(np.unique(targets)) < 2
         if latents[0].shape[1] == 0 or nothing_to_learn:
             return self.chance
         probe = make_pipeline(StandardScaler(), model)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iter")
-            probe.fit(latents[0][train_rows], seen)
+            probe.fit(latents[0][train_rows], targets)
         return float(probe.score(latents[1][test_rows], self.test[test_rows]))
 
     def _linear(self) -> Any:
@@ -246,17 +260,17 @@ class _Question:
         return kind(count)
 
     def _can_hold_out(self) -> bool:
-        """Whether a tenth of the latents can hold some of every class."""
+        """Whether the held-out tenth of the latents can contain every class."""
         _, counts = np.unique(self.train[self.slow_rows[0]], return_counts=True)
         return counts.min() >= 2 and HELD_OUT * counts.sum() >= len(counts)
 
     def _class_indices(self) -> Space:
-        """Indices of known classes; -1 where missing, or in no training latent."""
-        known = np.unique(self.train[self.rows[0]])
+        """Class indices of all latents; -1 for missing classes and untrained ones."""
+        classes = np.unique(self.train[self.rows[0]])
         result = []
         for values, rows in zip((self.train, self.test), self.rows, strict=True):
             indices = np.full(len(values), -1)
-            places = np.searchsorted(known, values[rows]).clip(max=len(known) - 1)
-            indices[rows] = np.where(known[places] == values[rows], places, -1)
+            nearest = np.searchsorted(classes, values[rows]).clip(max=len(classes) - 1)
+            indices[rows] = np.where(classes[nearest] == values[rows], nearest, -1)
             result.append(indices)
         return result[0], result[1]

@@ -1,4 +1,4 @@
-"""How likely latents are through T, beside a Gaussian."""
+"""Marginal likelihood of latents through T, beside that of a fitted Gaussian."""
 
 import dataclasses
 
@@ -9,17 +9,18 @@ from iin_jax.concepts.whitening import fit_whitening
 from iin_jax.latents import LatentCache
 from iin_jax.losses import bits_per_dim
 
-MOST = 8192  # latents on either side, at most
+MAX_LATENTS = 8192  # most latents on either side
 
 
 @dataclasses.dataclass(frozen=True)
 class LikelihoodRecord(Record):
-    """Bits per dimension of posterior samples.
+    """Negative log-likelihoods of posterior samples, in bits per dimension.
 
     Attributes:
-      train, test: through T.
-      gaussian_train, gaussian_test: under a Gaussian fitted to the training latents.
-      train_latents, test_latents: how many these stand on.
+      train, test: mean through T, over training and test latents.
+      gaussian_train, gaussian_test: mean under a Gaussian fitted to the training
+        latents.
+      train_latents, test_latents: numbers of latents behind the means.
     """
 
     key = "nll_bits_per_dim"
@@ -33,7 +34,7 @@ class LikelihoodRecord(Record):
 
 
 class LikelihoodAnalysis:
-    """The marginal likelihood, on training and test latents."""
+    """Measures the marginal likelihood of training and test latents."""
 
     record = LikelihoodRecord
 
@@ -66,16 +67,17 @@ class LikelihoodAnalysis:
             row(gaussian, record.gaussian_train, record.gaussian_test),
         ]
         note = (
-            "Lower is better. These are densities, so the zero means nothing and a "
-            "negative value is no mistake. T is trained on pairs, which is another "
-            "goal than this marginal likelihood."
+            "Lower is better. Likelihoods of densities have no natural zero, so "
+            "negative values are possible. T is trained on pairs, which is a different "
+            "objective from this marginal likelihood."
         )
         title = "Likelihood of the latents, in bits per dimension"
         return Section(title, (), [Table(("", "train", "test"), rows)], [note])
 
 
 def _sample(cache: LatentCache, rng: np.random.Generator) -> np.ndarray:
-    entries = np.sort(rng.permutation(len(cache.mean))[:MOST])
+    """One posterior sample of at most 8,192 random entries, (n, N) float32."""
+    entries = np.sort(rng.permutation(len(cache.mean))[:MAX_LATENTS])
     std = np.exp(0.5 * cache.log_var[entries])
     noise = rng.standard_normal(std.shape).astype(np.float32)
     return cache.mean[entries] + std * noise

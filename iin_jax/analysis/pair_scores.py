@@ -1,4 +1,4 @@
-"""The published scores on pairs of test images, and the sizes they would give."""
+"""The published scores of concepts on test pairs, with the sizes they would give."""
 
 import dataclasses
 
@@ -8,14 +8,14 @@ from iin_jax.concepts import factor_scores, factor_sizes
 
 @dataclasses.dataclass(frozen=True)
 class PairScores:
-    """Scores of pairs of images.
+    """Scores of concepts on pairs of test images.
 
     Attributes:
       scores: concept -> score.
-      score_intervals: concept -> 95 % bounds.
-      estimator: how they were computed.
-      sizes: that would follow.
-      pairs: number of pairs.
+      score_intervals: concept -> bounds of the score's 95 % interval.
+      estimator: estimator of the scores, ``"pooled"`` or ``"correlation"``.
+      sizes: factor -> number of dimensions that the scores would give it.
+      pairs: number of pairs behind the scores.
     """
 
     scores: dict[str, float]
@@ -27,13 +27,17 @@ class PairScores:
 
 @dataclasses.dataclass(frozen=True)
 class PairScoresRecord(Record):
-    """Scores of test pairs."""
+    """Scores of concepts on pairs of test images.
+
+    Attributes:
+      test_pairs: scores and sizes.
+    """
 
     test_pairs: PairScores
 
 
 class PairScoresAnalysis:
-    """The published estimate of the sizes, on test images."""
+    """Estimates sizes as published, on pairs of test images."""
 
     record = PairScoresRecord
 
@@ -64,19 +68,20 @@ class PairScoresAnalysis:
         )
 
     def section(self, record: PairScoresRecord) -> Section:
-        found = record.test_pairs
+        measured = record.test_pairs
         rows = [
             [
                 name,
                 f"{score:.3f}",
-                "{:.3f} to {:.3f}".format(*found.score_intervals[name]),
-                str(found.sizes[name]),
+                "{:.3f} to {:.3f}".format(*measured.score_intervals[name]),
+                str(measured.sizes[name]),
             ]
-            for name, score in found.scores.items()
+            for name, score in measured.scores.items()
         ]
         text = (
-            f"By the published estimate ({found.estimator}) on {found.pairs} pairs of "
-            "test images; the sizes of this flow stand under Sizes."
+            f"Sizes by the published estimate ({measured.estimator}) on "
+            f"{measured.pairs} pairs of test images; the sizes of this flow are listed "
+            "under Sizes."
         )
         head = ("concept", "score", "95 %", "dimensions")
         return Section("Sizes on test images", [text], [Table(head, rows)])

@@ -1,4 +1,4 @@
-"""Every figure of an interpretation, by name: the rows of ``ANALYSES``."""
+"""The scorecard of an interpretation: the figures of all rows of ``ANALYSES``."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -40,9 +40,9 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.types import Images
 
 SWAPPED = 2000  # pairs of test images between which concepts are swapped
-DRAWN_PER_PAIR = 8  # pairs drawn for each that is kept
+DRAWN_PER_PAIR = 8  # candidate pairs drawn for each pair of unlike images
 
-# name -> what gets measured, in the report's order; registering is assignment
+# name -> analysis, in the order of the report; registering is assignment
 ANALYSES: dict[str, Analysis] = {
     "swaps": SwapAnalysis(),
     "leakage": LeakageAnalysis(),
@@ -66,29 +66,30 @@ def score(
     analyses: Sequence[str] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The scorecard of an interpreter: edits judged, leakage, certificate, likelihood.
+    """Scores an interpreter: judged edits, leakage, certificate, likelihood and more.
 
-    Judges follow from what the network puts out: pictures are read by networks trained
-    on the training pictures, logits by the attribute they predict, all else in z.
+    Without ``judges``, they are chosen by the network's output: see ``choose_judges``.
 
     Args:
-      interpreter: with a network.
+      interpreter: an interpreter with a network.
       train: images (n, H, W, C) in [-1, 1] that T was trained on, and their labels:
         attribute -> classes or real values (n,), or colours (n, 3) in [0, 1]; masked or
-        NaN where missing. Concepts have the layout's names.
+        NaN where missing. Labels of concepts have the concepts' names in the layout.
       test: images that neither trained nor chose anything, with the same attributes.
-      judges: attribute -> who reads it; None: chosen and trained here.
-      pairs: of test images, for the published scores; None: their labels.
-      features: compares sets of pictures; None: no distances.
-      analyses: rows of ``ANALYSES``; None: all that apply.
-      seed: of everything drawn.
+      judges: attribute -> its judge; None: judges are chosen and trained on ``train``.
+      pairs: source of pairs of test images for the published scores; None: pairs by
+        their labels.
+      features: network that compares sets of images; None: no distances.
+      analyses: names of rows of ``ANALYSES``; None: all that apply.
+      seed: seed of every random draw.
 
     Returns:
-      JSON values: what ``scorecard.json`` of a run has, as far as it applies.
+      Entry -> JSON value: those of a run's ``scorecard.json`` that apply.
 
     Raises:
       ValueError: no network, images or labels of another form, an attribute that only
-        one side has, or an unknown analysis.
+        one side has, test images that are alike in every concept, or an unknown
+        analysis.
     """
     network = interpreter.network
     if network is None:
@@ -96,21 +97,23 @@ def score(
             "the interpreter has no network, so no image can be scored: attach one "
             "with with_network"
         )
-    seen, unseen = Examples.of(network, *train), Examples.of(network, *test)
-    unlike = set(seen.values) ^ set(unseen.values)
-    if unlike:
+    train_set, test_set = Examples.of(network, *train), Examples.of(network, *test)
+    one_sided = set(train_set.values) ^ set(test_set.values)
+    if one_sided:
         raise ValueError(
-            f"training and test images have the same attributes; {sorted(unlike)} are "
-            "on one side alone"
+            "training and test images have the same attributes; "
+            f"{sorted(one_sided)} are on one side alone"
         )
     concepts = interpreter.layout.concepts
-    paired = _paired(unseen, concepts, pairs)
+    paired = _paired(test_set, concepts, pairs)
     evidence = Evidence(
         interpreter=interpreter,
-        train=seen,
-        test=unseen,
-        judges=_judges(concepts, seen, unseen, seed) if judges is None else judges,
-        swapped=draw_swapped(unseen, concepts, SWAPPED, seed) if concepts else None,
+        train=train_set,
+        test=test_set,
+        judges=_judges(concepts, train_set, test_set, seed)
+        if judges is None
+        else judges,
+        swapped=draw_swapped(test_set, concepts, SWAPPED, seed) if concepts else None,
         paired=paired,
         layered=paired,
         features=features,
@@ -120,7 +123,7 @@ def score(
     return {
         "sizes": interpreter.layout.as_dict(),
         **scorecard(evidence, analyses),
-        "test_images": len(unseen),
+        "test_images": len(test_set),
         "seed": seed,
         "versions": versions(),
         "device": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
@@ -130,11 +133,14 @@ def score(
 def scorecard(
     evidence: Evidence, analyses: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """What every analysis measures, as JSON values.
+    """Runs analyses and collects their figures.
 
     Args:
-      evidence: what they share.
-      analyses: rows of ``ANALYSES``; None: all that apply.
+      evidence: the evidence that all analyses share.
+      analyses: names of rows of ``ANALYSES``; None: all that apply.
+
+    Returns:
+      Entry -> JSON value, of every analysis that applies.
 
     Raises:
       ValueError: an unknown analysis.
@@ -150,13 +156,18 @@ def scorecard(
 
 
 def sections(card: Mapping[str, Any]) -> list[Section]:
-    """What the report says of a scorecard, also after JSON."""
+    """The report's sections on a scorecard, in the order of ``ANALYSES``.
+
+    Args:
+      card: a scorecard, as measured or read back from JSON. An entry of another form,
+        as another version may have written, becomes a section that says so.
+    """
     result = []
     for name, analysis in ANALYSES.items():
         try:
             record = analysis.record.of(card)
         except cattrs.BaseValidationError:
-            line = f"What another version measured as {name} cannot be shown here."
+            line = f"Figures of {name} from another version cannot be shown here."
             result.append(Section(name, [line]))
             continue
         if record is not None:
@@ -167,10 +178,16 @@ def sections(card: Mapping[str, Any]) -> list[Section]:
 def draw_swapped(
     test: Examples, concepts: Sequence[str], count: int, seed: int
 ) -> Swapped:
-    """Pairs of test images that differ in a concept with classes.
+    """Draws pairs of test images that differ in a concept with classes.
+
+    Args:
+      test: images to draw from.
+      concepts: concepts to differ in; those without values in ``test`` are left out.
+      count: most pairs.
+      seed: seed of the draw.
 
     Raises:
-      ValueError: the test images are all alike in these.
+      ValueError: no drawn pair differs.
     """
     columns = {name: test.values[name] for name in concepts if name in test.values}
     rows = unlike_pairs(np.arange(len(test)), columns, count, seed)
@@ -186,16 +203,18 @@ def draw_swapped(
 def unlike_pairs(
     images: np.ndarray, columns: Mapping[str, np.ndarray], count: int, seed: int
 ) -> np.ndarray:
-    """Random pairs of images that differ in a column of classes, if there is any.
+    """Draws random pairs of images that differ in at least one column of classes.
+
+    Without a column of classes, the pairs are any two different images.
 
     Args:
-      images: indices of the images to draw from.
-      columns: concept -> value of every image that an index may name.
-      count: number of pairs, at most.
+      images: indices of the images to draw from, (m,).
+      columns: concept -> values of all images that an index may name, (n,) or (n, d).
+      count: most pairs.
       seed: seed of the draw.
 
     Returns:
-      Indices (n, 2); none if no drawn pair differs.
+      Indices (p, 2), p <= count; p is 0 if no drawn pair differs.
     """
     rng = np.random.default_rng([seed, 0x5A])
     drawn = rng.choice(images, (DRAWN_PER_PAIR * count, 2))
@@ -208,7 +227,7 @@ def unlike_pairs(
 
 
 def chosen(examples: Examples, rows: np.ndarray) -> Examples:
-    """Some of them, in the given order."""
+    """The examples at the indices ``rows``, in that order, without latents or pairs."""
     return dataclasses.replace(
         examples,
         read=lambda part: examples.read(rows[part]),
@@ -223,7 +242,7 @@ def chosen(examples: Examples, rows: np.ndarray) -> Examples:
 def _paired(
     examples: Examples, concepts: Sequence[str], pairs: PairSource | None
 ) -> Examples:
-    """The same images with given pairs, or those that labels of concepts form."""
+    """The same images with pairs from a source; None: by their labels of concepts."""
     labelled = {n: examples.values[n] for n in concepts if n in examples.values}
     return dataclasses.replace(examples, values=labelled, source=pairs)
 
@@ -231,9 +250,11 @@ def _paired(
 def _judges(
     concepts: Sequence[str], train: Examples, test: Examples, seed: int
 ) -> dict[str, Judge]:
+    """Judges of the concepts, trained on training images and tested on test images."""
+
     def pictures() -> tuple[Pictures, Pictures]:
-        seen, unseen = (as_pictures(x, MOST_PICTURES, seed) for x in (train, test))
-        return seen, unseen
+        first, second = (as_pictures(x, MOST_PICTURES, seed) for x in (train, test))
+        return first, second
 
     by_shape = any(is_color(x) for x in train.values.values())
     return choose_judges(concepts, train, pictures, by_shape=by_shape, seed=seed)
