@@ -1,4 +1,4 @@
-"""What a frozen network makes of images: the batched loop, and the cache."""
+"""Latents of a frozen network: the loop over batches of images, and a cache."""
 
 from iin_jax.latents.batches import batch_slices, in_batches
 from iin_jax.latents.cache import (

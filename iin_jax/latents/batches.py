@@ -1,4 +1,4 @@
-"""The one loop over batches of what a network is shown."""
+"""The one loop over batches of a network's inputs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,12 @@ from iin_jax.types import Array
 
 
 def batch_slices(count: int, size: int) -> list[slice]:
-    """Which entries each batch has; one empty batch if there are none."""
+    """Slices of consecutive entries, one per batch.
+
+    Args:
+      count: number of entries; 0 gives one empty slice.
+      size: entries per batch, at least 1; the last batch may have fewer.
+    """
     starts = range(0, max(count, 1), size)
     return [slice(start, min(start + size, count)) for start in starts]
 
@@ -23,20 +28,20 @@ def in_batches(
     size: int,
     progress: str | None = None,
 ) -> Iterator[tuple[slice, Any]]:
-    """Maps a function over entries, batch by batch, all batches of one shape.
+    """Maps a function over entries, batch by batch, with batches of one shape.
 
-    The last one is filled up with its last entry, so that nothing is compiled twice;
-    what comes of these is cut off.
+    The last batch is padded with its last entry, so that the function is compiled only
+    once; results of the padding are cut off.
 
     Args:
-      function: (b, ...) -> a tree of arrays (b, ...).
-      read: slice -> those entries, (b, ...).
-      count: number of entries.
-      size: entries per call, at most.
-      progress: label of a progress bar; None: none.
+      function: array (b, ...) -> tree of arrays (b, ...).
+      read: slice -> entries, (b, ...).
+      count: number of entries; 0 calls ``function`` once, on an empty batch.
+      size: most entries per call.
+      progress: label of a progress bar; None: no progress bar.
 
     Yields:
-      The entries of a batch, and what the function makes of them.
+      Slice of a batch, and the function's result on its entries.
     """
     size = max(1, min(size, count))
     batches = tqdm(batch_slices(count, size), desc=progress, disable=progress is None)
@@ -47,9 +52,10 @@ def in_batches(
             yield entries, function(batch)
             continue
         batch = np.asarray(batch)
-        filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        yield entries, _first(function(filled), len(batch))
+        padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        yield entries, _first(function(padded), len(batch))
 
 
 def _first(tree: Any, count: int) -> Any:
+    """The first ``count`` entries of every array of a tree."""
     return jax.tree.map(lambda x: x[:count], tree)

@@ -1,4 +1,4 @@
-"""Latents of a frozen network, computed once and memory-mapped afterwards."""
+"""A cache of latents of a frozen network: computed once, memory-mapped afterwards."""
 
 import dataclasses
 import functools
@@ -18,20 +18,21 @@ from iin_jax.networks.base import Network
 from iin_jax.types import Images, Latents
 from iin_jax.weights import tree_digest
 
-NO_SPREAD = -80.0  # log-variance of a deterministic latent: a standard deviation of 0
-ARRAYS = ("mean", "log_var")
+NO_SPREAD = -80.0  # log-variance of a deterministic latent, practically a variance of 0
+ARRAYS = ("mean", "log_var")  # fields of a cache and names of its files
 
 
 class StaleLatentsError(ValueError):
-    """A cache of latents that cannot be used: of something else, or incomplete."""
+    """A cache of latents that is missing, incomplete, or of another network or data."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentCache:
-    """Posterior of every entry; a spatial latent is flattened.
+    """Posteriors of the latents of n images; spatial latents are flattened.
 
     Attributes:
-      mean, log_var: (n, N) float32.
+      mean, log_var: mean and log-variance of every component, (n, N) float32;
+        ``NO_SPREAD`` where a network has no posterior.
     """
 
     mean: np.ndarray
@@ -46,17 +47,17 @@ def encode_all(
     batch_size: int = 1024,
     progress: str | None = None,
 ) -> LatentCache:
-    """Encodes images in memory; for many see ``encode_to``.
+    """Encodes images into memory; ``encode_to`` is for sets beyond it.
 
     Args:
-      network: frozen.
+      network: the frozen network.
       images: slice -> images (b, H, W, C) in [-1, 1].
       count: number of images.
       batch_size: images per call of the network.
-      progress: label of a progress bar; None: none.
+      progress: label of a progress bar; None: no progress bar.
 
     Raises:
-      ValueError: no images, or a latent that is not finite, with its entry.
+      ValueError: no images, or latents that are not finite; names the first.
     """
     parts = [part for _, part in _encoded(network, images, count, batch_size, progress)]
     return LatentCache(
@@ -75,21 +76,21 @@ def encode_to(
     batch_size: int = 1024,
     progress: str | None = None,
 ) -> LatentCache:
-    """Encodes images part by part into a cache on disk, whole or not at all.
+    """Encodes images batch by batch into a cache on disk, whole or not at all.
 
-    ``origin.json`` tells the seconds it took, the network's compilation included, and
+    ``origin.json`` records the seconds of encoding, with the network's compilation, and
     the images per second.
 
     Args:
-      folder: of the cache; an older one is replaced at the end.
-      data: digest of what the images are made of.
+      folder: folder of the cache; an older cache there is replaced at the end.
+      data: digest of the data that the images come from.
       network, images, count, batch_size, progress: as in ``encode_all``.
 
     Returns:
       The cache, memory-mapped.
 
     Raises:
-      ValueError: no images, or a latent that is not finite, with its entry.
+      ValueError: no images, or latents that are not finite; names the first.
     """
     start = time.perf_counter()
     parts = _encoded(network, images, count, batch_size, progress)
@@ -102,7 +103,15 @@ def encode_to(
 
 
 def check_finite(latents: Latents, what: str) -> None:
-    """Raises ValueError, naming the first bad row, unless all values are finite."""
+    """Raises an error unless all latents are finite.
+
+    Args:
+      latents: (n, N).
+      what: name of a row, in the singular, for the message.
+
+    Raises:
+      ValueError: values that are not finite; names the first such row.
+    """
     rows = np.flatnonzero(~np.isfinite(np.asarray(latents)).all(axis=1))
     if rows.size:
         raise ValueError(
@@ -114,13 +123,13 @@ def check_finite(latents: Latents, what: str) -> None:
 def save_latents(
     folder: str | os.PathLike, cache: LatentCache, network: Network, data: str = ""
 ) -> None:
-    """Writes a cache, whole or not at all, with what it was made by and of.
+    """Writes a cache with its origin, whole or not at all.
 
     Args:
-      folder: of the cache; an older one is replaced.
-      cache: what is written.
-      network: that made it.
-      data: digest of what it was made of.
+      folder: folder of the cache; an older cache there is replaced.
+      cache: the cache.
+      network: the network that encoded it.
+      data: digest of the data that was encoded.
     """
     with whole_folder(folder) as unfinished:
         for name in ARRAYS:
@@ -132,16 +141,16 @@ def save_latents(
 def load_latents(
     folder: str | os.PathLike, network: Network, data: str = ""
 ) -> LatentCache:
-    """Memory-maps what ``save_latents`` or ``encode_to`` wrote.
+    """Memory-maps a cache that ``save_latents`` or ``encode_to`` wrote.
 
     Args:
-      folder: of the cache.
-      network: that must have made it.
-      data: digest of what it must have been made of.
+      folder: folder of the cache.
+      network: the network that must have encoded it.
+      data: digest of the data that must have been encoded.
 
     Raises:
-      StaleLatentsError: the cache is missing, cut short, or was made by another
-        network or layer, or of other data.
+      StaleLatentsError: a cache that is missing, cut short, or made by another network,
+        from another layer or of other data.
     """
     folder = Path(folder)
     try:
@@ -168,6 +177,7 @@ def load_latents(
 
 
 def _origin(network: Network, data: str) -> dict[str, Any]:
+    """Digests and layer that identify the content of a cache."""
     return {
         "network": tree_digest(network.variables),
         "layer": network.cut,
@@ -183,7 +193,7 @@ def _write_origin(folder: Path, origin: dict[str, Any]) -> None:
 def _write_parts(
     folder: Path, parts: Iterator[tuple[slice, LatentCache]], count: int
 ) -> None:
-    """Fills memory-mapped files, made when the width of a latent is known."""
+    """Fills memory-mapped files, created once the first part tells the size of z."""
     files: dict[str, np.memmap] = {}
     for entries, part in parts:
         for name in ARRAYS:
@@ -204,25 +214,27 @@ def _encoded(
     batch_size: int,
     progress: str | None,
 ) -> Iterator[tuple[slice, LatentCache]]:
-    """Parts of a cache."""
+    """Yields a cache by batches; raises ValueError at the end unless all are finite."""
     if count < 1:
         raise ValueError("there are no images to encode")
-    broken: list[int] = []
+    nonfinite: list[int] = []
     posterior = functools.partial(_posterior, network)
-    for entries, found in in_batches(posterior, images, count, batch_size, progress):
-        part = LatentCache(*found)
+    batches = in_batches(posterior, images, count, batch_size, progress)
+    for entries, arrays in batches:
+        part = LatentCache(*arrays)
         finite = np.isfinite(part.mean).all(axis=1)
         finite &= np.isfinite(part.log_var).all(axis=1)
-        broken += (entries.start + np.flatnonzero(~finite)).tolist()
+        nonfinite += (entries.start + np.flatnonzero(~finite)).tolist()
         yield entries, part
-    if broken:
+    if nonfinite:
         raise ValueError(
-            f"{len(broken)} of {count} latents are not finite; the first is row "
-            f"{broken[0]}"
+            f"{len(nonfinite)} of {count} latents are not finite; the first is row "
+            f"{nonfinite[0]}"
         )
 
 
 def _posterior(network: Network, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log-variance of the latents of images (b, H, W, C), (b, N) each."""
     posterior = network.posterior(images)
     if posterior is not None:
         return np.asarray(posterior[0]), np.asarray(posterior[1])
