@@ -1,4 +1,4 @@
-"""Images in, batches out."""
+"""Labelled image sets: sources, colours, distortions, and batches of their images."""
 
 from iin_jax.data.augment import Affine
 from iin_jax.data.image_sets import COLOR, ImageSet, Pictures, plain_set

@@ -1,4 +1,4 @@
-"""A CSV of attributes: its rows checked, its columns as codes or numbers."""
+"""Attributes of images from a CSV: checked rows, and columns as codes or numbers."""
 
 import collections
 import dataclasses
@@ -10,18 +10,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-MAX_INTEGER_CLASSES = 20  # distinct whole numbers that still count as classes
-NO_NUMBER = ("na", "n/a", "nan", "null", "none")  # a missing value among numbers
-NAMED = 3  # how many culprits a message names
+MAX_INTEGER_CLASSES = 20  # most distinct whole numbers that count as classes
+NO_NUMBER = ("na", "n/a", "nan", "null", "none")  # missing values among numbers
+NAMED = 3  # most names that a message lists
 
 
 @dataclasses.dataclass(frozen=True)
 class AttributeTable:
-    """Cells of a CSV as text.
+    """Cells of a CSV as text, one row per image.
 
     Attributes:
-      images: path of each row's image, with ``/``; none twice.
-      columns: attribute -> its cells, (n,) of text.
+      images: path of each row's image, with ``/``, relative to the images' folder; all
+        different.
+      columns: attribute -> cells, (n,) strings.
     """
 
     images: tuple[str, ...]
@@ -31,7 +32,7 @@ class AttributeTable:
         return len(self.images)
 
     def without(self, images: Collection[str]) -> "AttributeTable":
-        """The rows of all other images."""
+        """The table without the rows of some images, given by their paths."""
         kept = np.array([image not in images for image in self.images], bool)
         return AttributeTable(
             tuple(image for image in self.images if image not in images),
@@ -41,13 +42,13 @@ class AttributeTable:
 
 @dataclasses.dataclass(frozen=True)
 class Attributes:
-    """What the columns of a table say.
+    """Attribute values read from the columns of a table.
 
     Attributes:
-      labels: attribute -> (n,): int32 codes 0.. if discrete, in a masked array where
-        values are missing; float64 with NaN for missing if continuous.
-      classes: discrete attribute -> the names behind its codes.
-      notes: what was left out or is missing, one line each.
+      labels: attribute -> values (n,). Discrete attributes have int32 codes from 0, in
+        a masked array if some are missing; continuous ones float64, NaN where missing.
+      classes: discrete attribute -> names of its codes.
+      notes: a line for every attribute that was left out or has missing values.
     """
 
     labels: dict[str, np.ndarray]
@@ -58,41 +59,44 @@ class Attributes:
 def read_table(
     path: str | os.PathLike, image_column: str
 ) -> tuple[AttributeTable, list[str]]:
-    """Reads a CSV, every image in one row.
+    """Reads a CSV with one row per image.
 
     Args:
-      path: of the CSV: UTF-8, commas, names of columns in the first line.
-      image_column: the one with each image's path, relative to the images' folder.
+      path: the CSV: UTF-8, separated by commas, with names of columns in the first
+        line.
+      image_column: name of the column with each image's path, relative to the images'
+        folder.
 
     Returns:
-      The table, identical rows once; and notes.
+      The table, in which identical rows stand once, and notes on what was left out.
 
     Raises:
-      ValueError: no such file, not UTF-8, empty, no table, no such column, a column
-        twice, a row without an image, or rows that contradict each other.
+      ValueError: a file that is missing, empty, not UTF-8 or not a table; a missing
+        image column, a repeated column, a row without an image, or rows of one image
+        that contradict each other.
     """
     cells = _parse(Path(path))
     header, rows = list(cells[0]), cells[1:]
     _check_header(header, image_column, path)
     if not len(rows):
         raise ValueError(f"{path} has names of columns, but no rows")
-    place = header.index(image_column)
-    nameless = np.flatnonzero(rows[:, place] == "")
+    image_index = header.index(image_column)
+    nameless = np.flatnonzero(rows[:, image_index] == "")
     if nameless.size:
         raise ValueError(
             f"{nameless.size} rows of {path} name no image; the first is row "
             f"{nameless[0] + 1} below the header"
         )
-    rows[:, place] = [_relative(name) for name in rows[:, place]]
+    rows[:, image_index] = [_relative(name) for name in rows[:, image_index]]
     notes = []
     if "" in header:
         notes.append("columns without a name were left out")
         rows = rows[:, [name != "" for name in header]]
         header = [name for name in header if name]
-    different = dict.fromkeys(map(tuple, rows))
-    if len(different) < len(rows):
-        notes.append(f"{len(rows) - len(different):,} rows of the CSV stood twice")
-    rows = np.array(list(different), object)
+    distinct = dict.fromkeys(map(tuple, rows))
+    if len(distinct) < len(rows):
+        notes.append(f"{len(rows) - len(distinct):,} rows of the CSV stood twice")
+    rows = np.array(list(distinct), object)
     columns = dict(zip(header, rows.T, strict=True))
     images = columns.pop(image_column)
     _check_agreement(images, path)
@@ -100,23 +104,23 @@ def read_table(
 
 
 def encode_columns(table: AttributeTable) -> Attributes:
-    """Text -> codes of discrete attributes, numbers of continuous ones.
+    """Turns text into codes of discrete attributes and numbers of continuous ones.
 
-    Text, truth values and whole numbers of up to 20 different values are discrete,
-    other numbers continuous; an empty cell is missing. Columns with one value only are
-    left out.
+    Text, truth values, and whole numbers of at most 20 different values are discrete;
+    other numbers are continuous. An empty cell is missing. Columns with a single value
+    are left out.
 
     Raises:
-      ValueError: infinite numbers, or no column with two values.
+      ValueError: infinite numbers, or no column with two different values.
     """
     labels: dict[str, np.ndarray] = {}
     classes: dict[str, tuple[str, ...]] = {}
     notes = []
     for name, cells in table.columns.items():
         values, names, missing = _encode(cells, name)
-        different = len(np.unique(values[~missing]))
-        if different < 2:
-            count = "one value" if different else "no value"
+        distinct = len(np.unique(values[~missing]))
+        if distinct < 2:
+            count = "one value" if distinct else "no value"
             notes.append(f"the attribute {name!r} was left out: it has {count} only")
             continue
         if missing.any():
@@ -134,13 +138,13 @@ def encode_columns(table: AttributeTable) -> Attributes:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few of some names."""
+    """The first three names, joined by commas, with an ellipsis if there are more."""
     more = ", ..." if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 def _parse(path: Path) -> np.ndarray:
-    """All cells as text (rows, columns), the header in the first row."""
+    """All cells of a CSV as stripped text (rows, columns), the header as first row."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -163,59 +167,64 @@ def _parse(path: Path) -> np.ndarray:
 
 
 def _relative(name: str) -> str:
+    """A relative path with ``/``, in one form for all ways to write it."""
     return str(PurePosixPath(name.replace("\\", "/")))
 
 
 def _check_header(
     header: Sequence[str], image_column: str, path: str | os.PathLike
 ) -> None:
+    """Raises ValueError without the image column, or if a column is repeated."""
     if image_column not in header:
         known = ", ".join(name for name in header if name)
         raise ValueError(
             f"{path} has no column {image_column!r}; it has: {known}; name the one "
             "with the images' paths by --data.image-column"
         )
-    twice = [name for name in header if name and header.count(name) > 1]
-    if twice:
-        raise ValueError(f"{path} has the column {twice[0]!r} twice")
+    repeated = [name for name in header if name and header.count(name) > 1]
+    if repeated:
+        raise ValueError(f"{path} has the column {repeated[0]!r} twice")
 
 
 def _check_agreement(images: np.ndarray, path: str | os.PathLike) -> None:
-    """Rows of one image that are left after identical ones were joined contradict."""
+    """Raises ValueError if an image has two rows.
+
+    Identical rows were joined before, so two rows of one image contradict each other.
+    """
     counts = collections.Counter(images)
-    culprits = [image for image, count in counts.items() if count > 1]
-    if culprits:
+    repeated = [image for image, count in counts.items() if count > 1]
+    if repeated:
         raise ValueError(
-            f"{len(culprits)} images have rows in {path} that contradict each other: "
-            f"{some(culprits)}; keep one row per image"
+            f"{len(repeated)} images have rows in {path} that contradict each other: "
+            f"{some(repeated)}; keep one row per image"
         )
 
 
 def _encode(
     cells: np.ndarray, name: str
 ) -> tuple[np.ndarray, tuple[str, ...] | None, np.ndarray]:
-    """Codes and their names, or numbers and None; and where values are missing."""
+    """Codes with their names, or numbers with None; and where values are missing."""
     lower = np.array([cell.lower() for cell in cells], object)
     absent = np.isin(lower, ("", *NO_NUMBER))
     numbers = _numbers(cells, absent)
     if numbers is None:
         missing = cells == ""
-        truth = set(lower[~missing]) <= {"true", "false"}
-        return *_codes(lower if truth else cells, missing), missing
+        is_truth = set(lower[~missing]) <= {"true", "false"}
+        return *_codes(lower if is_truth else cells, missing), missing
     if np.isinf(numbers).any():
         raise ValueError(
             f"the attribute {name!r} has {np.isinf(numbers).sum()} infinite values; "
             "leave such cells empty"
         )
     present = numbers[~absent]
-    whole = (present == np.round(present)).all()
-    if whole and len(np.unique(present)) <= MAX_INTEGER_CLASSES:
+    are_whole = (present == np.round(present)).all()
+    if are_whole and len(np.unique(present)) <= MAX_INTEGER_CLASSES:
         return *_codes(numbers, absent), absent
     return numbers, None, absent
 
 
 def _numbers(cells: np.ndarray, absent: np.ndarray) -> np.ndarray | None:
-    """float64 with NaN where absent; None unless all others are numbers."""
+    """Cells as float64, NaN where absent; None unless all other cells are numbers."""
     numbers = np.full(len(cells), np.nan)
     try:
         numbers[~absent] = cells[~absent].astype(np.float64)
@@ -227,7 +236,7 @@ def _numbers(cells: np.ndarray, absent: np.ndarray) -> np.ndarray | None:
 def _codes(
     values: np.ndarray, missing: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """int32 codes in the order of the values, 0 where missing, and their names."""
+    """Codes int32 in the order of the values, 0 where missing, and names of codes."""
     distinct, present = np.unique(values[~missing], return_inverse=True)
     codes = np.zeros(len(values), np.int32)
     codes[~missing] = present

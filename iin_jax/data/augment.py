@@ -1,4 +1,4 @@
-"""Random small distortions of images, for sets of few images."""
+"""Random small distortions of images, for small sets of images."""
 
 import dataclasses
 
@@ -10,13 +10,15 @@ from iin_jax.types import Array, Key
 
 @dataclasses.dataclass(frozen=True)
 class Affine:
-    """Ranges of a random affine map; every value is drawn uniformly and centred.
+    """Ranges of a random affine map about the image's centre.
+
+    Every value is drawn uniformly between minus and plus the given one.
 
     Attributes:
       degrees: largest rotation, in degrees.
       shift: largest shift per axis, as a share of the image's side.
-      scale: largest change of size, as a share.
-      shear: largest shear, as a share.
+      scale: largest relative change of size.
+      shear: largest shear, in pixels per pixel.
     """
 
     degrees: float = 0.0
@@ -26,19 +28,19 @@ class Affine:
 
     @property
     def active(self) -> bool:
-        """Whether anything is distorted at all."""
+        """Whether any of the ranges is not zero."""
         return any(dataclasses.astuple(self))
 
     def __call__(self, key: Key, image: Array) -> Array:
-        """One image (H, W, C), distorted bilinearly; outside of it lies 0."""
+        """The distorted image (H, W, C), resampled bilinearly with 0 outside of it."""
         height, width, channels = image.shape
         draws = jax.random.uniform(key, (5,), minval=-1.0, maxval=1.0)
         angle = jnp.deg2rad(self.degrees) * draws[0]
         shear = jnp.array([[1.0, self.shear * draws[1]], [0.0, 1.0]])
-        turn = jnp.array(
+        rotation = jnp.array(
             [[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]]
         )
-        matrix = turn @ shear / (1.0 + self.scale * draws[2])
+        matrix = rotation @ shear / (1.0 + self.scale * draws[2])
         size = jnp.array([height, width], jnp.float32)
         centre = (size - 1.0) / 2.0
         rows, columns = jnp.mgrid[:height, :width]

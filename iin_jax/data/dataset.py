@@ -1,4 +1,4 @@
-"""A set of labelled images, in memory or on disk, and what asks for one."""
+"""A set of labelled images, in memory or on disk, and the options of its source."""
 
 import dataclasses
 import functools
@@ -15,17 +15,18 @@ from iin_jax.files.digests import array_digest, text_digest
 
 @dataclasses.dataclass(frozen=True)
 class SourceOptions:
-    """What a source of images is asked for.
+    """Options of a source of images.
 
     Attributes:
       image_size: H = W of the images, in pixels.
-      root: folder of the data; None: the source's own place.
-      attributes: CSV file of a folder's attributes.
-      download: whether a source may fetch what is not there.
-      image_column: column of the CSV that names the image, relative to ``root``.
-      max_unreadable: share of a folder's images that may be unreadable, in [0, 1].
-      max_memory: bytes up to which a set becomes one array; a larger one stays on
-        disk and is decoded at use.
+      root: folder of the data; None: the source's default folder.
+      attributes: path of the CSV with a folder's attributes.
+      download: whether a source may download data that is missing.
+      image_column: column of the CSV with each image's path relative to ``root``.
+      max_unreadable: largest share of a folder's images that may be unreadable, in
+        [0, 1].
+      max_memory: largest size in bytes of a set that is decoded into one array; a
+        larger set stays on disk and is decoded at use.
 
     Raises:
       ValueError: a value outside its range.
@@ -57,9 +58,9 @@ class StoredImages:
 
     Attributes:
       shape: (n, H, W, C).
-      read: index -> one image, uint8 (H, W, C); called in several threads.
-      stamp: tells these images from others, wherever they lie, without reading them
-        all.
+      read: index -> image, uint8 (H, W, C); called in several threads.
+      stamp: text that identifies the images by their content or files, so that a digest
+        need not read them all.
     """
 
     shape: tuple[int, int, int, int]
@@ -73,14 +74,14 @@ class StoredImages:
         return self.shape[0]
 
     def __getitem__(self, indices: int | slice | np.ndarray) -> np.ndarray:
-        """Images of an index, a slice, an array of indices or a mask, as NumPy's."""
+        """The image of an index, or the images of a slice, index array or mask."""
         chosen = np.arange(len(self))[indices]
         if chosen.ndim == 0:
             return self.read(int(chosen))
         images = np.empty((*chosen.shape, *self.shape[1:]), np.uint8)
         flat = images.reshape(-1, *self.shape[1:])
-        for place, image in enumerate(self._pool.map(self.read, chosen.ravel())):
-            flat[place] = image
+        for position, image in enumerate(self._pool.map(self.read, chosen.ravel())):
+            flat[position] = image
         return images
 
     @functools.cached_property
@@ -89,7 +90,7 @@ class StoredImages:
 
 
 def decoder_threads() -> int:
-    """Threads that decode images: one per core, 8 at most."""
+    """Number of threads that decode images: one per core, at most 8."""
     return min(8, os.cpu_count() or 1)
 
 
@@ -98,19 +99,20 @@ class Dataset:
     """Images with labels.
 
     Attributes:
-      name: of the source.
-      images: uint8 (n, H, W, C), 0..255; an array, or pictures on disk that are
-        indexed like one.
-      labels: attribute -> (n,): int32 codes 0.. if discrete, in a masked array where
-        values are missing; float64 with NaN for missing if continuous.
-      classes: attribute -> the names behind the codes.
-      citation: where the images come from.
-      parts: the publisher's own split, part -> indices; None: there is none.
-      notes: what was converted, skipped or counted, one line each.
-      unreadable: file -> why it cannot be read, of all that were left out for that.
+      name: name of the source.
+      images: uint8 (n, H, W, C), 0..255; an array, or stored images that are indexed
+        like one.
+      labels: attribute -> values (n,). Discrete attributes have int32 codes from 0, in
+        a masked array if some are missing; continuous ones float64, NaN where missing.
+      classes: discrete attribute -> names of its codes.
+      citation: origin of the images.
+      parts: part of the publisher's own split -> its indices; None: no such split.
+      notes: a line for every conversion, omission or count of the source.
+      unreadable: file that was left out -> why it cannot be read.
 
     Raises:
-      ValueError: labels of another length than the images, or of another type.
+      ValueError: labels of another shape than (n,), or of another type than int32 or
+        float64.
     """
 
     name: str
@@ -139,19 +141,19 @@ class Dataset:
         return len(self.images)
 
     def named(self, attribute: str, values: np.ndarray) -> np.ndarray:
-        """Codes (n,) of an attribute as its classes' names, masked ones masked.
+        """Names of an attribute's codes (n,), masked where the codes are.
 
-        Values of an attribute without names come back as they are.
+        Values of an attribute without class names are returned unchanged.
         """
         names = self.classes.get(attribute)
         if names is None:
             return values
-        words = np.asarray(names)[np.ma.filled(values, 0)]
-        return np.ma.array(words, mask=np.ma.getmaskarray(values))
+        class_names = np.asarray(names)[np.ma.filled(values, 0)]
+        return np.ma.array(class_names, mask=np.ma.getmaskarray(values))
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of all names, labels, images and parts."""
+        """SHA-256, in hexadecimal, of name, images, labels, class names and parts."""
         entries = [f"{self.name};{self.images.shape};"]
         if isinstance(self.images, StoredImages):
             entries.append(self.images.stamp)

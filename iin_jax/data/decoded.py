@@ -1,4 +1,4 @@
-"""Decoded images and labels, kept in the user's cache folder between runs."""
+"""A cache of decoded images and labels, in the user's cache folder between runs."""
 
 import contextlib
 import json
@@ -18,25 +18,29 @@ Loaded = TypeVar("Loaded")
 
 
 def data_folder() -> Path:
-    """Where decoded data lies: in ``$IIN_JAX_CACHE``, else the user's cache folder."""
+    """Folder of decoded data, in ``$IIN_JAX_CACHE`` or else the user's cache folder."""
     return cache_of("data")
 
 
 class StaleImagesError(ValueError):
-    """Kept images that cannot be used: cut short, incomplete or something else's."""
+    """Cached images that are missing, cut short, incomplete, or of another set."""
 
 
 def cached(
     key: str, make: Callable[[Path], None], load: Callable[[Path], Loaded]
 ) -> Loaded:
-    """What lies in a folder that is made once, whole or not at all.
+    """Loads a cached folder, which is made first where it is missing.
 
-    A folder that cannot be used is made again, and that is said.
+    A folder is made whole or not at all, by one process at a time. A folder that
+    cannot be used is made again, with a message to standard error.
 
     Args:
-      key: name of the folder; says all that its content depends on.
+      key: name of the folder, which identifies everything its content depends on.
       make: fills an empty folder.
       load: reads the folder; raises ``StaleImagesError`` if it cannot be used.
+
+    Returns:
+      The result of ``load``.
 
     Raises:
       ValueError: the cache folder cannot be written.
@@ -44,9 +48,9 @@ def cached(
     folder = data_folder() / key
     with contextlib.suppress(StaleImagesError):
         return load(folder)
-    with _held(folder):
+    with _locked_folder(folder):
         try:
-            return load(folder)  # another process was faster
+            return load(folder)  # another process made it in the meantime
         except StaleImagesError as error:
             if folder.exists():
                 print(f"{error}: decoding again", file=sys.stderr)
@@ -58,26 +62,36 @@ def cached(
 def load_array(
     folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]
 ) -> np.ndarray:
-    """Memory-maps one array of a kept folder.
+    """Memory-maps an array of a cached folder.
+
+    Args:
+      folder: the cached folder.
+      name: name of the array's file, without ``.npy``.
+      shape, dtype: shape and type that the array must have.
 
     Raises:
-      StaleImagesError: it is missing, cut short, or of another shape or type.
+      StaleImagesError: a file that is missing, cut short, or of another shape or type.
     """
     try:
         array = open_memmap(folder / f"{name}.npy", mode="r")
     except (FileNotFoundError, ValueError) as error:
         raise StaleImagesError(_stale(folder, error)) from error
     if array.shape != shape or array.dtype != dtype:
-        found = f"{name} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}"
-        raise StaleImagesError(_stale(folder, found))
+        reason = f"{name} is {array.dtype} {array.shape}, not {dtype.__name__} {shape}"
+        raise StaleImagesError(_stale(folder, reason))
     return array
 
 
 def load_json(folder: Path, name: str, fields: Collection[str]) -> dict[str, Any]:
-    """Reads one JSON object of a kept folder.
+    """Reads a JSON object of a cached folder.
+
+    Args:
+      folder: the cached folder.
+      name: name of the object's file, without ``.json``.
+      fields: names that the object must have, and no others.
 
     Raises:
-      StaleImagesError: it is missing, cut short, or has other fields.
+      StaleImagesError: a file that is missing, cut short, or has other fields.
     """
     try:
         value = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -89,12 +103,13 @@ def load_json(folder: Path, name: str, fields: Collection[str]) -> dict[str, Any
 
 
 def _stale(folder: Path, reason: object) -> str:
+    """Message of a ``StaleImagesError``."""
     return f"the decoded images in {folder} cannot be used ({reason})"
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Holds a folder to be made alone."""
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Locks a cached folder, so that one process alone makes it."""
     lock = folder.with_name(f".{folder.name}.lock")
     with contextlib.ExitStack() as stack:
         try:

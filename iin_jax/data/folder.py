@@ -1,4 +1,4 @@
-"""Your own images: a folder of picture files and a CSV of attributes."""
+"""A user's own images: a folder of picture files and a CSV of attributes."""
 
 import collections
 import dataclasses
@@ -35,19 +35,19 @@ from iin_jax.data.pictures import (
 from iin_jax.files.digests import text_digest
 
 CITATION = "your own images"
-VERSION = 2  # version of ``read_picture``; other caches are stale
+VERSION = 2  # version of ``read_picture``; caches of other versions are stale
 CHANNELS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """What decoding of all files gave.
+    """Decoded images of a list of files.
 
     Attributes:
-      images: of the readable files, in their order.
+      images: images of the readable files, in their order, uint8 (n, H, W, 3).
       faults: file -> why it cannot be read.
-      conversions: what was changed -> number of images.
-      kept: folder of what is kept; ``report.json`` in it names all faults.
+      conversions: kind of conversion -> number of converted images.
+      kept: cached folder, whose ``report.json`` lists all faults.
     """
 
     images: np.ndarray | StoredImages
@@ -57,17 +57,17 @@ class Decoded:
 
 
 def folder(options: SourceOptions) -> Dataset:
-    """Images of a folder and its subfolders that a CSV has a row for.
+    """Loads the images of a folder and its subfolders for which a CSV has a row.
 
-    All become RGB squares by a centre crop. Columns of the CSV are attributes: see
-    ``attributes.encode_columns``.
+    Every image becomes an RGB square by a centre crop. The other columns of the CSV are
+    attributes: see ``attributes.encode_columns``.
 
     Args:
-      options: ``root`` and ``attributes`` are needed.
+      options: options of the source, of which ``root`` and ``attributes`` are needed.
 
     Raises:
-      ValueError: no folder or CSV, a CSV that cannot be used, rows without their image,
-        more unreadable images than allowed, or no attribute with two values.
+      ValueError: a missing folder or CSV, a CSV that cannot be used, rows without their
+        image, more unreadable images than allowed, or no attribute with two values.
     """
     if options.root is None or options.attributes is None:
         raise ValueError(
@@ -75,11 +75,11 @@ def folder(options: SourceOptions) -> Dataset:
             "--data.root FOLDER --data.attributes FILE.csv"
         )
     root = Path(options.root).expanduser()
-    found = find_pictures(root)
+    files = find_pictures(root)
     csv = Path(options.attributes).expanduser()
     table, notes = read_table(csv, options.image_column)
-    _check_all_there(table.images, found, root)
-    surplus = len(found) - len(table)
+    _check_all_there(table.images, files, root)
+    surplus = len(files) - len(table)
     if surplus:
         notes.append(f"{surplus:,} images without a row in {csv.name} were left out")
     decoded = decode(root, table.images, options)
@@ -97,41 +97,49 @@ def folder(options: SourceOptions) -> Dataset:
 
 
 def find_pictures(root: Path) -> list[str]:
-    """Paths of all picture files relative to a folder, with ``/``; none hidden.
+    """Paths of all picture files in a folder, relative to it, with ``/``, sorted.
 
-    Linked folders are looked through as well.
+    Hidden files are left out; links to folders are followed.
 
     Raises:
-      ValueError: no such folder, or no pictures in it.
+      ValueError: a missing folder, or a folder without pictures.
     """
     if not root.is_dir():
         raise ValueError(f"there is no folder {root}; give the images' by --data.root")
-    found = sorted(
+    files = sorted(
         path.relative_to(root).as_posix()
         for path in _files(root)
         if path.suffix.lower() in SUFFIXES
     )
-    if not found:
+    if not files:
         raise ValueError(f"{root} holds no images ({', '.join(SUFFIXES)})")
-    return found
+    return files
 
 
 def decode(root: Path, files: Sequence[str], options: SourceOptions) -> Decoded:
-    """Decodes all files once; keeps the images themselves if they are few enough.
+    """Decodes all files once, and caches the images if they fit ``max_memory``.
 
-    The result is kept in the user's cache folder until a file's size or date changes.
+    The result stays in the user's cache folder until a file's size or date changes.
+    Without cached images, files are decoded again at every use.
+
+    Args:
+      root: folder of the files.
+      files: paths relative to ``root``.
+      options: options of the source, for ``image_size`` and ``max_memory``.
 
     Raises:
       ValueError: no file can be read, or the cache folder cannot be written.
     """
     size = options.image_size
-    small = len(files) * size * size * CHANNELS <= options.max_memory
+    fits_memory = len(files) * size * size * CHANNELS <= options.max_memory
     stamp = _stamp(root, files, size)
     shape = (len(files), size, size, CHANNELS)
     kept, report, images = cached(
-        f"folder-{stamp[:32]}-{'images' if small else 'checked'}",
-        functools.partial(_decode_into, root=root, files=files, size=size, keep=small),
-        functools.partial(_load, shape=shape if small else None),
+        f"folder-{stamp[:32]}-{'images' if fits_memory else 'checked'}",
+        functools.partial(
+            _decode_into, root=root, files=files, size=size, keep=fits_memory
+        ),
+        functools.partial(_load, shape=shape if fits_memory else None),
     )
     readable = [file for file in files if file not in report["faults"]]
     if not readable:
@@ -149,7 +157,7 @@ def decode(root: Path, files: Sequence[str], options: SourceOptions) -> Decoded:
 
 @dataclasses.dataclass(frozen=True)
 class _PictureReader:
-    """Index -> pixels of a file that was readable before."""
+    """Reader of the files that were readable when they were checked."""
 
     root: Path
     files: tuple[str, ...]
@@ -167,8 +175,9 @@ class _PictureReader:
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files of a folder and its subfolders, hidden ones left out."""
     here = folder.resolve()
-    if here in above:  # a link to a folder that it lies in
+    if here in above:  # a link to one of its own parent folders
         return
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -180,17 +189,19 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
                 yield folder / entry.name
 
 
-def _check_all_there(rows: Sequence[str], found: Sequence[str], root: Path) -> None:
-    missing = sorted(set(rows) - set(found))
-    other = [
+def _check_all_there(rows: Sequence[str], files: Sequence[str], root: Path) -> None:
+    """Raises ValueError unless every image that a row names is among the files."""
+    missing = sorted(set(rows) - set(files))
+    unsupported = [
         name
         for name in missing
         if Path(name).suffix.lower() not in SUFFIXES and (root / name).is_file()
     ]
-    if other:
+    if unsupported:
         raise ValueError(
-            f"{len(other):,} of {len(rows):,} rows name files with an unsupported "
-            f"suffix: {some(other)}; pictures are {', '.join(SUFFIXES)}"
+            f"{len(unsupported):,} of {len(rows):,} rows name files with an "
+            f"unsupported suffix: {some(unsupported)}; pictures are "
+            f"{', '.join(SUFFIXES)}"
         )
     if missing:
         raise ValueError(
@@ -202,10 +213,10 @@ def _check_all_there(rows: Sequence[str], found: Sequence[str], root: Path) -> N
 def _reading_notes(
     decoded: Decoded, count: int, options: SourceOptions
 ) -> Iterator[str]:
-    """What was converted, and what is unreadable.
+    """Notes on unreadable and converted images.
 
     Raises:
-      ValueError: more than the allowed share is unreadable.
+      ValueError: more images than the allowed share are unreadable.
     """
     faults = decoded.faults
     if len(faults) > options.max_unreadable * count:
@@ -224,11 +235,12 @@ def _reading_notes(
 
 
 def _reasons(faults: Mapping[str, str]) -> str:
+    """The first faulty files with the reasons why they cannot be read."""
     return some([f"{file} ({reason})" for file, reason in faults.items()])
 
 
 def _stamp(root: Path, files: Sequence[str], size: int) -> str:
-    """Tells whether files are those that were decoded: paths, sizes and dates."""
+    """SHA-256 of the files' paths, sizes and dates, and of the preprocessing."""
     entries = [f"{VERSION};{size};{root.resolve()}"]
     for file in files:
         status = (root / file).stat()
@@ -239,7 +251,7 @@ def _stamp(root: Path, files: Sequence[str], size: int) -> str:
 def _load(
     kept: Path, shape: tuple[int, ...] | None
 ) -> tuple[Path, dict[str, Any], np.ndarray | None]:
-    """What ``_decode_into`` wrote: where, the report, and the images if wanted."""
+    """The cached folder, its report, and its images if their shape is given."""
     report = load_json(kept, "report", ("faults", "conversions", "pixels"))
     if shape is None:
         return kept, report, None
@@ -249,11 +261,11 @@ def _load(
 def _decode_into(
     target: Path, root: Path, files: Sequence[str], size: int, keep: bool
 ) -> None:
-    """Decodes all files; writes the images, if wanted, and what was found."""
+    """Decodes all files; writes ``report.json``, and ``images.npy`` if ``keep``."""
     faults: dict[str, str] = {}
     conversions: collections.Counter[str] = collections.Counter()
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
-    pixels = hashlib.sha256()  # as ``Dataset.digest`` has it of an array
+    pixels = hashlib.sha256()  # equal to that in ``Dataset.digest`` of an array
     images = None
     if keep:
         shape = (len(files), size, size, CHANNELS)
@@ -283,7 +295,7 @@ def _decode_into(
 
 
 def _outcomes(root: Path, files: Sequence[str], size: int) -> Iterator[Picture | str]:
-    """A picture per file, or why it cannot be read; decoded in threads."""
+    """For every file its picture, or why it cannot be read; decoded in threads."""
 
     def attempt(file: str) -> Picture | str:
         try:

@@ -1,4 +1,4 @@
-"""Images as a network takes them: entries of a latent cache and of evaluations."""
+"""Sets of images as a network sees them: variants of images, in colours or not."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from iin_jax.data.augment import Affine
 from iin_jax.data.palette import Background, colorize, to_unit
 from iin_jax.types import Images
 
-COLOR = "color"  # the label that painting gives
+COLOR = "color"  # label of painted images
 
 
 class Pictures(Protocol):
-    """uint8 images, in memory or decoded at use: an array, or ``StoredImages``."""
+    """Images uint8 (n, H, W, C): an array in memory, or ``StoredImages`` on disk."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -28,18 +28,20 @@ class Pictures(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ImageSet:
-    """Entries, each a variant of an image, in one colour of a palette if there is one.
+    """Entries, each a variant of an image, painted in a colour if there is a palette.
 
     Attributes:
-      variants: (m, H, W, C), images 0..255, distorted or not; grey ones to be coloured.
-      item: (n,), index of each entry's image in the data set.
-      variant: (n,), index of its variant; equal for one thing in several colours.
-      colors: (P, 3) in [0, 1]; None: images are shown as they are.
-      color: (n,), index of its colour; None without colours.
-      background: of coloured images: black, or the colour's negative.
-      item_labels: label -> (m,) or (m, d), values of the data set's images.
-      first_color: code of the palette's first colour; palettes without a colour in
-        common have codes of their own.
+      variants: distorted or original images 0..255, (m, H, W, C); grey images, C = 1,
+        if there is a palette.
+      item: index of each entry's image in the data set, (n,).
+      variant: index of each entry's variant, (n,); entries that show one variant in
+        several colours have one index.
+      colors: the palette, (P, 3) in [0, 1]; None: images are not painted.
+      color: index of each entry's colour in the palette, (n,); None without a palette.
+      background: background of painted images: black, or the colour's negative.
+      item_labels: label -> values of all images of the data set, one per image.
+      first_color: code of the palette's first colour, so that palettes of unlike
+        colours can have codes apart.
     """
 
     variants: Pictures
@@ -59,7 +61,7 @@ class ImageSet:
         """True colour of every entry, (n, 3) in [0, 1].
 
         Raises:
-          ValueError: the images are shown as they are.
+          ValueError: the images are not painted.
         """
         if self.colors is None or self.color is None:
             raise ValueError("these images were not painted: they have no colour")
@@ -67,16 +69,16 @@ class ImageSet:
 
     @property
     def labels(self) -> dict[str, np.ndarray]:
-        """Label -> true value of every entry; colours as RGB, (n, 3)."""
+        """Label -> true value of every entry; colours as RGB, (n, 3) in [0, 1]."""
         labels = self._of_items()
         return labels if self.color is None else {**labels, COLOR: self.rgb}
 
     @property
     def codes(self) -> dict[str, np.ndarray]:
-        """Label -> value of every entry, for pairing; colours as whole numbers, (n,).
+        """Label -> value of every entry, for pairing; colours as integer codes (n,).
 
-        Equal numbers are equal colours in all sets whose ``first_color`` tells their
-        palettes apart.
+        Within a palette equal codes are equal colours; across palettes, if their
+        ranges of codes, which begin at ``first_color``, do not overlap.
         """
         labels = self._of_items()
         if self.color is None:
@@ -84,24 +86,25 @@ class ImageSet:
         return {**labels, COLOR: self.first_color + np.asarray(self.color)}
 
     def _of_items(self) -> dict[str, np.ndarray]:
+        """Label -> value of every entry's image."""
         return {name: values[self.item] for name, values in self.item_labels.items()}
 
     def images(self, entries: np.ndarray | slice = slice(None)) -> Images:
-        """The images of some entries, (b, H, W, C) in [-1, 1]; C = 3 if coloured."""
+        """Images of the given entries, (b, H, W, C) in [-1, 1]; C = 3 if painted."""
         unit = to_unit(self.variants[self.variant[entries]])
         if self.colors is None:
             return 2.0 * unit - 1.0
         return colorize(unit, self.rgb[entries], self.background)
 
     def subset(self, entries: np.ndarray) -> "ImageSet":
-        """The same images, some entries of them, in the given order."""
+        """The set of the given entries, indices or a mask, in their order."""
         color = None if self.color is None else self.color[entries]
         return dataclasses.replace(
             self, item=self.item[entries], variant=self.variant[entries], color=color
         )
 
     def in_colors(self, rgb: np.ndarray) -> "ImageSet":
-        """The same images, each in a colour of its own, (n, 3) in [0, 1]."""
+        """The same entries, entry i painted in ``rgb[i]``; (n, 3) in [0, 1]."""
         return dataclasses.replace(self, colors=rgb, color=np.arange(len(self)))
 
 
@@ -113,14 +116,16 @@ def plain_set(
     augment: Affine | None = None,
     seed: int = 0,
 ) -> ImageSet:
-    """Some images of a data set as they are, or distorted versions of them.
+    """A set of images of a data set without painting, original or distorted.
 
     Args:
-      images: uint8 (n, H, W, C).
-      indices: which of them.
-      variants: versions of each image; the image itself if there is no ``augment``.
-      augment: the distortion; the distorted images are kept in memory.
-      seed: of the distortions.
+      images: images of the data set, uint8 (n, H, W, C).
+      indices: indices of the set's images.
+      variants: number of entries per image, at least 1; repetitions of the original
+        without a distortion.
+      augment: random distortion of every entry; distorted images stay in memory. None
+        or one that is not active: original images.
+      seed: seed of the distortions.
 
     Raises:
       ValueError: no images or no variant.
@@ -136,6 +141,7 @@ def plain_set(
 
 
 def _distort(augment: Affine, images: np.ndarray, seed: int) -> np.ndarray:
+    """Distorted images 0..255, float32 (n, H, W, C), each by a draw of its own."""
     keys = jax.random.split(jax.random.key(seed), len(images))
     distorted = jax.jit(jax.vmap(augment))(keys, jnp.asarray(images, jnp.float32))
     return np.asarray(distorted)

@@ -1,4 +1,4 @@
-"""Which images a step takes, and reading ahead of it, by Grain."""
+"""Indices of the images of every step, and a stream that reads ahead, by Grain."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,21 +6,22 @@ from typing import Any
 import grain
 import numpy as np
 
-LAST_STEP = 2**62  # a stream never comes so far
+LAST_STEP = 2**62  # end of a stream, beyond any training
 
 
 def epoch_indices(
     count: int, batch_size: int, seed: int
 ) -> Callable[[int], np.ndarray]:
-    """Batches that go through all images once per epoch, in a new order each time.
+    """Batches that contain every image once per epoch, in a new order each epoch.
 
     Args:
       count: number of images, at least 1.
-      batch_size: B; a batch may end one epoch and begin the next.
-      seed: of all orders.
+      batch_size: B, at least 1; a batch may span the end of an epoch.
+      seed: seed of all orders.
 
     Returns:
-      step -> indices (B,), int64: a function of (seed, step) alone.
+      Function of the step that returns indices (B,), int64; a pure function of (seed,
+      step).
 
     Raises:
       ValueError: no images, or an empty batch.
@@ -36,15 +37,18 @@ def epoch_indices(
 
 
 class StepStream:
-    """Reads what the coming steps need while the present one computes.
+    """Reads the data of coming steps in threads while the present step computes.
 
-    ``stream(step)`` is ``read(step)``, in any order of steps; consecutive ones are
-    read ahead in threads. Any other step throws away what was read ahead.
+    ``stream(step)`` equals ``read(step)`` for steps in any order. Consecutive steps are
+    read ahead; a step out of order discards what was read ahead.
 
     Attributes:
-      read: step -> whatever it needs; pure, called in several threads.
-      threads: reads at a time.
-      prefetch: steps to be ahead.
+      read: step -> its data; a pure function that is called in several threads.
+      threads: number of reading threads, at least 1.
+      prefetch: number of steps to read ahead, at least 1.
+
+    Raises:
+      ValueError: no thread, or no step to read ahead.
     """
 
     def __init__(
@@ -60,10 +64,10 @@ class StepStream:
         self._next_step: int | None = None
 
     def __call__(self, step: int) -> Any:
-        """What ``read`` gives for a step, or the error that it raises."""
+        """The data of a step; raises the error of ``read`` if there is one."""
         if step != self._next_step:
             self._start(step)
-        self._next_step = None  # if the read fails, a new try starts anew
+        self._next_step = None  # after a failed read, the next call starts anew
         value = next(self._iterator)
         self._next_step = step + 1
         return value
@@ -75,6 +79,7 @@ class StepStream:
         self._iterator, self._next_step = None, None
 
     def _start(self, step: int) -> None:
+        """Starts to read ahead from a step."""
         self.close()
         options = grain.ReadOptions(
             num_threads=self.threads, prefetch_buffer_size=self.prefetch

@@ -1,4 +1,4 @@
-"""A data set painted in colours: a view of it whose entries have a label ``color``."""
+"""Views of a data set painted in colours, whose entries have a label ``color``."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from iin_jax.data.views import ColorChoice, DatasetView, PlainView
 Coloring = Background | Literal["none"]
 
 TRAIN = "train"
-# the place of a purpose is part of its palettes' seeds
+# the position of a purpose is part of the seed of its palettes
 PURPOSES = (TRAIN, "validation", "test", "swap a", "swap b", "test pairs")
 
 
 def view_of(
     dataset: Dataset, coloring: Coloring, colors: int, seed: int
 ) -> DatasetView:
-    """A data set as it is, or painted.
+    """A view of a data set, plain or painted.
 
     Args:
-      dataset: grey images, if they are to be painted.
-      coloring: background of painted images; ``"none"``: images as they are.
+      dataset: the data set; its images are grey if they are to be painted.
+      coloring: background of painted images; ``"none"``: the images stay plain.
       colors: number of colours of training images.
       seed: seed of all palettes.
     """
@@ -37,14 +37,14 @@ def view_of(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PaintedView:
-    """A data set of grey images that are shown in colour.
+    """A view of a data set of grey images, painted in colours.
 
-    Entries have the labels of their images and ``color``; a label of that name of the
-    images themselves is hidden.
+    Entries have the labels of their images, and ``color``, which hides a label of that
+    name in the data set.
 
     Attributes:
-      dataset: the grey images.
-      background: black, or the colour's negative.
+      dataset: the data set of grey images.
+      background: background of painted images: black, or the colour's negative.
       palette_size: number of colours of training images.
       seed: seed of all palettes.
     """
@@ -72,7 +72,12 @@ class PaintedView:
         return self.colors(TRAIN, self.palette_size)
 
     def colors(self, purpose: str, count: int) -> np.ndarray:
-        """Colours (count, 3); two purposes have none in common."""
+        """Colours of a purpose, (count, 3) in [0, 1]; no two purposes share a colour.
+
+        Args:
+          purpose: one of ``PURPOSES``.
+          count: number of colours.
+        """
         return palette(count, 10 * self.seed + PURPOSES.index(purpose))
 
     def entries(
@@ -108,6 +113,7 @@ class PaintedView:
         return self._labelled(images, purpose)
 
     def _labelled(self, images: ImageSet, purpose: str) -> ImageSet:
+        """The set with its labels, and codes that keep unseen colours apart."""
         first = 0 if purpose == TRAIN else self.palette_size
         return dataclasses.replace(images, item_labels=self.labels, first_color=first)
 
@@ -123,20 +129,20 @@ def colored_set(
     seed: int = 0,
     background: Background = "black",
 ) -> ImageSet:
-    """Paints some images of a data set, every colour equally often if it divides.
+    """A set of painted images in which colours are as equally frequent as possible.
 
     Args:
-      images: uint8 (n, H, W, 1).
-      indices: which of them.
+      images: grey images of the data set, uint8 (n, H, W, 1).
+      indices: indices of the set's images.
       colors: palette, (P, 3) in [0, 1].
-      copies: colours per variant, all different.
+      copies: number of different colours per variant, 1 to P.
       variants, augment: as in ``plain_set``.
       seed: seed of distortions and colours.
       background: black, or the colour's negative.
 
     Raises:
       ValueError: no images, no copy or variant, more copies than colours, or images
-        that have colours already.
+        with other than one channel.
     """
     if images.shape[-1] != 1:
         raise ValueError(
@@ -154,9 +160,9 @@ def colored_set(
 
 
 def _distinct_colors(variants: int, copies: int, colors: int, seed: int) -> np.ndarray:
-    """Indices (variants, copies), no colour twice in a row, each as often as can be."""
+    """Colour indices (variants, copies), all different within a row."""
     rng = np.random.default_rng([seed, 0xC0])
-    rows = colors // copies  # rows that one permutation of the palette fills
+    rows = colors // copies  # full rows in a permutation of the palette
     rounds = [
         rng.permutation(colors)[: rows * copies].reshape(rows, copies)
         for _ in range(-(-variants // rows))

@@ -1,4 +1,4 @@
-"""Colours, and grey images painted in them on black."""
+"""Palettes of colours, and grey images painted in them."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from iin_jax.types import Array, Images
 
-MIN_BRIGHTNESS = 0.2  # brightest channel of the darkest colour
+MIN_BRIGHTNESS = 0.2  # least value of a colour's brightest channel
 
 Background = Literal["black", "negative"]
 
@@ -17,10 +17,13 @@ def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
 
     Args:
       count: number of colours, >= 1.
-      seed: two seeds give two palettes with no colour in common.
+      seed: seed of the draw; palettes of two seeds have no colour in common.
 
     Returns:
-      float32 (count, 3) in [0, 1], brightest channel at least 0.2.
+      RGB colours float32 (count, 3) in [0, 1], their brightest channel at least 0.2.
+
+    Raises:
+      ValueError: a count below 1.
     """
     if count < 1:
         raise ValueError(f"a palette needs at least one colour; got {count}")
@@ -33,16 +36,16 @@ def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
 
 
 def colorize(grey: Array, colors: Array, background: Background = "black") -> Images:
-    """Paints grey images: brightness times colour.
+    """Paints grey images by multiplying their brightness with a colour.
 
     Args:
-      grey: (B, H, W, 1) in [0, 1].
-      colors: (B, 3) in [0, 1].
+      grey: grey images, (B, H, W, 1) in [0, 1].
+      colors: a colour per image, (B, 3) in [0, 1].
       background: ``"black"``, or ``"negative"`` as in the authors' code, which
         multiplies images in [-1, 1]: the background becomes minus the colour.
 
     Returns:
-      (B, H, W, 3) in [-1, 1].
+      Painted images, (B, H, W, 3) in [-1, 1].
     """
     colors = jnp.asarray(colors)[:, None, None, :]
     if background == "negative":
@@ -51,5 +54,5 @@ def colorize(grey: Array, colors: Array, background: Background = "black") -> Im
 
 
 def to_unit(images: Array) -> Array:
-    """uint8 0..255 -> float32 [0, 1]."""
+    """Images uint8 0..255 as float32 in [0, 1]."""
     return jnp.asarray(images, jnp.float32) / 255.0

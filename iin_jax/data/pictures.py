@@ -1,4 +1,4 @@
-"""One picture file of any kind -> one square RGB image."""
+"""Decoding of a picture file to a square RGB image."""
 
 import dataclasses
 import errno
@@ -10,9 +10,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-MAX_PIXELS = 89_478_485  # Pillow's own limit; more counts as a decompression bomb
-TRANSPARENT = "white"  # what shows through a transparent picture
-FAULTS = (  # Pillow's errors at damaged files
+MAX_PIXELS = 89_478_485  # Pillow's limit, above which it suspects an attack
+TRANSPARENT = "white"  # background of transparent pictures
+FAULTS = (  # errors that Pillow raises for damaged files
     OSError,
     EOFError,
     SyntaxError,
@@ -27,22 +27,24 @@ FAULTS = (  # Pillow's errors at damaged files
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-OF_THE_PICTURE = (None, errno.EINVAL)  # Pillow's own; a seek to nowhere
+# error numbers of a damaged picture: Pillow's own errors have none, and a seek outside
+# of the file is invalid; all others come from the system
+PICTURE_ERRNOS = (None, errno.EINVAL)
 ROTATED = "rotated as its EXIF says"
 
 
 class UnreadablePictureError(ValueError):
-    """A file is no picture, is damaged, or is too large to be decoded."""
+    """A file that is not a picture, is damaged, or has too many pixels to decode."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A decoded file.
+    """A decoded picture file.
 
     Attributes:
-      pixels: uint8 (size, size, 3).
-      size: width and height in the file.
-      conversions: what was changed beside the size, in words.
+      pixels: RGB pixels, uint8 (size, size, 3).
+      size: width and height of the file's picture, in pixels.
+      conversions: names of the conversions beside the resize.
     """
 
     pixels: np.ndarray
@@ -51,18 +53,19 @@ class Picture:
 
 
 def read_picture(path: str | os.PathLike, size: int) -> Picture:
-    """Decodes a file: upright, RGB, centre crop to a square, bilinear resize.
+    """Decodes a file to an upright RGB square, by a centre crop and a bilinear resize.
 
-    Of an animation the first frame is taken; 16-bit grey is scaled to 8 bit;
-    transparent pixels show white.
+    An animation gives its first frame. Grey levels of 16 bit are scaled to 8 bit, and
+    transparent pixels are laid on white.
 
     Args:
-      path: of the file.
-      size: H = W of the result.
+      path: path of the file.
+      size: H = W of the result, in pixels.
 
     Raises:
-      UnreadablePictureError: what is wrong with the file.
-      OSError: the system could not read it, which says nothing of the picture.
+      UnreadablePictureError: a file that is not a picture, is damaged, too large, or
+        has pixels without a stated range.
+      OSError: a file that the system cannot read, whatever its content.
     """
     try:
         with Image.open(path) as image:
@@ -71,7 +74,7 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
                 raise UnreadablePictureError(
                     f"{width}x{height} pixels are more than {MAX_PIXELS:,}"
                 )
-            image.draft(None, (2 * size, 2 * size))  # JPEG: decode no more than needed
+            image.draft(None, (2 * size, 2 * size))  # JPEG: decodes a smaller version
             upright, conversions = _upright(image)
             rgb, conversion = _to_rgb(upright)
             if width != height:
@@ -81,7 +84,7 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
     except UnreadablePictureError:
         raise
     except FAULTS as error:
-        if isinstance(error, OSError) and error.errno not in OF_THE_PICTURE:
+        if isinstance(error, OSError) and error.errno not in PICTURE_ERRNOS:
             error.filename = error.filename or os.fspath(path)
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -89,29 +92,30 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
 
 
 def fit_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
-    """Centre crop to a square, then bilinear resize (smoothed if it shrinks).
+    """Centre crop to a square and bilinear resize, antialiased where it shrinks.
 
     Args:
-      image: of any mode that can be resized.
-      size: H = W of the result.
-      crop: side of the square; None: the shorter side of the image.
+      image: an image of any mode that Pillow can resize.
+      size: H = W of the result, in pixels.
+      crop: largest side of the square, in pixels; None: the image's shorter side.
     """
     width, height = image.size
     side = min(crop or width, width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    # cropped first: resize(box=) would smooth in pixels from outside the box
+    # a separate crop, since resize(box=) would mix in pixels from outside the box
     square = image.crop((left, top, left + side, top + side))
     return square.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The image turned as its EXIF orientation says, with the conversion's name."""
     if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
         return ImageOps.exif_transpose(image), [ROTATED]
     return image, []
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """RGB, and what was converted; Pillow alone would clip 16 bit at 255."""
+    """The image as RGB, 16 bit scaled where Pillow would clip, and the conversion."""
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         return image, []

@@ -1,8 +1,8 @@
-"""Command line: downloads a published set and writes it in the form that is read.
+"""Downloads a published data set and writes it in the form that experiments read.
 
 ``python -m iin_jax.data.prepare mnist [--root DIR]``
 
-Needs TensorFlow, once: ``pip install -e '.[prepare]'``.
+Only this command needs TensorFlow: ``pip install -e '.[prepare]'``.
 """
 
 import dataclasses
@@ -22,11 +22,12 @@ EXIT_BAD_INPUT = 2
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """What is prepared.
+    """Options of the command.
 
     Attributes:
       name: mnist, fashion_mnist, cifar10 or celeb_a.
-      root: Folder of prepared sets; none: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      root: folder of prepared sets; without it $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets.
     """
 
     name: Annotated[str, tyro.conf.Positional]

@@ -1,4 +1,4 @@
-"""Where images come from, by name, and how they are split."""
+"""Sources of images by name, and splits of their images."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,13 +23,19 @@ SPLITS = ("train", "validation", "test")
 
 
 def embedded_digits(image_size: int) -> Dataset:
-    """The 1,797 handwritten digits that scikit-learn ships: no download, no network.
+    """The 1,797 handwritten digits that come with scikit-learn, without a download.
 
-    Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998, UCI), 8x8
-    counts 0..16, scaled to 0..255 and enlarged bicubically.
+    The set is Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998,
+    UCI). Its 8x8 counts 0..16 are scaled to 0..255 and enlarged bicubically.
 
     Args:
-      image_size: H = W of the result, at least 8.
+      image_size: H = W of the images, in pixels, at least 8.
+
+    Returns:
+      Grey images (1797, H, W, 1) with the attribute ``digit``.
+
+    Raises:
+      ValueError: an image size below 8.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -52,6 +58,7 @@ def embedded_digits(image_size: int) -> Dataset:
     )
 
 
+# name -> source
 SOURCES: dict[str, Callable[[SourceOptions], Dataset]] = {
     "digits": lambda options: embedded_digits(options.image_size),
     **{name: tfds_source(name) for name in SETS},
@@ -62,17 +69,17 @@ SOURCES: dict[str, Callable[[SourceOptions], Dataset]] = {
 def split_dataset(
     dataset: Dataset, fractions: Mapping[str, float], seed: int
 ) -> dict[str, np.ndarray]:
-    """Splits a data set as its publisher did, else by shares.
+    """Splits a data set as its publisher did, or else at random by shares.
 
     Args:
-      dataset: its ``parts``, if it has any, are taken as they are; a validation part
-        that is not among them is drawn from the training part.
-      fractions: ``"validation"`` and ``"test"`` -> share of all images, or, for
-        validation in a published training part, of those.
-      seed: of the shuffle.
+      dataset: the data set. If it has published parts, these are used unchanged, and a
+        missing validation part is drawn from the training part.
+      fractions: ``"validation"`` and ``"test"`` -> share of all images, in [0, 1]. With
+        published parts, validation is a share of the training part, and test unused.
+      seed: seed of the shuffle.
 
     Returns:
-      ``"train"``, ``"validation"``, ``"test"`` -> sorted indices; disjoint.
+      ``"train"``, ``"validation"`` or ``"test"`` -> sorted indices, disjoint.
 
     Raises:
       ValueError: a split would be empty.
@@ -91,16 +98,16 @@ def split_dataset(
 def split_indices(
     count: int, fractions: dict[str, float], seed: int
 ) -> dict[str, np.ndarray]:
-    """Splits images by index, so that no image is in two splits in any colour.
+    """Splits images at random by index, so that no image is in two splits.
 
     Args:
       count: number of images.
-      fractions: split -> share of the images, for all but ``"train"``, which takes
-        the rest.
-      seed: of the shuffle.
+      fractions: split -> share of the images, in [0, 1], for every split but
+        ``"train"``, which takes the rest.
+      seed: seed of the shuffle.
 
     Returns:
-      split -> sorted indices; disjoint, together all.
+      Split -> sorted indices; the splits are disjoint and together contain all images.
 
     Raises:
       ValueError: a split would be empty.

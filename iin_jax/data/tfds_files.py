@@ -1,4 +1,4 @@
-"""Opening a prepared set of TensorFlow Datasets, and saying why it cannot be."""
+"""Prepared sets of TensorFlow Datasets (TFDS): opening, reading, and clear errors."""
 
 import contextlib
 import dataclasses
@@ -17,12 +17,12 @@ Example = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Examples of several parts, one after the other.
+    """Examples of the parts of a set, numbered through all parts.
 
     Attributes:
-      name: of the set.
+      name: name of the set.
       root: folder of prepared sets, for messages.
-      sources: TFDS's, one per part.
+      sources: data source of each part, as TFDS returns it.
       ends: number of examples up to the end of each part.
     """
 
@@ -33,10 +33,11 @@ class Records:
 
     @property
     def count(self) -> int:
+        """Number of examples in all parts."""
         return self.ends[-1]
 
     def parts(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Part -> its indices."""
+        """Part -> indices of its examples, for the names of the parts in order."""
         starts = (0, *self.ends)
         return {
             name: np.arange(start, end)
@@ -44,31 +45,35 @@ class Records:
         }
 
     def read(self, indices: Sequence[int]) -> list[Example]:
-        """Examples of some indices; a ValueError if the files are damaged."""
-        places = np.searchsorted(self.ends, indices, side="right")
+        """Examples at the given indices, in their order.
+
+        Raises:
+          ValueError: the files are damaged.
+        """
+        part_of = np.searchsorted(self.ends, indices, side="right")
         starts = (0, *self.ends)
         result: list[Example] = [{}] * len(indices)
         for part, source in enumerate(self.sources):
-            mine = np.flatnonzero(places == part).tolist()
-            keys = [int(indices[i]) - starts[part] for i in mine]
+            positions = np.flatnonzero(part_of == part).tolist()
+            keys = [int(indices[i]) - starts[part] for i in positions]
             try:
                 examples = source.__getitems__(keys)
             except (RuntimeError, OSError) as error:
                 raise ValueError(_damaged(self.name, self.root, error)) from error
-            for i, example in zip(mine, examples, strict=True):
+            for i, example in zip(positions, examples, strict=True):
                 result[i] = example
         return result
 
 
 def tfds_root(root: str | None) -> Path:
-    """The folder of prepared sets: a given one, ``$TFDS_DATA_DIR`` or TFDS's own."""
-    place = root or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(place).expanduser()
+    """Folder of prepared sets: the given one, ``$TFDS_DATA_DIR``, or TFDS's default."""
+    path = root or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(path).expanduser()
 
 
 @contextlib.contextmanager
 def quiet_tfds() -> Iterator[None]:
-    """Silences the warnings of TFDS, which our own messages replace."""
+    """Silences the warnings of TFDS, in place of which this package has errors."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -79,16 +84,21 @@ def quiet_tfds() -> Iterator[None]:
 
 
 def open_builder(name: str, root: Path, download: bool) -> Any:
-    """TFDS's builder of a set, prepared first if that was asked for.
+    """TFDS's builder of a set.
+
+    Args:
+      name: name of the set in TFDS.
+      root: folder of prepared sets.
+      download: whether a set that is not prepared is downloaded and prepared.
 
     Raises:
-      ValueError: the set's files are damaged, TensorFlow is missing, or the download
-        fails.
+      ValueError: the set's files are damaged, or, for a download, TensorFlow is missing
+        or the download fails.
     """
     tfds = _tfds()
     try:
         builder = tfds.builder(name, data_dir=os.fspath(root))
-    except (ParseError, ValueError, OSError) as error:  # files that are cut short
+    except (ParseError, ValueError, OSError) as error:  # truncated files
         raise ValueError(_damaged(name, root, error)) from error
     if download and not builder.is_prepared():
         _download(builder, name)
@@ -96,6 +106,7 @@ def open_builder(name: str, root: Path, download: bool) -> Any:
 
 
 def _download(builder: Any, name: str) -> None:
+    """Downloads and prepares a set, or raises ValueError with the reason."""
     missing = [
         module
         for module in ("tensorflow", "importlib_resources")
@@ -125,16 +136,16 @@ def _download(builder: Any, name: str) -> None:
 def open_parts(
     builder: Any, parts: Sequence[str], root: Path, *, decode: bool = True
 ) -> Records:
-    """Parts of a prepared set.
+    """Opens parts of a prepared set.
 
     Args:
-      builder: TFDS's, of the set.
-      parts: their names.
+      builder: TFDS's builder of the set.
+      parts: names of the parts.
       root: folder of prepared sets, for messages.
-      decode: whether images become arrays; else they stay the bytes of their files.
+      decode: whether images are decoded to arrays; else they stay encoded bytes.
 
     Raises:
-      ValueError: the set is not prepared, by half, or damaged.
+      ValueError: a set that is not prepared, incompletely prepared, or damaged.
     """
     decoders = None if decode else {"image": _tfds().decode.SkipDecoding()}
     sources = [_open(builder, part, root, decoders) for part in parts]
@@ -145,7 +156,7 @@ def open_parts(
 def _open(
     builder: Any, part: str, root: Path, decoders: Any = None
 ) -> Sequence[Example]:
-    """One part of a prepared set, its first and last record looked at."""
+    """Opens a part of a prepared set and reads its first and last record as a test."""
     name = builder.name
     try:
         source = builder.as_data_source(split=part, decoders=decoders)
@@ -162,12 +173,13 @@ def _open(
 
 
 def _expected_files(builder: Any, part: str) -> list[Path]:
+    """Paths of the files that hold a part."""
     splits = builder.info.splits
     return [Path(path) for path in splits[part].filepaths] if part in splits else []
 
 
 def record_files(builder: Any) -> list[str]:
-    """Names and sizes of all files with examples, and what TFDS says of them."""
+    """Names and sizes of a set's files, and TFDS's description; [] without files."""
     folder = Path(builder.data_dir)
     files = sorted(path for path in folder.glob("*-*-of-*") if path.is_file())
     sizes = [f"{path.name};{path.stat().st_size}" for path in files]
@@ -175,7 +187,7 @@ def record_files(builder: Any) -> list[str]:
 
 
 def _unprepared(builder: Any, root: Path) -> str:
-    """Why a set cannot be read, and what to do."""
+    """Message for a set that is not prepared: the reason, and what to do."""
     name, folder = builder.name, Path(builder.data_dir)
     others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir())
     if not root.is_dir():
@@ -194,6 +206,7 @@ def _unprepared(builder: Any, root: Path) -> str:
 
 
 def _damaged(name: str, root: Path, error: object) -> str:
+    """Message for a set that is damaged: the reason, and what to do."""
     reason = str(error).partition("\n")[0]
     return (
         f"{name} in {root} is prepared by half or damaged ({reason}); delete "
@@ -202,6 +215,7 @@ def _damaged(name: str, root: Path, error: object) -> str:
 
 
 def _how(name: str, root: Path) -> str:
+    """Instruction to prepare a set."""
     return (
         f"prepare it: pip install -e '.[prepare]' && python -m iin_jax.data.prepare "
         f"{name} --root {root}, or give --data.download"
@@ -209,7 +223,7 @@ def _how(name: str, root: Path) -> str:
 
 
 def _tfds() -> Any:
-    """TFDS, imported when it is needed: it takes half a second."""
+    """The TFDS module, imported at first use, since its import takes half a second."""
     import tensorflow_datasets
 
     return tensorflow_datasets

@@ -1,4 +1,4 @@
-"""Published sets through TensorFlow Datasets, read without TensorFlow."""
+"""Published sets in the form of TensorFlow Datasets (TFDS), without TensorFlow."""
 
 import dataclasses
 import functools
@@ -33,20 +33,21 @@ from iin_jax.data.tfds_files import (
 )
 from iin_jax.files.digests import text_digest
 
-VERSION = 1  # version of the preprocessing; other caches are stale
-CHUNK = 1024  # records read at once
-YES_NO = ("no", "yes")
+VERSION = 1  # version of the preprocessing; caches of other versions are stale
+CHUNK = 1024  # records per read
+YES_NO = ("no", "yes")  # class names of 0/1 attributes
 
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSet:
-    """How a set of TensorFlow Datasets becomes ours.
+    """Description of a set of TFDS.
 
     Attributes:
-      parts: of the publisher's split.
-      channels: C of its images.
-      attribute: our name of its class labels; None: it has 0/1 attributes instead.
-      crop: side of the central square that is kept; None: as much as there is.
+      parts: names of the parts of the publisher's split.
+      channels: number of channels of its images, C.
+      attribute: attribute of its class labels; None: it has several 0/1 attributes.
+      crop: side of the central square that is kept, in pixels; None: the images'
+        shorter side.
     """
 
     parts: tuple[str, ...]
@@ -55,18 +56,19 @@ class TfdsSet:
     crop: int | None = None
 
     def labels(self, example: Example) -> tuple[int, ...]:
-        """Codes of one example."""
+        """Codes of an example, one per attribute, in the order of ``classes``."""
         if self.attribute is not None:
             return (int(example["label"]),)
         return tuple(int(value) for _, value in sorted(example["attributes"].items()))
 
     def classes(self, features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-        """Attributes in the order of ``labels``, with the names behind their codes."""
+        """Attribute -> names of its codes, in the order of ``labels``."""
         if self.attribute is not None:
             return {self.attribute: tuple(features["label"].names)}
         return dict.fromkeys(sorted(features["attributes"].keys()), YES_NO)
 
 
+# name in TFDS -> description
 SETS = {
     "mnist": TfdsSet(("train", "test"), 1, "digit"),
     "fashion_mnist": TfdsSet(("train", "test"), 1, "article"),
@@ -76,37 +78,43 @@ SETS = {
 
 
 def tfds_source(name: str) -> Callable[[SourceOptions], Dataset]:
-    """The source of one of ``SETS``."""
+    """Source of one of ``SETS``, as a row of ``SOURCES``."""
     return functools.partial(load_tfds, name)
 
 
 def load_tfds(name: str, options: SourceOptions) -> Dataset:
-    """A prepared set: centre crop, bilinear resize, the publisher's own split.
+    """Loads a prepared set, with the publisher's own split.
 
-    What was decoded is kept in the user's cache folder until the set's files change.
+    Images are cropped to a central square and resized bilinearly. Decoded images stay
+    in the user's cache folder until the set's files change.
 
     Args:
       name: one of ``SETS``.
-      options: ``root`` holds prepared sets; None: TFDS's own folder, which
-        ``$TFDS_DATA_DIR`` names.
+      options: options of the source; its ``root`` is the folder of prepared sets, by
+        default ``$TFDS_DATA_DIR`` or TFDS's own folder.
 
     Raises:
-      ValueError: the set is not prepared, or is damaged; says how to prepare it.
+      ValueError: a set that is not prepared or is damaged; the message tells how to
+        prepare it.
     """
     kind, root, size = SETS[name], tfds_root(options.root), options.image_size
     with quiet_tfds():
         builder = open_builder(name, root, options.download)
         records = open_parts(builder, kind.parts, root)
         shape = (records.count, size, size, kind.channels)
-        small = math.prod(shape) <= options.max_memory
-        # a large set is read through for its labels alone
-        first = open_parts(builder, kind.parts, root, decode=small)
+        fits_memory = math.prod(shape) <= options.max_memory
+        # a large set is read for its labels alone, without decoding
+        label_records = open_parts(builder, kind.parts, root, decode=fits_memory)
     files = record_files(builder)
     recipe = f"{VERSION};{name};{builder.version};{size};{kind.crop};{records.ends}"
     stamp = text_digest([recipe, *files])
     classes = kind.classes(builder.info.features)
     labels, images = _labels_and_images(
-        first, kind, len(classes), shape if small else None, stamp if files else None
+        label_records,
+        kind,
+        len(classes),
+        shape if fits_memory else None,
+        stamp if files else None,
     )
     if images is None:
         images = StoredImages(shape, _RecordReader(records, kind, size), stamp)
@@ -121,7 +129,14 @@ def load_tfds(name: str, options: SourceOptions) -> Dataset:
 
 
 def prepare(name: str, root: Path) -> str:
-    """Downloads a set and writes it in TFDS's form; says in one line what there is.
+    """Downloads a set and writes it in the form of TFDS, unless it is prepared already.
+
+    Args:
+      name: one of ``SETS``.
+      root: folder of prepared sets.
+
+    Returns:
+      One line with the folder, the version and the number of examples of each part.
 
     Raises:
       ValueError: TensorFlow is missing, the download fails, or the set is damaged.
@@ -136,7 +151,7 @@ def prepare(name: str, root: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _RecordReader:
-    """Index -> one image, cropped and resized."""
+    """Reader of single images, cropped and resized to uint8 (size, size, C)."""
 
     records: Records
     kind: TfdsSet
@@ -147,7 +162,7 @@ class _RecordReader:
 
 
 def _pixels(example: Example, kind: TfdsSet, size: int) -> np.ndarray:
-    """uint8 (size, size, C)."""
+    """The image of an example, cropped and resized, uint8 (size, size, C)."""
     pixels = np.asarray(example["image"])
     image = Image.fromarray(pixels[..., 0] if kind.channels == 1 else pixels)
     resized = np.asarray(fit_square(image, size, kind.crop))
@@ -161,14 +176,15 @@ def _labels_and_images(
     shape: tuple[int, ...] | None,
     stamp: str | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (n, attributes), and all images unless they stay on disk.
+    """Labels int32 (n, attributes), and all images unless they stay on disk.
 
     Args:
-      records: that are read, unless what they give was kept earlier.
-      kind: of the set.
-      attributes: their number.
-      shape: of all images; None: they stay on disk.
-      stamp: to keep the result under; None: nothing tells these records from others.
+      records: examples to read, unless the cache has their labels and images.
+      kind: description of the set.
+      attributes: number of attributes.
+      shape: shape (n, H, W, C) of all images; None: the images stay on disk.
+      stamp: digest of the set's files, which names the cached result; None: the result
+        is not cached.
     """
     if stamp is None:
         images = None if shape is None else np.empty(shape, np.uint8)
@@ -188,7 +204,7 @@ def _labels_and_images(
 def _decode_into(
     target: Path, records: Records, kind: TfdsSet, shape: tuple[int, ...] | None
 ) -> None:
-    """Writes ``labels.npy``, and ``images.npy`` if they do not stay on disk."""
+    """Writes ``labels.npy``, and ``images.npy`` unless the images stay on disk."""
     images = None
     if shape is not None:
         images = open_memmap(target / "images.npy", "w+", np.uint8, shape)
@@ -198,7 +214,7 @@ def _decode_into(
 
 
 def _read_all(records: Records, kind: TfdsSet, images: np.ndarray | None) -> np.ndarray:
-    """Reads every example once; fills ``images``, returns labels (n, attributes)."""
+    """Reads every example; fills ``images``, returns labels int32 (n, attributes)."""
     labels = []
 
     def chunk(start: int) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""What a column of labels is: classes or real numbers, and where it is known."""
+"""Columns of labels: classes or real numbers, known or missing values."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ MISSING = -1  # code of a missing class
 
 
 def is_class(values: np.ndarray) -> bool:
-    """Whether an attribute's values are classes rather than real numbers."""
+    """Whether values are classes: of any other type than floating point."""
     return np.asarray(values).dtype.kind != "f"
 
 
 def known_rows(values: np.ndarray) -> np.ndarray:
-    """Where an attribute (n,) or (n, d) is known: neither masked nor NaN; bool (n,)."""
+    """Rows of values (n,) or (n, d) without a masked or NaN entry, bool (n,)."""
     missing = np.ma.getmaskarray(values)
     if not is_class(values):
         missing = missing | np.isnan(plain(values))
@@ -19,32 +19,32 @@ def known_rows(values: np.ndarray) -> np.ndarray:
 
 
 def plain(values: np.ndarray) -> np.ndarray:
-    """The values without a mask; what stands at masked places means nothing."""
+    """The values without their mask; masked entries hold meaningless values."""
     return np.ma.getdata(values)
 
 
 def class_codes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes 0.. of the values of a column (n,) or rows (n, d), and what each means.
+    """Integer codes of values, (n,) or (n, d), one for each distinct value or row.
 
     Returns:
-      int (n,), ``MISSING`` where a value is not known; and the different known values,
-      sorted.
+      Codes from 0, (n,), ``MISSING`` where a value is not known; and the value of each
+      code, sorted, (k,) or (k, d).
     """
     known = known_rows(values)
     present = plain(values)[known]
-    meaning, code = np.unique(present, return_inverse=True, axis=0)
+    distinct, known_codes = np.unique(present, return_inverse=True, axis=0)
     codes = np.full(len(known), MISSING)
-    codes[known] = code.reshape(-1)
-    return codes, meaning
+    codes[known] = known_codes.reshape(-1)
+    return codes, distinct
 
 
 def is_vector(values: np.ndarray) -> bool:
-    """Whether each value is several numbers, (n, d)."""
+    """Whether each value is a vector, as in (n, d)."""
     return np.ndim(values) > 1
 
 
 def is_color(values: np.ndarray) -> bool:
-    """Whether each value is a colour: three real numbers in [0, 1]."""
+    """Whether values are colours: (n, 3) real numbers in [0, 1], where known."""
     if is_class(values) or np.shape(values)[1:] != (3,):
         return False
     known = plain(values)[known_rows(values)]

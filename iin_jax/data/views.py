@@ -1,4 +1,4 @@
-"""A data set as its images are shown: which entries there are, and their labels."""
+"""Views of a data set: sets of entries that show its images, with their labels."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from iin_jax.data.palette import Background
 
 
 class ColorChoice(NamedTuple):
-    """Colours of entries, where images are painted.
+    """Choice of colours for entries of a painted view.
 
     Attributes:
-      purpose: what the entries are for, one of ``painted.PURPOSES``; two purposes
-        have no colour in common.
-      count: number of colours.
-      copies: colours that each image is painted in.
+      purpose: purpose of the entries, one of ``painted.PURPOSES``; no two purposes
+        share a colour.
+      count: number of colours in the palette.
+      copies: number of different colours that each image is painted in.
     """
 
     purpose: str
@@ -28,21 +28,21 @@ class ColorChoice(NamedTuple):
 
 
 class DatasetView(Protocol):
-    """What every view of a data set answers; ``PlainView`` and ``PaintedView``."""
+    """The contract of ``PlainView`` and ``PaintedView``, the views of a data set."""
 
     @property
     def labels(self) -> Mapping[str, np.ndarray]:
-        """Label -> one value per image of the data set."""
+        """Label -> values, one per image of the data set, without that of painting."""
         ...
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Labels of entries: those of the images, and what painting adds."""
+        """Labels of entries: those of the images, and ``color`` if they are painted."""
         ...
 
     @property
     def channels(self) -> int:
-        """Channels of the images that are shown."""
+        """Number of channels of the entries' images."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class DatasetView(Protocol):
 
     @property
     def train_colors(self) -> np.ndarray | None:
-        """Palette of training images, (P, 3) in [0, 1]; None: they are not painted."""
+        """Palette of training images, (P, 3) in [0, 1]; None if they stay plain."""
         ...
 
     def entries(
@@ -64,24 +64,29 @@ class DatasetView(Protocol):
         augment: Affine | None = None,
         seed: int = 0,
     ) -> ImageSet:
-        """Some images of the data set, or distorted versions of them, with labels.
+        """A set of images of the data set, original or distorted, with their labels.
 
         Args:
-          indices: which of them.
-          colors: their colours, where they are painted.
+          indices: indices of the set's images.
+          colors: choice of colours; a plain view does not use it.
           variants, augment: as in ``plain_set``.
           seed: seed of distortions and colours.
         """
         ...
 
     def singles(self, items: np.ndarray, purpose: str) -> ImageSet:
-        """Given images, (n,), once each; painted ones in a colour of their own."""
+        """A set with one entry for every index, each in a colour of its own if painted.
+
+        Args:
+          items: indices of images of the data set, (n,).
+          purpose: one of ``painted.PURPOSES``.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PlainView:
-    """A data set whose images are shown as they are."""
+    """A view of a data set whose images are not painted."""
 
     dataset: Dataset
 

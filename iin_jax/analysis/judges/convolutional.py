@@ -231,7 +231,6 @@ def _as_numbers(values: np.ndarray) -> tuple[np.ndarray, Meaning]:
 def _check(
     images: np.ndarray, values: np.ndarray, view: str, epochs: int | None
 ) -> None:
-    """Raises ValueError for arguments of ``ConvolutionalJudge.train`` it cannot use."""
     shape = np.shape(images)
     if len(shape) != 4 or images.dtype != np.uint8 or min(shape[1:3]) < 8:
         raise ValueError(
@@ -245,8 +244,8 @@ def _check(
     distinct = len(np.unique(known)) if is_class(values) else rows.sum()
     if distinct < 2:
         raise ValueError(
-            f"a judge learns from two classes or real values at least; got {distinct} in "
-            f"{rows.sum()} known of {len(values)} values"
+            "a judge learns from two classes or real values at least; got "
+            f"{distinct} in {rows.sum()} known of {len(values)} values"
         )
     if view not in VIEWS:
         raise ValueError(f"a judge's view is one of {', '.join(VIEWS)}; got {view!r}")
