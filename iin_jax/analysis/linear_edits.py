@@ -40,6 +40,7 @@ class ClassMeans:
         return np.isin(values, self.classes)
 
     def _indices(self, values: np.ndarray) -> np.ndarray:
+        """Index of each class (n,) in ``classes``; ValueError for an unknown class."""
         unknown = np.setdiff1d(values, self.classes)
         if len(unknown):
             raise ValueError(

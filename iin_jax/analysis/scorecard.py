@@ -196,7 +196,7 @@ def draw_swapped(
             f"no two of {len(test)} test images differ in a concept with classes, so "
             "no swap can be judged: give more of them"
         )
-    a, b = (chosen(test, rows[:, side]) for side in range(2))
+    a, b = (_subset(test, rows[:, side]) for side in range(2))
     return Swapped(a, b)
 
 
@@ -226,7 +226,7 @@ def unlike_pairs(
     return drawn[unlike][:count]
 
 
-def chosen(examples: Examples, rows: np.ndarray) -> Examples:
+def _subset(examples: Examples, rows: np.ndarray) -> Examples:
     """The examples at the indices ``rows``, in that order, without latents or pairs."""
     return dataclasses.replace(
         examples,
@@ -242,7 +242,7 @@ def chosen(examples: Examples, rows: np.ndarray) -> Examples:
 def _paired(
     examples: Examples, concepts: Sequence[str], pairs: PairSource | None
 ) -> Examples:
-    """The same images with pairs from a source; None: by their labels of concepts."""
+    """The same images with a source of pairs; None: pairs by labels of concepts."""
     labelled = {n: examples.values[n] for n in concepts if n in examples.values}
     return dataclasses.replace(examples, values=labelled, source=pairs)
 

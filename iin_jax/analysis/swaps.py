@@ -361,6 +361,7 @@ def _truth_errors(
 
 
 def _judge_inputs(interpreter: Interpreter, z: Latents) -> _JudgeInputs:
+    """Inputs of judges for latents z, decoded by the network at first use."""
     return _JudgeInputs(z, lambda: interpreter.decode(z))
 
 
@@ -446,6 +447,7 @@ def _l1(images: Array, truth: Images) -> float:
 def _check_truths(
     interpreter: Interpreter, truths: Mapping[str, Images], shape: tuple[int, ...]
 ) -> None:
+    """Raises ValueError unless truths are images of ``shape`` for known concepts."""
     network = interpreter.network
     for concept, images in truths.items():
         if concept not in interpreter.layout.concepts:

@@ -6,7 +6,7 @@ MISSING = -1  # code of a missing class
 
 
 def is_class(values: np.ndarray) -> bool:
-    """Whether values are classes: of any other type than floating point."""
+    """Whether values are classes, which is any type other than floating point."""
     return np.asarray(values).dtype.kind != "f"
 
 

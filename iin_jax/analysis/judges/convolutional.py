@@ -231,6 +231,7 @@ def _as_numbers(values: np.ndarray) -> tuple[np.ndarray, Meaning]:
 def _check(
     images: np.ndarray, values: np.ndarray, view: str, epochs: int | None
 ) -> None:
+    """Raises ValueError for training data or options that ``train`` cannot use."""
     shape = np.shape(images)
     if len(shape) != 4 or images.dtype != np.uint8 or min(shape[1:3]) < 8:
         raise ValueError(
