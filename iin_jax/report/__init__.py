@@ -1,4 +1,4 @@
-"""Figures and the one-file HTML report."""
+"""The report of an interpretation: one HTML file with its figures."""
 
 from iin_jax.report.html import RunRecord, write
 

@@ -1,4 +1,4 @@
-"""Pictures of what an interpreter does; each function returns a Matplotlib figure."""
+"""Figures of a report: grids of edited images, sizes and loss curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,19 +9,20 @@ from matplotlib.figure import Figure
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
 
-CELL = 0.62  # inches of one picture's side
-BLANK = np.nan
+CELL = 0.62  # side of an image in a grid, in inches
+BLANK = np.nan  # pixels of a cell that stays white
 
 
 def swap_grid(
     interpreter: Interpreter, rows: Images, columns: Images, name: str
 ) -> Figure:
-    """Every cell has its row's factor and all the rest of its column.
+    """A grid of swaps: a factor of the row's image in the image of the column.
 
     Args:
-      interpreter: with a network that decodes to images.
-      rows, columns: (r, H, W, C) and (c, H, W, C) in [-1, 1].
-      name: the factor.
+      interpreter: an interpreter whose network decodes to images.
+      rows, columns: images at the heads of the rows and columns, (r, H, W, C) and
+        (c, H, W, C) in [-1, 1].
+      name: the swapped factor.
     """
     r, c = len(rows), len(columns)
     donors = jnp.repeat(jnp.asarray(rows), c, axis=0)
@@ -32,19 +33,26 @@ def swap_grid(
     head = np.concatenate([blank, np.asarray(columns)[None]], axis=1)
     body = np.concatenate([np.asarray(rows)[:, None], cells], axis=1)
     figure = _mosaic(np.concatenate([head, body]), gap_after_first=True)
-    figure.suptitle(f"{name} of the row, everything else of the column", fontsize=9)
+    figure.suptitle(f"{name} of the row, all other factors of the column", fontsize=9)
     return figure
 
 
 def interpolations(
     interpreter: Interpreter, starts: Images, ends: Images, name: str, steps: int = 8
 ) -> Figure:
-    """Each line moves one factor from its start's value to its end's."""
+    """A row of images per pair, in which one factor moves from start to end.
+
+    Args:
+      interpreter: an interpreter whose network decodes to images.
+      starts, ends: images (n, H, W, C) in [-1, 1]; the ends are the last column.
+      name: the factor that moves.
+      steps: number of images along the path.
+    """
     path = np.asarray(interpreter.interpolate(starts, ends, [name], steps=steps))
-    lines = np.swapaxes(path, 0, 1)
-    lines = np.concatenate([lines, np.asarray(ends)[:, None]], axis=1)
-    figure = _mosaic(lines)
-    title = f"{name} moves from the left image's value to that of the last column"
+    rows = np.swapaxes(path, 0, 1)
+    rows = np.concatenate([rows, np.asarray(ends)[:, None]], axis=1)
+    figure = _mosaic(rows)
+    title = f"{name} moves from the value of the first column to that of the last"
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -52,31 +60,45 @@ def interpolations(
 def samples(
     interpreter: Interpreter, images: Images, name: str, key: Key, count: int = 8
 ) -> Figure:
-    """First column: images; the others: one factor drawn anew, the rest fixed."""
+    """A row per image, which comes first, with draws of one factor, the others fixed.
+
+    Args:
+      interpreter: an interpreter whose network decodes to images.
+      images: (n, H, W, C) in [-1, 1].
+      name: the factor that is drawn from its prior, N(0, 1).
+      key: key of the draws.
+      count: number of draws per image.
+    """
     drawn = np.asarray(interpreter.sample(images, [name], key, count=count))
     first = np.asarray(images)[:, None]
-    lines = np.concatenate([first, np.swapaxes(drawn, 0, 1)], axis=1)
-    figure = _mosaic(lines, gap_after_first=True, head_row=False)
-    figure.suptitle(f"{name} drawn from N(0, 1), everything else fixed", fontsize=9)
+    rows = np.concatenate([first, np.swapaxes(drawn, 0, 1)], axis=1)
+    figure = _mosaic(rows, gap_after_first=True, head_row=False)
+    figure.suptitle(f"{name} drawn from N(0, 1), all other factors fixed", fontsize=9)
     return figure
 
 
 def reconstructions(interpreter: Interpreter, images: Images) -> Figure:
-    """Lines in turns: images, and what the network makes of them unedited."""
-    plain = np.asarray(interpreter.decode(interpreter.encode(images)))
-    per_line = 10
-    blank = np.full((-len(images) % per_line, *plain.shape[1:]), BLANK)
-    lines = [
-        np.concatenate([part, blank]).reshape(-1, per_line, *plain.shape[1:])
-        for part in (np.asarray(images), plain)
+    """Rows of ten images (n, H, W, C) in [-1, 1], each above its reconstructions."""
+    decoded = np.asarray(interpreter.decode(interpreter.encode(images)))
+    per_row = 10
+    blank = np.full((-len(images) % per_row, *decoded.shape[1:]), BLANK)
+    rows = [
+        np.concatenate([part, blank]).reshape(-1, per_row, *decoded.shape[1:])
+        for part in (np.asarray(images), decoded)
     ]
-    figure = _mosaic(np.stack(lines, axis=1).reshape(-1, *lines[0].shape[1:]))
-    figure.suptitle("images, and below each its reconstruction", fontsize=9)
+    figure = _mosaic(np.stack(rows, axis=1).reshape(-1, *rows[0].shape[1:]))
+    figure.suptitle("images, each with its reconstruction below", fontsize=9)
     return figure
 
 
 def generated(z: Array, interpreter: Interpreter, title: str) -> Figure:
-    """What the network decodes from some latents (n, N), ten in a line."""
+    """Images decoded from latents, in rows of ten; an incomplete row is left out.
+
+    Args:
+      z: latents (n, N), n >= 10.
+      interpreter: an interpreter whose network decodes to images.
+      title: headline of the figure.
+    """
     images = np.asarray(interpreter.decode(z))
     figure = _mosaic(
         images[: len(images) // 10 * 10].reshape(-1, 10, *images.shape[1:])
@@ -91,7 +113,14 @@ def sizes_and_scores(
     intervals: Mapping[str, Sequence[float]] | None = None,
     null: Mapping[str, Sequence[float]] | None = None,
 ) -> Figure:
-    """Bars of the factors' sizes, and of the scores they follow from, if known."""
+    """Bars of the factors' sizes, and of the concepts' scores if they are known.
+
+    Args:
+      sizes: factor -> number of dimensions.
+      scores: concept -> score of its pairs.
+      intervals: concept -> bounds of the score's 95 % interval.
+      null: concept -> bounds that hold 95 % of the scores of random pairs.
+    """
     figure = Figure(figsize=(6.4, 2.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     bars = left.barh(list(sizes), list(sizes.values()), color="0.6")
@@ -119,10 +148,16 @@ def sizes_and_scores(
 
 
 def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
-    """Loss in nats over steps; for a flow also its bits per dimension of z.
+    """Curves of the loss over training steps.
 
-    The second panel has those of a Gaussian fitted to z beside them: a negative loss is
-    no mistake, and the Gaussian is what a flow has to beat.
+    The first panel has losses in nats. A flow has a second one, in bits per dimension
+    of z, with those of a Gaussian fitted to z, which the flow should stay below: the
+    loss is the negative logarithm of a density, so it may be negative and its value
+    alone says little.
+
+    Args:
+      lines: lines of metrics, each with ``step``.
+      title: headline of the panels.
     """
     panels: list[tuple[str, tuple[str, ...]]] = [("nats", ("loss", "validation_loss"))]
     if any("gaussian_bits_per_dim" in line for line in lines):
@@ -147,7 +182,13 @@ def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
 def _mosaic(
     cells: np.ndarray, *, gap_after_first: bool = False, head_row: bool = True
 ) -> Figure:
-    """Pictures (r, c, H, W, C) in [-1, 1] side by side; NaN is left white."""
+    """A grid of images.
+
+    Args:
+      cells: images (r, c, H, W, C) in [-1, 1]; NaN stays white.
+      gap_after_first: whether the first column stands apart.
+      head_row: whether the first row stands apart, too.
+    """
     rows, columns, height, width, channels = cells.shape
     gap = max(1, height // 8)
     row_gap = gap if gap_after_first and head_row else 0

@@ -1,4 +1,4 @@
-"""One self-contained HTML file: pictures inside, no network needed."""
+"""The report as one self-contained HTML file, with its figures inside."""
 
 import base64
 import dataclasses
@@ -23,17 +23,17 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.report import figures as draw
 from iin_jax.types import Images
 
-DPI = 110
+DPI = 110  # resolution of the figures, in pixels per inch
 
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """What a report tells of the run beside its pictures; all of it optional.
+    """Facts on a run that its report shows beside the scorecard.
 
     Attributes:
-      title: headline.
-      command: how the run was started.
-      curves: stage -> lines of metrics.
+      title: headline of the report.
+      command: command line that started the run; None: not shown.
+      curves: stage of training -> lines of metrics, as in ``loss_curves``.
     """
 
     title: str = "Interpretation"
@@ -53,32 +53,35 @@ def write(
     record: RunRecord | None = None,
     figures_folder: str | os.PathLike | None = None,
 ) -> Path:
-    """Draws the report of an interpreter on some images and writes it as one file.
+    """Draws the report of an interpreter and writes it as one HTML file.
 
     Args:
-      interpreter: with a network.
-      images: (n, H, W, C) in [-1, 1], n >= 2, best held out and in random order.
-      labels: attribute -> (n,) classes or real values, or (n, 3) colours in [0, 1].
-      path: of the HTML file.
-      scorecard: as ``iin_jax.score`` or a run's ``scorecard.json`` gives it; every
-        analysis in it has a section.
+      interpreter: an interpreter with a network.
+      images: images for the figures, (n, H, W, C) in [-1, 1], n >= 2, preferably held
+        out and in random order.
+      labels: attribute -> classes or real values (n,), or colours (n, 3) in [0, 1].
+      path: path of the HTML file; missing folders are made.
+      scorecard: result of ``iin_jax.score``, or a run's ``scorecard.json``; every
+        analysis in it gets a section. Without maps in it, maps of ``images`` are drawn.
       record: title, curves and command of the run.
-      figures_folder: where the pictures go as PNG files too; None: nowhere.
+      figures_folder: folder for the figures as PNG files; None: no such files.
 
     Returns:
       The path of the report.
 
     Raises:
-      ValueError: fewer than two images, or labels of another length.
+      ValueError: fewer than two images, no labels, labels of another length than the
+        images, or an interpreter without a network.
+      OSError: the report or a figure cannot be written.
     """
     _check(images, labels)
     card, record = dict(scorecard or {}), record or RunRecord()
     if "embedding" not in card:
         card |= _maps(interpreter, images, labels)
-    shown = sections(card)
-    drawn = _all_figures(interpreter, images, card, record)
-    drawn |= {name: fig for section in shown for name, fig in section.figures.items()}
-    pngs = {name: _png(figure) for name, figure in drawn.items()}
+    parts = sections(card)
+    figures = _all_figures(interpreter, images, card, record)
+    figures |= {name: fig for part in parts for name, fig in part.figures.items()}
+    pngs = {name: _png(figure) for name, figure in figures.items()}
     if figures_folder is not None:
         _write_figures(Path(figures_folder), pngs)
     template = jinja2.Environment(
@@ -87,7 +90,7 @@ def write(
     page = template.render(
         record=record,
         card=card,
-        sections=shown,
+        sections=parts,
         sizes=interpreter.layout.as_dict(),
         concepts=interpreter.layout.concepts,
         count=len(images),
@@ -103,6 +106,7 @@ def write(
 
 
 def _check(images: Images, labels: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless there are two images with labels for each."""
     if len(images) < 2:
         raise ValueError(f"a report needs at least two images; got {len(images)}")
     if not labels:
@@ -117,7 +121,7 @@ def _check(images: Images, labels: Mapping[str, np.ndarray]) -> None:
 def _maps(
     interpreter: Interpreter, images: Images, labels: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Maps of these images, where no scorecard has any."""
+    """Maps of the factors as entries of a scorecard; empty if none can be drawn."""
     if interpreter.network is None:
         raise ValueError("a report needs a network: attach one with with_network")
     examples = Examples.of(interpreter.network, images, labels)
@@ -126,6 +130,7 @@ def _maps(
 
 
 def _write_figures(folder: Path, pngs: Mapping[str, bytes]) -> None:
+    """Writes every figure to a PNG file of its name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, png in pngs.items():
         safe = re.sub(r"[^\w.-]", "_", name)
@@ -136,6 +141,7 @@ def _write_figures(folder: Path, pngs: Mapping[str, bytes]) -> None:
 def _all_figures(
     interpreter: Interpreter, images: Images, card: Mapping[str, Any], record: RunRecord
 ) -> dict[str, Figure]:
+    """Name -> figure, but for the figures of the scorecard's sections."""
     result = {
         "sizes": draw.sizes_and_scores(
             interpreter.layout.as_dict(),
@@ -153,40 +159,46 @@ def _all_figures(
 
 
 def _edit_figures(interpreter, images) -> dict[str, Figure]:
+    """Swaps, interpolations and samples of every factor that is not empty."""
     result = {}
     count = min(10, len(images) // 2)
     rows, columns = images[:count], images[count : 2 * count]
     for name in interpreter.layout.names:
         if not interpreter.layout[name]:
             continue
-        few = min(6, count)
+        row_count = min(6, count)
         result[f"swap_{name}"] = draw.swap_grid(interpreter, rows, columns, name)
         result[f"interpolate_{name}"] = draw.interpolations(
-            interpreter, rows[:few], columns[:few], name
+            interpreter, rows[:row_count], columns[:row_count], name
         )
         result[f"sample_{name}"] = draw.samples(
-            interpreter, columns[:few], name, jax.random.key(0)
+            interpreter, columns[:row_count], name, jax.random.key(0)
         )
     return result
 
 
 def _generated_figures(interpreter, images) -> dict[str, Figure]:
+    """Reconstructions, and samples with and without T."""
     draws = jax.random.normal(jax.random.key(1), (40, interpreter.layout.dim))
-    through, without = (
+    with_flow, without_flow = (
         draw.generated(z, interpreter, title)
         for z, title in (
-            (interpreter.untranslate(draws), "z through T from a standard normal"),
-            (draws, "z itself from a standard normal, without T"),
+            (
+                interpreter.untranslate(draws),
+                "samples: standard normal factors mapped to z by T",
+            ),
+            (draws, "samples without T: standard normal z"),
         )
     )
     return {
         "reconstructions": draw.reconstructions(interpreter, images[:20]),
-        "generated": through,
-        "generated_without": without,
+        "generated": with_flow,
+        "generated_without": without_flow,
     }
 
 
 def _png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The report: pictures show the edits, the page needs nothing but itself."""
+"""The report: its figures show the edits, and its page needs no other file."""
 
 import base64
 import io
