@@ -1,4 +1,4 @@
-"""Maps and layer scores on cases whose answer is known."""
+"""Maps and layer scores, in cases with known results."""
 
 import numpy as np
 import pytest

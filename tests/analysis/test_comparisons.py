@@ -1,4 +1,4 @@
-"""Intervals of paired differences, and the lines that say where T is not ahead."""
+"""Intervals of paired differences, and lines that name what T does not do better."""
 
 import numpy as np
 import pytest
@@ -25,9 +25,9 @@ def test_the_interval_of_a_share_is_about_the_binomial_one():
 def test_pairs_of_few_images_have_wider_intervals():
     image = RNG.integers(0, 20, (2, 2000))
     values = RNG.standard_normal(20)[image[0]]
-    few = PairedImages(image[0], 100 + image[1]).interval(values)
-    many = independent(2000).interval(values)
-    assert few[1] - few[0] > 3 * (many[1] - many[0])
+    dependent = PairedImages(image[0], 100 + image[1]).interval(values)
+    unrelated = independent(2000).interval(values)
+    assert dependent[1] - dependent[0] > 3 * (unrelated[1] - unrelated[0])
 
 
 def test_differences_are_paired_and_positive_if_better():
@@ -36,11 +36,11 @@ def test_differences_are_paired_and_positive_if_better():
     right = wrong.copy()
     right[:250] = 1.0
     right[-1] = np.nan  # not judged
-    found = paired.difference(right, wrong, "accuracy")
-    assert found.value == pytest.approx(250 / 499) and found.count == 499
-    assert found.is_ahead and not found.is_behind
+    gain = paired.difference(right, wrong, "accuracy")
+    assert gain.value == pytest.approx(250 / 499) and gain.count == 499
+    assert gain.is_ahead and not gain.is_behind
     as_errors = paired.difference(right, wrong, "mean_abs_error")
-    assert as_errors.value == -found.value and as_errors.is_behind
+    assert as_errors.value == -gain.value and as_errors.is_behind
     assert paired.difference(np.full(500, np.nan), wrong, "accuracy") is None
 
 
@@ -75,14 +75,14 @@ def test_swaps_are_compared_with_the_linear_edit_and_the_start(interpreter, imag
     z = np.asarray(interpreter.encode(images))
     linear = LinearEdits.fit(z, {"color": colors})
     options = {"linear": linear, "start": interpreter}
-    found = evaluate_swaps(interpreter, a, b, *values, judges, **options).entries()
-    same = found["compared"]["color"]["start"]["color"]
+    card = evaluate_swaps(interpreter, a, b, *values, judges, **options).entries()
+    same = card["compared"]["color"]["start"]["color"]
     assert same["value"] == pytest.approx(0.0, abs=1e-6) and same["count"] == 4
-    assert any("T_0 alone T is not ahead in color" in x for x in found["unbeaten"])
-    transferred = found["swap_intervals"]["color"]["transferred"]
-    assert transferred[0] <= found["swap"]["color"]["transferred"] <= transferred[1]
-    expected = found["linear"]["color"]["transferred"]
-    expected -= found["swap"]["color"]["transferred"]
-    against = found["compared"]["color"]["linear"]["color"]["value"]
+    assert any("T_0 alone T is not ahead in color" in x for x in card["unbeaten"])
+    transferred = card["swap_intervals"]["color"]["transferred"]
+    assert transferred[0] <= card["swap"]["color"]["transferred"] <= transferred[1]
+    expected = card["linear"]["color"]["transferred"]
+    expected -= card["swap"]["color"]["transferred"]
+    against = card["compared"]["color"]["linear"]["color"]["value"]
     assert against == pytest.approx(expected, rel=1e-4)
     assert isinstance(interpreter, iin_jax.Interpreter)

@@ -1,4 +1,4 @@
-"""Distances against SciPy, analytic Gaussians and double loops; their protocol."""
+"""Distances against SciPy, closed forms and double loops, and their protocols."""
 
 import dataclasses
 import hashlib
@@ -54,7 +54,9 @@ def test_frechet_is_what_scipys_matrix_root_gives(rank):
 def test_frechet_of_analytic_gaussians():
     rng = np.random.default_rng(1)
     basis = scipy.linalg.qr(rng.standard_normal((5, 5)))[0]
-    spread_a = np.array([4.0, 1.0, 0.5, 0.0, 0.0])  # of rank three, commuting
+    spread_a = np.array(
+        [4.0, 1.0, 0.5, 0.0, 0.0]
+    )  # rank three; both covariances commute
     spread_b = np.array([1.0, 1.0, 2.0, 3.0, 0.0])
     a, b = (basis * spread**2 @ basis.T for spread in (spread_a, spread_b))
     zero, shift = np.zeros(5), np.arange(5.0)
@@ -106,7 +108,7 @@ def test_the_discrepancy_is_the_unbiased_double_loop():
 
 
 def gaussian_kernel_mean(mean_x, mean_y):
-    """E (x.y / D + 1)^3 of independent x ~ N(mean_x, 1), y ~ N(mean_y, 1).
+    """E (x.y / D + 1)^3 for independent x ~ N(mean_x, 1), y ~ N(mean_y, 1).
 
     Given y, ``x.y / D + 1`` is normal; its third moment is averaged over y exactly by
     the moments of ``m = mean_x.y / D + 1`` and ``|y|^2``.
@@ -138,7 +140,9 @@ def test_the_kernel_distance_estimates_its_population_value_and_its_error():
     values, errors = np.array(runs, float).T
     spread = values.std(ddof=1)
     assert values.mean() == pytest.approx(population, abs=4.0 * spread / 60**0.5)
-    assert population > 5.0 * spread / 60**0.5  # the check above means something
+    assert (
+        population > 5.0 * spread / 60**0.5
+    )  # the tolerance above is small beside the value
     assert 0.7 < np.sqrt((errors**2).mean()) / spread < 1.4
 
 
@@ -158,13 +162,13 @@ def test_blocks_hold_a_thousand_and_are_seeded(monkeypatch):
 def test_features_are_the_networks_own_averaged_over_positions(squeezenet):
     rng = np.random.default_rng(5)
     images = np.tanh(rng.standard_normal((5, 64, 64, 3))).astype(np.float32)
-    found = image_features(
+    features = image_features(
         squeezenet, LAYER, lambda rows: images[rows], 5, resize=64, batch_size=3
     )
     cut = dataclasses.replace(squeezenet, layer=LAYER, size=64)
     expected = np.asarray(cut.encode(images)).mean(axis=(1, 2))
-    assert found.shape == (5, 512) and found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert features.shape == (5, 512) and features.dtype == np.float64
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_grey_images_are_repeated_and_resized(squeezenet):
@@ -179,9 +183,13 @@ def test_grey_images_are_repeated_and_resized(squeezenet):
         ]
     )
     large = np.repeat(large[..., None], 3, axis=-1)
-    found = image_features(squeezenet, "features.4", lambda r: small[r], 2, resize=32)
-    same = image_features(squeezenet, "features.4", lambda r: large[r], 2, resize=32)
-    np.testing.assert_allclose(found, same, rtol=1e-3, atol=1e-3)
+    of_small = image_features(
+        squeezenet, "features.4", lambda r: small[r], 2, resize=32
+    )
+    of_large = image_features(
+        squeezenet, "features.4", lambda r: large[r], 2, resize=32
+    )
+    np.testing.assert_allclose(of_small, of_large, rtol=1e-3, atol=1e-3)
 
 
 def test_only_the_layers_that_are_needed_are_computed(squeezenet, monkeypatch):
@@ -256,7 +264,7 @@ def test_fid_is_a_name_for_one_protocol_alone():
 def test_fid_needs_the_published_weights_not_just_the_architecture(
     tmp_path, monkeypatch
 ):
-    """Random weights stand for the published file; others are not called FID."""
+    """Random weights stand in for the published file; no others are called FID."""
     arrays = arrays_of(random_model("inception_v3_fid", 75))
     entry = ARCHITECTURES["inception_v3_fid"]
     network = networks.pretrained.from_arrays("inception_v3_fid", entry, arrays)
@@ -271,16 +279,18 @@ def test_fid_needs_the_published_weights_not_just_the_architecture(
     np.savez(path, **arrays)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     published = WeightsFile(path.name, "https://example.org/x", digest)
-    module = sys.modules[distances.__module__]  # its function hides it by name
+    module = sys.modules[
+        distances.__module__
+    ]  # the module, which the function of that name hides
     monkeypatch.setattr(module, "FID_FILE", published)
-    found = distances(network, "flatten", x, x, 299)["frechet"]
-    assert found.name == "FID" and not unknown < found  # equal, and comparable
+    known = distances(network, "flatten", x, x, 299)["frechet"]
+    assert known.name == "FID" and not unknown < known  # equal, and comparable
     arrays["fc.bias"] = arrays["fc.bias"] + 1.0
     other = networks.pretrained.from_arrays("inception_v3_fid", entry, arrays)
     result = distances(other, "flatten", x, x, 299)["frechet"]
     assert result.name.startswith("Fréchet distance")
     with pytest.raises(ValueError, match="weights"):
-        _ = result < found
+        _ = result < known
 
 
 def test_bad_features_are_one_line(squeezenet):

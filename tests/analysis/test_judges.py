@@ -1,4 +1,4 @@
-"""Judges on cases whose answer is known."""
+"""Judges of shapes, colours, logits and latents, in cases with known results."""
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from iin_jax.data.palette import colorize
 from iin_jax.data.values import known_rows
 from tests.conftest import normal
 
-TRAIN = 1200  # of the 1,797 embedded digits
+TRAIN = 1200  # training images among the 1,797 embedded digits
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def convolutional(digits):
-    """Trained on most digits; every eleventh class is missing."""
+    """A judge trained on 1,200 digits, of which every eleventh has no class."""
     classes = np.ma.array(digits.labels["digit"])
     classes[::11] = np.ma.masked
     test = digits.images[TRAIN:], classes[TRAIN:]
@@ -88,7 +88,7 @@ def test_the_shape_judge_is_picked_by_the_number_of_images(digits, monkeypatch):
 
 @pytest.mark.thorough
 def test_a_convolutional_judge_reads_real_values_in_colour(digits):
-    """The colour itself: its true values are known, brightness does not show them."""
+    """The true colours are known, and brightness does not show them."""
     rgb = palette(900, 3)
     images = np.asarray(colorize(digits.images[:900] / 255.0, rgb))
     pixels = np.round((images + 1.0) * 127.5).astype(np.uint8)
@@ -112,7 +112,7 @@ def test_a_convolutional_judge_reads_real_values_in_colour(digits):
         pixels[:700], rgb[:700, 0], test=(pixels[700:], rgb[700:, 0]), epochs=5
     )
     assert blind.read(images[700:]).shape == (200,)
-    assert blind.test_error > 0.15  # a uniform value is read with 0.25
+    assert blind.test_error > 0.15  # a constant guess of a uniform value errs by 0.25
 
 
 def test_training_is_a_function_of_the_seed(digits):
@@ -131,9 +131,9 @@ def test_training_is_a_function_of_the_seed(digits):
 def test_shifts_are_crops_of_the_padded_image_one_per_image():
     images = np.random.default_rng(0).standard_normal((30, 6, 5, 2))
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    found = np.asarray(shifted(images, 1, jax.random.key(0)))
+    moved = np.asarray(shifted(images, 1, jax.random.key(0)))
     corners = set()
-    for index, image in enumerate(found):
+    for index, image in enumerate(moved):
         matches = [
             (i, j)
             for i in range(3)
@@ -215,7 +215,7 @@ def test_the_logits_judge_counts_right_predictions():
 
 def test_judges_of_latents_read_classes_and_real_values():
     z = np.asarray(normal((900, 6)))
-    classes = np.where(z[:, 0] ** 2 > 0.5, "far", "near")  # no linear reader sees it
+    classes = np.where(z[:, 0] ** 2 > 0.5, "far", "near")  # no linear model reads it
     values = np.stack([np.sin(z[:, 1]), z[:, 2]], axis=1)
     values[:50, 0] = np.nan
     judge = LatentJudge.train(z[:700], classes[:700])

@@ -1,4 +1,4 @@
-"""Probes on synthetic factors: what each kind sees and what none does."""
+"""Probes on synthetic factors: concepts that each kind of probe reads or misses."""
 
 import numpy as np
 import pytest
@@ -16,9 +16,10 @@ def identity(sizes):
 
 
 def sample(rng, count):
-    """Digits and colours in their own factors, and a parity that no line reads.
+    """Digits and colours in factors of their own, and a parity in the residual.
 
-    The residual's first two components have the sign product that tells a parity.
+    The parity is the sign of the product of the residual's first two components, which
+    no linear probe reads.
     """
     digit, color = rng.integers(0, 3, count), rng.uniform(size=(count, 2))
     z = rng.standard_normal((count, 8))
@@ -29,39 +30,39 @@ def sample(rng, count):
 
 
 @pytest.fixture(scope="module")
-def found():
+def figures():
     rng = np.random.default_rng(0)
     (z_train, train), (z_test, test) = sample(rng, 1500), sample(rng, 400)
     layout = identity({"digit": 3, "color": 2, "residual": 3})
     return leakage(layout, z_train, z_test, train, test)
 
 
-def test_probes_find_what_a_factor_holds_and_nothing_else(found):
-    assert list(found) == ["digit", "color", "residual", "z", "pca"]
+def test_probes_find_what_a_factor_holds_and_nothing_else(figures):
+    assert list(figures) == ["digit", "color", "residual", "z", "pca"]
     for probe, least in (("figure", 0.99), ("mlp", 0.97), ("nearest", 0.97)):
-        assert getattr(found["digit"]["digit"], probe) > least
-        assert getattr(found["color"]["color"], probe) > least
-    assert found["z"]["color"].figure > 0.99
+        assert getattr(figures["digit"]["digit"], probe) > least
+        assert getattr(figures["color"]["color"], probe) > least
+    assert figures["z"]["color"].figure > 0.99
     for space in ("color", "residual"):
-        cell = found[space]["digit"]
+        cell = figures[space]["digit"]
         assert cell.measure == "accuracy" and cell.chance < 0.4
         for probe in ("figure", "mlp", "nearest"):
             assert abs(getattr(cell, probe) - cell.chance) < 0.12
-    cell = found["residual"]["color"]
+    cell = figures["residual"]["color"]
     assert cell.measure == "r2" and cell.chance == 0.0
     assert abs(cell.figure) < 0.05
     assert cell.mlp < 0.1 and cell.nearest < 0.1
 
 
-def test_slower_probes_see_what_linear_ones_miss(found):
-    cell = found["residual"]["parity"]
+def test_slower_probes_see_what_linear_ones_miss(figures):
+    cell = figures["residual"]["parity"]
     assert abs(cell.figure - cell.chance) < 0.1
     assert cell.mlp > 0.9 and cell.nearest > 0.85
-    assert found["digit"]["parity"].mlp < cell.chance + 0.1
+    assert figures["digit"]["parity"].mlp < cell.chance + 0.1
 
 
 def test_counts_say_how_many_latents_are_behind_each_figure():
-    """Rows without a value are left out; they hold nonsense that would be seen."""
+    """Rows without a value are left out; their meaningless latents would show."""
     rng = np.random.default_rng(1)
     (z_train, train), (z_test, test) = sample(rng, SLOW_TRAIN + 900), sample(rng, 300)
     digit, color = np.ma.array(train["digit"]), train["color"].copy()
@@ -70,20 +71,20 @@ def test_counts_say_how_many_latents_are_behind_each_figure():
     z_train[:100, :3] = 1e4
     test_digit = np.ma.array(test["digit"], mask=np.arange(300) < 50)
     layout = identity({"digit": 3, "color": 2, "residual": 3})
-    found = leakage(
+    figures = leakage(
         layout,
         z_train,
         z_test,
         {"digit": digit, "color": color},
         {"digit": test_digit, "color": test["color"]},
     )
-    cell = found["digit"]["digit"]
+    cell = figures["digit"]["digit"]
     assert cell.figure > 0.99 and cell.nearest > 0.97
     counts = [
         getattr(cell, name) for name in ("train", "test", "slow_train", "slow_test")
     ]
     assert counts == [SLOW_TRAIN + 800, 250, SLOW_TRAIN, 250]
-    assert found["z"]["color"].train == SLOW_TRAIN + 400
+    assert figures["z"]["color"].train == SLOW_TRAIN + 400
 
 
 def test_an_empty_factor_a_rare_class_and_an_unseen_one():
@@ -93,18 +94,20 @@ def test_an_empty_factor_a_rare_class_and_an_unseen_one():
     train[7] = "once"
     test = np.where(z[40:, 0] > 0, "right", "left").astype(object)
     test[:5] = "never"
-    found = leakage(
+    figures = leakage(
         identity({"side": 4, "residual": 0}),
         z[:40],
         z[40:],
         {"side": train},
         {"side": test},
     )
-    empty = found["residual"]["side"]
+    empty = figures["residual"]["side"]
     assert empty.figure == empty.mlp == empty.nearest == empty.chance
     _, counts = np.unique(test.astype(str), return_counts=True)
     assert empty.chance == counts.max() / 20
-    assert 0.4 < found["side"]["side"].figure <= 0.75  # five cannot be right
+    assert (
+        0.4 < figures["side"]["side"].figure <= 0.75
+    )  # five test latents have an untrained class
 
 
 def test_an_attribute_nobody_knows_is_one_line():

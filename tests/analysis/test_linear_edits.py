@@ -1,4 +1,4 @@
-"""Linear edits on synthetic latents whose right answer is known."""
+"""Linear edits of synthetic latents, whose moves are known exactly."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def test_class_edits_shift_by_the_difference_of_class_means():
     classes = np.ma.array(rng.choice(["cat", "dog", "owl"], 300))
     classes[:40] = np.ma.masked
     z = rng.standard_normal((300, 2, 3)).astype(np.float32)
-    z[:40] += 100.0  # of unknown class: must not count
+    z[:40] += 100.0  # latents without a class must not count
     edits = LinearEdits.fit(z, {"animal": classes})
     assert edits.counts == {"animal": 260}
     flat, known = z[40:].reshape(260, 6).astype(float), np.asarray(classes[40:])
@@ -28,7 +28,7 @@ def test_real_edits_change_the_value_by_the_shortest_standardised_move():
     rng = np.random.default_rng(1)
     scales = np.array([1.0, 10.0, 0.1, 3.0, 1.0])
     z = rng.standard_normal((4000, 5)) * scales + 2.0
-    directions = rng.standard_normal((2, 5))  # of standardised z
+    directions = rng.standard_normal((2, 5))  # directions of standardised z
     standard = (z - z.mean(axis=0)) / z.std(axis=0)
     values = standard @ directions.T + 7.0
     values[:10] = np.nan
@@ -36,7 +36,9 @@ def test_real_edits_change_the_value_by_the_shortest_standardised_move():
     value_a, value_b = values[10:13], values[20:23]
     moved = edits.edit(z[10:13], "color", value_a, value_b)
     move = (moved - z[10:13]) / z.std(axis=0)
-    expected, *_ = np.linalg.lstsq(directions, (value_b - value_a).T)  # minimal norm
+    expected, *_ = np.linalg.lstsq(
+        directions, (value_b - value_a).T
+    )  # the shortest move
     np.testing.assert_allclose(move, expected.T, rtol=2e-3, atol=2e-3)
     moved = edits.edit(z[10:13], "size", value_a[:, 0], value_b[:, 0])
     move = (moved - z[10:13]) / z.std(axis=0)

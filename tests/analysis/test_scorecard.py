@@ -1,4 +1,4 @@
-"""One scorecard for any network: what is measured, and by whom."""
+"""One scorecard for networks of any output, with judges that suit the output."""
 
 import json
 
@@ -40,7 +40,7 @@ def encode(weights, images):
 
 
 def linear(weights, output):
-    """Principal components; put out as pictures, or as logits by nearest mean."""
+    """A network of principal components: reconstructions, or logits by class means."""
 
     def pictures(weights, z):
         return (z @ weights.T).reshape(-1, 8, 8, 1)
@@ -56,12 +56,12 @@ def linear(weights, output):
 
 
 def started(network, digits):
-    """T_0 alone, since what is measured does not depend on the training."""
+    """An interpreter after one step, since the tests do not depend on training."""
     images, labels = part(digits, slice(0, COUNT))
-    bold = {"digit": labels["digit"], "ink": labels["ink"] > -0.4}
+    classes = {"digit": labels["digit"], "ink": labels["ink"] > -0.4}
     options = {"steps": 1, "progress": False, "estimator": "calibrated"}
     with pytest.warns(UserWarning):
-        return iin_jax.interpret(network, images, bold, **options)
+        return iin_jax.interpret(network, images, classes, **options)
 
 
 @pytest.fixture(scope="module")
@@ -72,27 +72,29 @@ def card(digits, weights):
 
 
 def test_a_notebook_gets_the_scorecard_of_a_run(card):
-    _, found = card
-    assert json.loads(json.dumps(found)) == json.loads(json.dumps(found))
-    assert {"certificate", "leakage", "nll_bits_per_dim", "swap", "unbeaten"} < {*found}
-    assert found["judges"]["digit"]["held_out_accuracy"] > 0.8
-    assert found["certificate"]["round_trip_max_abs"] < 1e-4
-    assert found["measure"] == {"digit": "accuracy", "ink": "mean_abs_error"}
-    assert found["swap"]["digit"]["transferred"] > 0.4
-    assert "distances" not in found
+    _, scores = card
+    assert json.loads(json.dumps(scores)) == json.loads(json.dumps(scores))
+    assert {"certificate", "leakage", "nll_bits_per_dim", "swap", "unbeaten"} < {
+        *scores
+    }
+    assert scores["judges"]["digit"]["held_out_accuracy"] > 0.8
+    assert scores["certificate"]["round_trip_max_abs"] < 1e-4
+    assert scores["measure"] == {"digit": "accuracy", "ink": "mean_abs_error"}
+    assert scores["swap"]["digit"]["transferred"] > 0.4
+    assert "distances" not in scores
 
 
 def test_the_report_shows_it(card, digits, tmp_path):
-    interpreter, found = card
+    interpreter, scores = card
     images, labels = part(digits, slice(COUNT, COUNT + 40))
     path = tmp_path / "report.html"
-    iin_jax.report.write(interpreter, images, labels, path, scorecard=found)
+    iin_jax.report.write(interpreter, images, labels, path, scorecard=scores)
     page = path.read_text()
-    for section in sections(found):
+    for section in sections(scores):
         assert f"<h2>{section.title}</h2>" in page
-    for line in found["unbeaten"]:
+    for line in scores["unbeaten"]:
         assert line in page
-    assert page.index(found["unbeaten"][0]) < page.index("<h2>")
+    assert page.index(scores["unbeaten"][0]) < page.index("<h2>")
 
 
 def test_judges_follow_from_what_comes_out(digits, weights):
@@ -116,10 +118,12 @@ def test_judges_follow_from_what_comes_out(digits, weights):
 
 
 def test_only_some_analyses(card, digits):
-    interpreter, found = card
+    interpreter, scores = card
     sides = part(digits, slice(0, COUNT)), part(digits, slice(COUNT, None))
-    some = iin_jax.score(interpreter, *sides, analyses=["certificate"], judges={})
-    assert some["certificate"] == found["certificate"] and "leakage" not in some
+    selected = iin_jax.score(interpreter, *sides, analyses=["certificate"], judges={})
+    assert (
+        selected["certificate"] == scores["certificate"] and "leakage" not in selected
+    )
     with pytest.raises(ValueError, match="no analysis 'certifcate'; did you mean"):
         iin_jax.score(interpreter, *sides, analyses=["certifcate"], judges={})
 

@@ -1,4 +1,4 @@
-"""Swaps and linear edits before judges whose verdict can be worked out."""
+"""Swaps and linear edits, with judges whose figures are known exactly."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from iin_jax.analysis.swaps import SwapRecord
 
 @dataclasses.dataclass(frozen=True)
 class Difference(Judge):
-    """Mean absolute difference from what is expected."""
+    """A judge that measures the mean absolute difference from the targets."""
 
     looks_at: str = "output"
     measure = "mean_abs_error"
@@ -26,7 +26,7 @@ class Difference(Judge):
 
 @dataclasses.dataclass(frozen=True)
 class Counting(Judge):
-    """Says how many it was shown."""
+    """A judge whose score is the number of outputs that it is given."""
 
     measure = "accuracy"
 
@@ -36,7 +36,7 @@ class Counting(Judge):
 
 
 def judged(*arguments, **options):
-    """The figures as a scorecard has them, and read back from it unchanged."""
+    """Entries of the scorecard, from which the record is read back unchanged."""
     record = evaluate_swaps(*arguments, **options)
     card = json.loads(json.dumps(record.entries()))
     assert SwapRecord.of(card) == record
@@ -53,7 +53,7 @@ def reconstructed(interpreter, images):
 
 
 def test_swaps_are_judged_against_both_sides(interpreter, sides):
-    """A judge that reads images back sees that exactly the swapped factor moved."""
+    """A judge that compares images sees that the swapped factor moved, and no other."""
     a, b = sides
     true_a, true_b = (reconstructed(interpreter, x) for x in sides)
     judges = {"digit": Difference(), "color": Difference()}
@@ -73,7 +73,7 @@ def test_swaps_are_judged_against_both_sides(interpreter, sides):
 
 
 def test_a_judge_says_what_is_expected(interpreter, sides):
-    """Colours are held against what the judge measures on the real images."""
+    """Target colours are those that the judge measures on the real images."""
     a, b = sides
     judge = ColorJudge()
     nonsense = {"color": np.full((4, 3), 9.0)}
@@ -126,12 +126,12 @@ def test_swaps_can_be_judged_in_z(interpreter, sides):
     a, b = sides
     parts_a, parts_b = (interpreter.to_factors(interpreter.encode(x)) for x in sides)
     edited = interpreter.from_factors({**parts_a, "digit": parts_b["digit"]})
-    own = np.asarray(interpreter.encode(a))
+    z_a = np.asarray(interpreter.encode(a))
     result = judged(
         interpreter,
         a,
         b,
-        {"digit": own},
+        {"digit": z_a},
         {"digit": np.asarray(edited)},
         {"digit": Difference("z")},
     )
@@ -141,7 +141,7 @@ def test_swaps_can_be_judged_in_z(interpreter, sides):
 
 
 def test_linear_edits_are_judged_like_swaps(interpreter, sides):
-    """The edited z is known, so is what a judge of z says of it."""
+    """The edited z is known in closed form, and so are the figures of judges of z."""
     rng = np.random.default_rng(0)
     classes = np.arange(60) % 3
     z_train = rng.standard_normal((60, 8))
@@ -208,11 +208,11 @@ def test_edits_are_compared_with_the_true_result(interpreter, sides):
         "reconstructed": reconstructed(interpreter, b),
     }
     assert list(result["truth_l1"]) == ["color"]
-    found = result["truth_l1"]["color"]
-    assert set(found) == set(shown)
+    errors = result["truth_l1"]["color"]
+    assert set(errors) == set(shown)
     for name, images in shown.items():
         expected = np.abs((np.asarray(images) + 1) / 2 - (np.asarray(b) + 1) / 2).mean()
-        assert found[name] == pytest.approx(expected, rel=1e-4)
+        assert errors[name] == pytest.approx(expected, rel=1e-4)
 
 
 def test_bad_truths_are_one_line(interpreter, sides):

@@ -1,4 +1,4 @@
-"""Prepared TFDS sets of a test's own examples, as TFDS itself writes them."""
+"""Prepared TFDS sets of given examples, written by TFDS itself."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tensorflow_datasets.core.file_adapters import ArrayRecordFileAdapter
 
 
 def write_set(root: Path, name: str, examples: dict[str, list]) -> Path:
-    """A prepared set of own examples, in two files per part, as TFDS writes it."""
+    """Writes a prepared set of given examples, in two files per part."""
     builder = tfds.builder(name, data_dir=root, file_format="array_record")
     folder, features = Path(builder.data_dir), builder.info.features
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A folder of pictures and a CSV: what becomes of every kind of both."""
+"""A folder of pictures and a CSV: every kind of file, cell and mistake in both."""
 
 import errno
 import io
@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Twelve square pictures of one colour each in two folders."""
+    """Twelve square pictures in two folders, each of a single colour."""
     root = tmp_path / "pictures"
     for index in range(12):
         path = root / "ab"[index % 2] / f"{index:02d}.png"
@@ -272,7 +272,7 @@ def test_animations_give_their_first_frame(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_turns_pictures_upright(tmp_path, orientation):
     upright = gradient(SIZE, SIZE)
-    undo = {  # what a camera stores, by the EXIF standard
+    undo = {  # orientation -> pixels that a camera stores, by the EXIF standard
         1: lambda x: x,
         2: lambda x: x[:, ::-1],
         3: lambda x: x[::-1, ::-1],
@@ -286,13 +286,13 @@ def test_exif_turns_pictures_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(undo[orientation](upright)))
     path = save(tmp_path / "e.png", stored, exif=exif)
-    said = ["rotated as its EXIF says"] if orientation > 1 else []
-    close(path, upright, 0, *said)
+    conversions = ["rotated as its EXIF says"] if orientation > 1 else []
+    close(path, upright, 0, *conversions)
 
 
 def test_the_central_square_is_kept(tmp_path):
     wide = np.zeros((40, 100, 3), np.uint8)
-    wide[:, 30:70] = 200  # just the central square
+    wide[:, 30:70] = 200  # the central square alone
     path = save(tmp_path / "w.png", Image.fromarray(wide))
     picture = read_picture(path, SIZE)
     assert (picture.pixels == 200).all()
@@ -321,7 +321,7 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("side", [9_500, 40_000])  # Pillow warns of one, refuses one
+@pytest.mark.parametrize("side", [9_500, 40_000])  # Pillow warns, or refuses
 def test_bombs_and_damaged_files_are_refused(tmp_path, recwarn, side):
     path = tmp_path / "x.png"
     path.write_bytes(bomb(side, side))
@@ -426,8 +426,8 @@ def test_what_was_kept_and_is_damaged_is_made_again(
     for damage in damages:
         damage()
         assert load(pictures, csv, max_memory=max_memory).digest == digest
-        (said,) = capsys.readouterr().err.splitlines()
-        assert str(kept) in said and said.endswith("decoding again")
+        (message,) = capsys.readouterr().err.splitlines()
+        assert str(kept) in message and message.endswith("decoding again")
 
 
 def raising(error):
@@ -455,7 +455,7 @@ def test_what_the_system_refuses_is_no_bad_picture(pictures, monkeypatch, error)
             load(pictures, csv, max_unreadable=1.0)
     if isinstance(error, OSError):
         assert ".png" in str(caught.value)
-    dataset = load(pictures, csv)  # nothing of it is remembered
+    dataset = load(pictures, csv)  # a failed decoding leaves no trace
     assert len(dataset) == 12 and not dataset.unreadable
 
 
@@ -464,7 +464,7 @@ def test_what_the_system_refuses_is_no_bad_picture(pictures, monkeypatch, error)
     [
         UnidentifiedImageError("cannot identify image file"),
         OSError("image file is truncated"),
-        OSError(errno.EINVAL, "Invalid argument"),  # a seek to nowhere
+        OSError(errno.EINVAL, "Invalid argument"),  # a seek outside of the file
     ],
     ids=repr,
 )

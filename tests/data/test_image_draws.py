@@ -1,4 +1,4 @@
-"""Dequantised images: noise for every pixel, within one grey level."""
+"""Dequantised images: independent noise in every pixel, within one grey level."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def drawn(image, color=None, background="black"):
 def test_noise_lies_within_one_level_and_its_mean_is_half_a_level():
     noise = (drawn(IMAGE) + 1.0) / LEVEL - IMAGE
     assert noise.min() > -1e-4 and noise.max() < 1.0 + 1e-4
-    spread = 1.0 / np.sqrt(12.0)  # of a uniform number
+    spread = 1.0 / np.sqrt(12.0)  # standard deviation of a uniform number
     np.testing.assert_allclose(noise.mean(0), 0.5, atol=5 * spread / np.sqrt(DRAWS))
     np.testing.assert_allclose(noise.std(0), spread, rtol=0.1)
 
@@ -43,12 +43,12 @@ def test_painted_images_are_dequantised_before_they_are_painted(background):
     color = np.asarray(COLOR)
     black = 2.0 * unit * color - 1.0
     expected = black if background == "black" else (2.0 * unit - 1.0) * color
-    found = drawn(grey, COLOR, background)
-    np.testing.assert_allclose(found.mean(0), expected, atol=1.5e-4)
-    assert np.ptp(found, axis=0).max() < LEVEL
-    # one brightness under all three channels
+    images = drawn(grey, COLOR, background)
+    np.testing.assert_allclose(images.mean(0), expected, atol=1.5e-4)
+    assert np.ptp(images, axis=0).max() < LEVEL
+    # all three channels share the noise of one brightness
     np.testing.assert_allclose(
-        (found - expected)[..., 0] / COLOR[0], (found - expected)[..., 2], atol=1e-5
+        (images - expected)[..., 0] / COLOR[0], (images - expected)[..., 2], atol=1e-5
     )
 
 

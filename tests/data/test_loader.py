@@ -75,7 +75,7 @@ def test_slow_reads_overlap():
     stream = StepStream(lambda step: time.sleep(0.05) or step, threads=4)
     start = time.perf_counter()
     assert [stream(step) for step in range(16)] == list(range(16))
-    assert time.perf_counter() - start < 0.5  # 0.8 seconds one by one
+    assert time.perf_counter() - start < 0.5  # reads one by one take 0.8 seconds
 
 
 def test_an_error_reaches_the_caller_at_its_step():

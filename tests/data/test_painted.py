@@ -1,4 +1,4 @@
-"""Views of a data set: as it is, or painted with a label ``color``."""
+"""Views of a data set: plain, or painted with a label ``color``."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ ITEMS = np.array([1, 4, 5])
 
 @pytest.fixture
 def dataset():
-    """Seven grey images with labels, one of which is called as the painted one."""
+    """Seven grey images with labels, one of which is named like the painted one."""
     rng = np.random.default_rng(0)
     labels = {
         "digit": np.arange(7, dtype=np.int32),

@@ -12,7 +12,7 @@ from iin_jax.data.prepare import main
 
 
 def pretend(monkeypatch, tensorflow):
-    """As if TensorFlow were installed, or not."""
+    """Pretends that TensorFlow is installed, or that it is not."""
     find = importlib.util.find_spec
 
     def find_spec(name, package=None):

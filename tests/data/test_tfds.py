@@ -1,4 +1,4 @@
-"""Published sets: real ones where they are, prepared and mocked ones elsewhere."""
+"""Published sets: real ones where they exist, prepared and mocked ones elsewhere."""
 
 import functools
 import os
@@ -17,13 +17,13 @@ from iin_jax.data import SOURCES, SourceOptions, split_dataset
 from iin_jax.data.prepare import main as prepare
 from tests.data.prepared_sets import write_set
 
-ROUNDING = 1.01  # levels: Pillow rounds after each of two passes
+ROUNDING = 1.01  # grey levels, since Pillow rounds after each of two passes
 COUNTS = {"train": 5, "validation": 2, "test": 3}
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """Every test decodes for itself, and sees no data of this machine."""
+    """Gives every test an empty cache, and hides the machine's own data."""
     monkeypatch.setenv("IIN_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -31,7 +31,7 @@ def cache(tmp_path, monkeypatch):
 
 
 class BatchedMock(tfds.testing.PickableDataSourceMock):
-    """TFDS's mock, whose ``__getitems__`` lacks the instance that it expects."""
+    """The mock of TFDS, whose ``__getitems__`` is bound to the instance it expects."""
 
     def __setattr__(self, name, value):
         if name == "__getitems__":
@@ -49,7 +49,7 @@ def mocked():
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
-    """A prepared celeb_a of random PNG images; root, pixels and attributes."""
+    """Root, pixels and attributes of a prepared celeb_a with random PNG images."""
     root = tmp_path_factory.mktemp("faces")
     features = tfds.builder("celeb_a", data_dir=root).info.features
     names, rng = list(features["attributes"].keys()), np.random.default_rng(0)
@@ -74,7 +74,7 @@ def faces(tmp_path_factory):
 
 
 def resized(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Antialiased triangle filter by JAX, (n, H, W, C) -> (n, size, size, C)."""
+    """Bilinear resize with antialiasing by JAX, (n, H, W, C) -> (n, size, size, C)."""
     shape = (len(pixels), size, size, pixels.shape[-1])
     return np.asarray(jax.image.resize(pixels.astype(np.float32), shape, "linear"))
 
@@ -126,7 +126,7 @@ def test_decoded_images_are_kept_and_known_by_size(faces, cache, capsys):
     digest = SOURCES["celeb_a"](options).digest
     (kept,) = cache.glob("celeb_a-*-images")
     marked = np.load(kept / "images.npy")
-    marked[0] = 7  # shows that the second start reads this file
+    marked[0] = 7  # a mark that the second start must read from this file
     np.save(kept / "images.npy", marked)
     second = SOURCES["celeb_a"](options)
     assert isinstance(second.images, np.memmap) and (second.images[0] == 7).all()
@@ -142,8 +142,8 @@ def test_decoded_images_are_kept_and_known_by_size(faces, cache, capsys):
     ):
         damage()
         assert SOURCES["celeb_a"](options).digest == digest
-        (said,) = capsys.readouterr().err.splitlines()
-        assert str(kept) in said and said.endswith("decoding again")
+        (message,) = capsys.readouterr().err.splitlines()
+        assert str(kept) in message and message.endswith("decoding again")
 
 
 def test_a_decode_that_was_killed_leaves_nothing_behind(faces, cache):
@@ -152,7 +152,7 @@ def test_a_decode_that_was_killed_leaves_nothing_behind(faces, cache):
     expected = SOURCES["celeb_a"](options).images.copy()
     (kept,) = cache.glob("celeb_a-*-images")
     unfinished = kept.with_name(f".{kept.name}.unfinished")
-    kept.rename(unfinished)  # as a kill would leave it
+    kept.rename(unfinished)  # the state after a kill
     (unfinished / "images.npy").write_bytes(b"half")
     np.testing.assert_array_equal(SOURCES["celeb_a"](options).images, expected)
     assert kept.is_dir() and not unfinished.exists()
@@ -271,7 +271,7 @@ def test_an_unprepared_set_and_a_wrong_root_are_one_line(faces, tmp_path, monkey
     inside = str(faces[0] / "celeb_a")
     with pytest.raises(ValueError, match="inside a set; give the folder above"):
         SOURCES["celeb_a"](SourceOptions(root=inside))
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))  # read when it counts
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "empty"))  # read at the call
     with pytest.raises(ValueError, match=r"mnist is not prepared in .*empty"):
         SOURCES["mnist"](SourceOptions())
 
