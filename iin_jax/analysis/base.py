@@ -31,7 +31,7 @@ class Examples:
       count: number of images, n.
       values: attribute -> true values: classes (n,), real values (n,) or (n, d), or
         colours (n, 3) in [0, 1]; missing values are masked or NaN.
-      picture: (n,), index of the picture that each image shows; images of one picture
+      picture: index of the picture that each image shows, (n,); images of one picture
         in several colours have one index.
       source: source of pairs; None: pairs are drawn by the attributes whose values
         are (n,), real values cut into quantile classes.

@@ -57,7 +57,7 @@ class SwapAnalysis:
             if test.held_out_accuracy is not None
         ]
         return Section(
-            "Edits, judged",
+            "Judged edits",
             [text],
             [_table(record)],
             [*notes, *lines],
