@@ -86,6 +86,13 @@ class Examples:
     def __len__(self) -> int:
         return self.count
 
+    def some(self, most: int, seed: int) -> np.ndarray:
+        """Indices of all images, or of ``most`` of them drawn at random; sorted."""
+        if self.count <= most:
+            return np.arange(self.count)
+        rng = np.random.default_rng([seed, 0x50E])
+        return np.sort(rng.permutation(self.count)[:most])
+
     @functools.cached_property
     def latents(self) -> LatentCache:
         """Mean and log-variance of every image's latent, (n, N) each."""

@@ -42,8 +42,8 @@ class CertificateAnalysis:
     record = CertificateRecord
 
     def measure(self, evidence: Evidence) -> CertificateRecord:
-        part = slice(0, evidence.certified)
-        errors = evidence.interpreter.certify(evidence.test.read(part))
+        rows = evidence.test.some(evidence.certified, evidence.seed)
+        errors = evidence.interpreter.certify(evidence.test.read(rows))
         return CertificateRecord(**errors)
 
     def section(self, record: CertificateRecord) -> Section:

@@ -63,7 +63,7 @@ def choose_judges(
         return _image_judges(judged, train, pictures, by_shape, epochs, seed)
     judges: dict[str, Judge] = {}
     if train.network.output == "logits":
-        judges = {n: LogitsJudge() for n in _predicted_by_logits(judged, train)}
+        judges = {n: LogitsJudge() for n in _predicted_by_logits(judged, train, seed)}
     rng = np.random.default_rng([seed, 0x10DC])
     rows = np.sort(rng.permutation(len(train))[:MOST_LATENTS])
     for name in judged:
@@ -102,9 +102,9 @@ def _image_judges(
     return {name: judges[name] for name in names}
 
 
-def _predicted_by_logits(names: Sequence[str], train: Examples) -> list[str]:
+def _predicted_by_logits(names: Sequence[str], train: Examples, seed: int) -> list[str]:
     """Attributes whose classes the network itself predicts more often than not."""
-    part = slice(0, MOST_PREDICTED)
+    part = train.some(MOST_PREDICTED, seed)
     network, images = train.network, train.read(part)
     predicted = np.asarray(network.decode(network.encode(images))).argmax(axis=-1)
     names_predicted = []

@@ -303,10 +303,16 @@ class DistancesAnalysis:
         settings, interpreter = evidence.features, evidence.interpreter
         if settings is None or evidence.network.output != "images":
             return None
+        if settings.name not in FEATURES:
+            raise ValueError(
+                f"distances are measured by one of {list(FEATURES)}; got "
+                f"{settings.name!r}"
+            )
         network = load(settings.name, download=settings.download)
         size = settings.size or network.image_size[0]
         layer, real = FEATURES[settings.name], evidence.test
-        count = min(settings.images, len(real))
+        rows = real.some(settings.images, evidence.seed)
+        count = len(rows)
         rng = np.random.default_rng([evidence.seed, 0xF1D])
         draws = rng.standard_normal((count, interpreter.layout.dim)).astype(np.float32)
         generated: dict[str, Callable[[slice], Images]] = {
@@ -315,14 +321,14 @@ class DistancesAnalysis:
             ),
             "samples_without_flow": lambda part: interpreter.decode(draws[part]),
             "reconstructions": lambda part: interpreter.decode(
-                interpreter.encode(real.read(part))
+                interpreter.encode(real.read(rows[part]))
             ),
         }
 
         def features(images: Callable[[slice], Images]) -> np.ndarray:
             return image_features(network, layer, images, count, resize=size)
 
-        reference, result = features(real.read), {}
+        reference, result = features(lambda part: real.read(rows[part])), {}
         for name, images in generated.items():
             measured = distances(network, layer, features(images), reference, size)
             result[name] = {

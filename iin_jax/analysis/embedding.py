@@ -13,7 +13,7 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array
 
 MAX_POINTS = 1000  # most latents on a map
-DECIMALS = 3  # decimals of coordinates and real values in a scorecard
+DIGITS = 4  # digits of the largest coordinate or real value in a scorecard
 
 
 def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
@@ -87,7 +87,7 @@ class EmbeddingAnalysis:
         rng = np.random.default_rng([seed, 0x3A95])
         part = np.sort(rng.permutation(len(images))[:MAX_POINTS])
         maps = factor_maps(interpreter, images.latents.mean[part])
-        points = {name: np.round(x, DECIMALS).tolist() for name, x in maps.items()}
+        points = {name: _rounded(x).tolist() for name, x in maps.items()}
         values = {name: _as_list(images.named(name, part)) for name in images.values}
         return EmbeddingRecord(Maps(points, values))
 
@@ -103,11 +103,19 @@ class EmbeddingAnalysis:
         return Section("Maps of the factors", [text], figures=figures)
 
 
+def _rounded(values: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """Values (n, ...) to the last of four digits of the largest, for short files."""
+    largest = np.abs(values if known is None else values[known]).max(initial=0.0)
+    if largest == 0.0 or not np.isfinite(largest):
+        return values
+    return np.round(values, DIGITS - 1 - int(np.floor(np.log10(largest))))
+
+
 def _as_list(values: np.ndarray) -> list[Any]:
     """Values as JSON values, None where missing."""
     known, entries = known_rows(values), plain(values)
     if entries.dtype.kind == "f":
-        entries = np.round(entries, DECIMALS)
+        entries = _rounded(entries, known)
     pairs = zip(entries.tolist(), known, strict=True)
     return [x if is_known else None for x, is_known in pairs]
 
@@ -135,14 +143,17 @@ def draw_maps(positions: dict[str, np.ndarray], labels: Values) -> Figure:
         for axis, (attribute, values) in zip(axes[row], labels.items(), strict=True):
             known = known_rows(values)
             values = np.ma.getdata(values)[known]
+            axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if not len(values):
+                axis.text(0.5, 0.5, "no value is known", ha="center", fontsize=7)
+                continue
             scatter = axis.scatter(*points[known].T, s=3, **_point_colors(values))
             if row == 0 and is_class(values) and len(np.unique(values)) <= 10:
                 handles, _ = scatter.legend_elements(num=None)
                 names = np.unique(values).tolist()
                 axis.legend(handles, names, fontsize=5, loc="upper left")
-            axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
-            axis.set_xticks([])
-            axis.set_yticks([])
     return figure
 
 

@@ -42,6 +42,7 @@ def layer_scores(
     names: Sequence[str],
     estimator: str = "pooled",
     *,
+    picture: np.ndarray | None = None,
     seed: int = 0,
     batch_size: int = 256,
 ) -> dict[str, LayerScores]:
@@ -57,6 +58,8 @@ def layer_scores(
       pairs: pairs of indices into the images, with the concept each pair agrees in.
       names: concepts, in the order of the indices in ``pairs.concept``.
       estimator: ``"pooled"`` or ``"correlation"``, as in ``factor_scores``.
+      picture: which picture each image shows, (count,), equal for one in several
+        colours; intervals and nulls take pictures as independent. None: all different.
       seed: seed of the drawn components and of the resampling.
       batch_size: images per call of the network.
 
@@ -92,7 +95,14 @@ def layer_scores(
         if z.var(axis=0).max() == 0.0:
             continue
         scores = factor_scores(
-            z[pairs.a], z[pairs.b], pairs.concept, names, estimator, seed=seed
+            z[pairs.a],
+            z[pairs.b],
+            pairs.concept,
+            names,
+            estimator,
+            index_a=None if picture is None else picture[pairs.a],
+            index_b=None if picture is None else picture[pairs.b],
+            seed=seed,
         )
         result[layer] = LayerScores(shape, z.shape[1], scores)
     return result
@@ -148,8 +158,11 @@ class LayersAnalysis:
             pairs,
             pairs.names,
             evidence.estimator,
+            picture=images.picture,
             seed=evidence.seed,
         )
+        if not scored:
+            return None
         return LayersRecord(
             {
                 layer: LayerFigures(

@@ -367,6 +367,12 @@ def _judge_inputs(interpreter: Interpreter, z: Latents) -> _JudgeInputs:
 
 def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Jury:
     """Judges with targets from the true values, or from the images they measure."""
+    blind = [name for name in judges if name not in values_a or name not in values_b]
+    if blind:
+        raise ValueError(
+            f"there is a judge of {blind[0]!r}, but the images have no values of it; "
+            f"they have {list(values_a)}"
+        )
     return _Jury(
         judges,
         {name: judges[name].target(images_a, plain(values_a[name])) for name in judges},

@@ -79,16 +79,23 @@ def split_dataset(
       seed: seed of the shuffle.
 
     Returns:
-      ``"train"``, ``"validation"`` or ``"test"`` -> sorted indices, disjoint.
+      ``"train"``, ``"validation"`` or ``"test"`` -> sorted indices, disjoint: of a data
+      set without parts those that ``fractions`` name, and train.
 
     Raises:
-      ValueError: a split would be empty.
+      ValueError: a split would be empty, or ``fractions`` has no share for a missing
+        validation part.
     """
     parts = dataset.parts
     if parts is None or "test" not in parts:
         return split_indices(len(dataset), dict(fractions), seed)
     result = {name: np.sort(parts[name]) for name in SPLITS if name in parts}
     if "validation" not in parts:
+        if "validation" not in fractions:
+            raise ValueError(
+                f"{dataset.name} has no validation part of its own, and fractions give "
+                f"no share for one; got {dict(fractions)}"
+            )
         train = result["train"]
         drawn = split_indices(len(train), {"validation": fractions["validation"]}, seed)
         result |= {name: train[indices] for name, indices in drawn.items()}
@@ -110,8 +117,13 @@ def split_indices(
       Split -> sorted indices; the splits are disjoint and together contain all images.
 
     Raises:
-      ValueError: a split would be empty.
+      ValueError: a split would be empty, or fractions that are no shares.
     """
+    bad = [name for name, share in fractions.items() if not 0.0 <= share <= 1.0]
+    if bad or sum(fractions.values()) > 1.0:
+        raise ValueError(
+            f"fractions are shares in [0, 1] and sum to at most 1; got {fractions}"
+        )
     order = np.random.default_rng([seed, 0x5B117]).permutation(count)
     result, start = {}, 0
     for name, fraction in fractions.items():

@@ -132,8 +132,12 @@ def _maps(
 def _write_figures(folder: Path, pngs: Mapping[str, bytes]) -> None:
     """Writes every figure to a PNG file of its name."""
     folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
     for name, png in pngs.items():
-        safe = re.sub(r"[^\w.-]", "_", name)
+        safe = stem = re.sub(r"[^\w.-]", "_", name)
+        while safe.casefold() in taken:
+            safe = f"{stem}_{len(taken)}"
+        taken.add(safe.casefold())
         with whole_file(folder / f"{safe}.png") as unfinished:
             unfinished.write_bytes(png)
 

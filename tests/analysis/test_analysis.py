@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from iin_jax.analysis import factor_maps, layer_scores
+from iin_jax.analysis.base import Examples
+from iin_jax.analysis.embedding import EmbeddingAnalysis, draw_maps
 from iin_jax.concepts import factor_scores, pairs_from_labels
 from tests.conftest import normal
 
@@ -33,3 +35,51 @@ def test_layers_are_scored_like_latents(interpreter, images):
     expected = factor_scores(z[pairs.a], z[pairs.b], pairs.concept, names)
     for name in names:
         assert scored["latent"].scores[name] == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_copies_of_a_picture_are_no_evidence_of_their_own(interpreter, images):
+    """Intervals stay as wide when every image is there eight times, hardly changed."""
+    network, digit = interpreter.network, np.arange(8) % 2
+    noise = np.random.default_rng(0).standard_normal((64, 8, 8, 3), np.float32)
+
+    def width(copies, picture):
+        labels = {"digit": np.tile(digit, copies)}
+        shown = np.tile(np.asarray(images), (copies, 1, 1, 1))
+        shown = np.clip(shown + 1e-3 * noise[: len(shown)], -1, 1)
+        pairs = pairs_from_labels(labels, 400, identity=np.tile(np.arange(8), copies))
+        scored = layer_scores(
+            network, lambda part: shown[part], len(shown), pairs, ("digit",),
+            picture=picture,
+        )  # fmt: skip
+        low, high = scored["latent"].scores.intervals["digit"]
+        return high - low
+
+    alone = width(1, None)
+    copied = width(8, np.tile(np.arange(8), 8))
+    assert copied > 0.7 * alone
+    assert width(8, None) < 0.7 * alone
+
+
+def test_an_attribute_without_known_values_has_an_empty_map():
+    points = {"digit": np.random.default_rng(0).standard_normal((5, 2))}
+    unknown = np.ma.masked_all(5, int)
+    figure = draw_maps(points, {"digit": np.arange(5), "none": unknown})
+    assert [axis.get_title() for axis in figure.axes] == [
+        "factor digit, by digit",
+        "factor digit, by none",
+    ]
+
+
+def test_maps_keep_small_values_apart(interpreter, images):
+    values = np.linspace(1e-4, 8e-4, 8)
+    examples = Examples.of(interpreter.network, images, {"small": values})
+    record = EmbeddingAnalysis().mapped(interpreter, examples)
+    np.testing.assert_allclose(record.embedding.values["small"], values, rtol=1e-3)
+
+
+def test_some_images_are_drawn_from_all(interpreter, images):
+    examples = Examples.of(interpreter.network, images, {"d": np.arange(8)})
+    np.testing.assert_array_equal(examples.some(9, 0), np.arange(8))
+    drawn = np.stack([examples.some(3, seed) for seed in range(30)])
+    assert (np.diff(drawn) > 0).all()
+    np.testing.assert_array_equal(np.unique(drawn), np.arange(8))

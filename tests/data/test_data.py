@@ -125,6 +125,14 @@ def test_a_rotation_is_scipys(digits):
     np.testing.assert_allclose(moved[2:-2, 2:-2], expected[2:-2, 2:-2], atol=0.5)
 
 
+@pytest.mark.parametrize(
+    "fractions", [{"test": -0.1}, {"test": 0.7, "validation": 0.7}]
+)
+def test_shares_that_are_none_are_refused(digits, fractions):
+    with pytest.raises(ValueError, match=r"fractions are shares in \[0, 1\]"):
+        split_dataset(digits, fractions, 0)
+
+
 def test_published_parts_are_taken_whole():
     images, labels = np.zeros((30, 2, 2, 1), np.uint8), np.zeros(30, np.int32)
     parts = {"train": np.arange(20), "test": np.arange(20, 30)}
