@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from iin_jax.analysis.base import Evidence, Record, Section
+from iin_jax.analysis.base import Evidence, Record, Section, Table
 from iin_jax.concepts import FactorScores, Pairs, factor_scores
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks import Network
@@ -178,6 +178,8 @@ class LayersAnalysis:
         )
 
     def section(self, record: LayersRecord) -> Section:
+        if len(record.layer_scores) == 1:
+            return _section_of_one(*next(iter(record.layer_scores.items())))
         text = (
             "The published score of every concept at every layer of the network, from "
             "input to output, with 95 % intervals. The pale bands hold 95 % of the "
@@ -188,6 +190,26 @@ class LayersAnalysis:
             [text],
             figures={"layers": _figure(record.layer_scores)},
         )
+
+
+def _section_of_one(layer: str, figures: LayerFigures) -> Section:
+    """What a report says of a network that can be cut at one layer only."""
+    rows = [
+        [
+            name,
+            f"{score:.3f}",
+            "{:.3f} to {:.3f}".format(*figures.score_intervals[name]),
+            "{:.3f} to {:.3f}".format(*figures.score_null[name]),
+        ]
+        for name, score in figures.scores.items()
+    ]
+    text = (
+        f"The network can be cut at one layer, {layer!r}, with {figures.components} "
+        f"components. The published score of every concept there, on {figures.pairs} "
+        "pairs: a score within the range of randomly matched pairs shows nothing."
+    )
+    head = ["concept", "score", "95 %", "random pairs"]
+    return Section("What the latent encodes", [text], [Table(head, rows)])
 
 
 def _figure(layers: dict[str, LayerFigures]) -> Figure:

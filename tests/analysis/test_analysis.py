@@ -6,6 +6,7 @@ import pytest
 from iin_jax.analysis import factor_maps, layer_scores
 from iin_jax.analysis.base import Examples
 from iin_jax.analysis.embedding import EmbeddingAnalysis, draw_maps
+from iin_jax.analysis.layers import LayerFigures, LayersAnalysis, LayersRecord
 from iin_jax.concepts import factor_scores, pairs_from_labels
 from tests.conftest import normal
 
@@ -83,3 +84,18 @@ def test_some_images_are_drawn_from_all(interpreter, images):
     drawn = np.stack([examples.some(3, seed) for seed in range(30)])
     assert (np.diff(drawn) > 0).all()
     np.testing.assert_array_equal(np.unique(drawn), np.arange(8))
+
+
+def layer(score):
+    figures = {"digit": score}
+    return LayerFigures((8,), 8, 40, figures, {"digit": (0.1, 0.3)}, {"digit": (0, 0)})
+
+
+def test_one_layer_is_a_table_and_several_are_curves():
+    analysis = LayersAnalysis()
+    alone = analysis.section(LayersRecord({"latent": layer(0.2)}))
+    assert not alone.figures
+    assert list(alone.tables[0].rows[0])[:3] == ["digit", "0.200", "0.100 to 0.300"]
+    several = analysis.section(LayersRecord({"a": layer(0.2), "b": layer(0.5)}))
+    (curve,) = several.figures["layers"].axes[0].get_lines()
+    assert list(curve.get_ydata()) == [0.2, 0.5]
