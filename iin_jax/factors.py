@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.arrays import at_least_float32
 from iin_jax.files.hints import near
 from iin_jax.types import Vectors
 
@@ -108,7 +109,10 @@ class FactorLayout:
         return {name: z_tilde[..., self.slice(name)] for name in self.names}
 
     def merge(self, parts: Mapping[str, Vectors]) -> Vectors:
-        """The inverse of ``split``.
+        """The inverse of ``split``; one vector of a factor stands for all.
+
+        Args:
+          parts: name -> (..., N_k), arrays or lists; leading axes broadcast.
 
         Raises:
           ValueError: a factor is missing, unknown or of the wrong size.
@@ -118,13 +122,23 @@ class FactorLayout:
         missing = [name for name in self.names if name not in parts]
         if missing:
             raise ValueError(f"merge needs every factor; missing {missing}")
-        for name, size in zip(self.names, self.sizes, strict=True):
-            if parts[name].shape[-1] != size:
+        arrays = [at_least_float32(parts[name]) for name in self.names]
+        for name, size, array in zip(self.names, self.sizes, arrays, strict=True):
+            if array.ndim == 0 or array.shape[-1] != size:
                 raise ValueError(
                     f"factor {name!r} has {size} dimensions; got shape "
-                    f"{tuple(parts[name].shape)}"
+                    f"{tuple(array.shape)}"
                 )
-        return jnp.concatenate([parts[name] for name in self.names], axis=-1)
+        leading = [array.shape[:-1] for array in arrays]
+        try:
+            shape = np.broadcast_shapes(*leading)
+        except ValueError:
+            raise ValueError(
+                "every factor has as many vectors, or one for all; got "
+                f"{dict(zip(self.names, leading, strict=True))}"
+            ) from None
+        arrays = [jnp.broadcast_to(x, (*shape, x.shape[-1])) for x in arrays]
+        return jnp.concatenate(arrays, axis=-1)
 
     def swap(
         self, z_tilde_a: Vectors, z_tilde_b: Vectors, names: Iterable[str]

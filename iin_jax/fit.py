@@ -1,5 +1,6 @@
 """From arrays, or from a network with images and labels, to an Interpreter."""
 
+import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -40,7 +41,7 @@ from iin_jax.training.defaults import (
 )
 from iin_jax.training.flow_training import Trained, train_flow
 from iin_jax.training.log import MetricsLog
-from iin_jax.training.parallel import Feed
+from iin_jax.training.parallel import Feed, divisible_batch
 from iin_jax.types import Images, Latents, Shared
 
 TOLERANCE = 0.02  # excess bits per dimension of held-out latents without a warning
@@ -90,6 +91,9 @@ def fit_prepared(
             f"the flow acts on {getattr(flow, 'dim', None)} numbers, the latents have "
             f"{dim}: give it a field dim of {dim}"
         )
+    if feed is None or feed.stream is None:
+        size = divisible_batch(training.batch_size, training.accumulate)
+        training = dataclasses.replace(training, batch_size=size)
     start = None
     if training.start == "closed_form":
         warn_of_small_set(train, dim)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from iin_jax.arrays import to_numpy
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.flows.linear_start import DEAD_SPREAD
@@ -42,10 +43,13 @@ def check_layout(
 
 
 def latents_of(z: Any, name: str) -> np.ndarray:
-    """Latents of any framework as float32 (n, N), all finite."""
-    z = np.asarray(z, np.float32)
-    if z.ndim != 2 or z.size == 0:
-        raise ValueError(f"{name} must be (n, N) with n >= 1; got shape {z.shape}")
+    """Latents of any framework as float32 (n, N), all finite; spatial ones flat."""
+    z = to_numpy(z, np.float32)
+    if z.ndim < 2 or z.size == 0:
+        raise ValueError(
+            f"{name} must be (n, N) or (n, H, W, C) with n >= 1; got shape {z.shape}"
+        )
+    z = z.reshape(len(z), -1)
     check_finite(z, f"{name} latent")
     return z
 

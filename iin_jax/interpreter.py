@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.arrays import at_least_float32
 from iin_jax.factors import FactorLayout
 from iin_jax.files.whole import write_text
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
@@ -107,7 +108,7 @@ class Interpreter:
 
     def untranslate(self, z_tilde: Latents) -> Array:
         """Inverse of T: z_tilde (B, N) -> z."""
-        z = jitted_inverse(self.flow, self.variables, jnp.asarray(z_tilde))
+        z = jitted_inverse(self.flow, self.variables, at_least_float32(z_tilde))
         if self.network is None:
             return z
         return z.reshape(len(z), *self.network.latent_shape)
@@ -192,7 +193,7 @@ class Interpreter:
         return self.network
 
     def _flat(self, z: Array) -> Latents:
-        z = jnp.asarray(z)
+        z = at_least_float32(z)
         z = z.reshape(z.shape[0], -1) if z.ndim > 2 else z
         if z.ndim != 2 or z.shape[1] != self.flow.dim:
             raise ValueError(

@@ -29,6 +29,14 @@ def test_swap_takes_only_the_named_factors():
     np.testing.assert_array_equal(LAYOUT.swap(a, b, LAYOUT.names), b)
 
 
+def test_merge_takes_lists_and_one_vector_for_all():
+    parts = LAYOUT.split(normal((5, 9)))
+    listed = {name: np.asarray(x).tolist() for name, x in parts.items()}
+    np.testing.assert_array_equal(LAYOUT.merge(listed), normal((5, 9)))
+    merged = LAYOUT.merge(parts | {"color": [0.5, -0.5]})
+    np.testing.assert_array_equal(merged[:, LAYOUT.slice("color")], [[0.5, -0.5]] * 5)
+
+
 def test_interpolation_moves_one_factor_in_a_straight_line():
     a, b = normal((5, 9)), normal((5, 9), 1)
     path = np.asarray(LAYOUT.interpolate(a, b, ["digit"], steps=5))
@@ -70,6 +78,12 @@ def test_layouts_compare_hash_and_rebuild():
                 LAYOUT.split(normal((5, 9))) | {"color": normal((5, 3))}
             ),
             "'color' has 2 dimensions",
+        ),
+        (
+            lambda: LAYOUT.merge(
+                LAYOUT.split(normal((5, 9))) | {"color": normal((3, 2))}
+            ),
+            "as many vectors, or one for all",
         ),
         (
             lambda: LAYOUT.interpolate(

@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.linear_model import LinearRegression
 
 import iin_jax
+from iin_jax.arrays import to_numpy
 from iin_jax.networks import from_functions
 from tests.conftest import normal
 
@@ -226,7 +227,7 @@ def test_without_concepts_the_flow_makes_latents_normal():
         ({"sigma": 1.0}, r"similarity in \(0, 1\)"),
         ({"sigma": 0.0}, r"similarity in \(0, 1\)"),
         ({"za": normal((64, 4)).at[3, 1].set(jnp.nan)}, "za latents.*row 3"),
-        ({"batch_size": 7}, "does not divide"),
+        ({"batch_size": 0}, "at least 1; got 0"),
         ({"steps": 0}, "at least 1; got 0"),
         ({"sigma": np.full(8, 0.9)}, "sigma is one number"),
         ({"sigma": 1.0 - 1e-9}, r"similarity in \(0, 1\)"),
@@ -282,6 +283,52 @@ def test_latents_of_other_frameworks_are_arrays_too():
     za, zb, _ = mixed_pairs(64)
     fitted = iin_jax.fit(Tensor(za), Tensor(zb), SHARED, LAYOUT, TINY, **BRIEF)
     assert np.isfinite(fitted.log_prob(za)).all()
+
+
+@pytest.mark.parametrize("form", ["gradient", "bfloat16"])
+def test_tensors_are_taken_from_their_graph_and_precision(form):
+    torch = pytest.importorskip("torch")
+    za, zb, _ = mixed_pairs(64)
+    tensors = [torch.tensor(np.array(z)) for z in (za, zb)]
+    if form == "gradient":
+        tensors = [tensor.requires_grad_() for tensor in tensors]
+    else:
+        tensors = [tensor.bfloat16() for tensor in tensors]
+    np.testing.assert_allclose(to_numpy(tensors[0]), za, rtol=1e-2)
+    fitted = iin_jax.fit(*tensors, SHARED, LAYOUT, TINY, **BRIEF)
+    assert np.isfinite(fitted.log_prob(tensors[0])).all()
+
+
+def test_spatial_latents_are_fitted_flat():
+    za, zb, _ = mixed_pairs(64)
+    shapes = [np.reshape(z, (64, 1, 2, 2)) for z in (za, zb)]
+    spatial = iin_jax.fit(*shapes, SHARED, LAYOUT, TINY, **BRIEF)
+    flat = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF)
+    np.testing.assert_array_equal(spatial.translate(shapes[0]), flat.translate(za))
+
+
+def test_a_batch_grows_to_what_the_devices_divide():
+    za, zb, _ = mixed_pairs(64)
+    with pytest.warns(UserWarning, match=r"batch of 7 does not divide.*one of 8 here"):
+        odd = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF | {"batch_size": 7})
+    even = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF | {"batch_size": 8})
+    np.testing.assert_array_equal(odd.translate(za), even.translate(za))
+
+
+def test_several_processes_are_one_clear_line(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    za, zb, _ = mixed_pairs(64)
+    with pytest.raises(ValueError, match=r"several hosts.*2 processes"):
+        iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF)
+
+
+def test_fields_of_numpy_types_are_saved(tmp_path):
+    za, zb, _ = mixed_pairs(64)
+    flow = iin_jax.InterpretationFlow(np.int64(4), np.int32(1), 8, 1)
+    fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, flow, **BRIEF)
+    fitted.save(tmp_path / "it")
+    loaded = iin_jax.load(tmp_path / "it")
+    np.testing.assert_array_equal(loaded.translate(za), fitted.translate(za))
 
 
 def curved_pairs(count, seed):

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from iin_jax.arrays import at_least_float32
 from iin_jax.flows.base import Bijector
 from iin_jax.types import LogDet, Vectors
 
@@ -33,7 +34,7 @@ class ActNorm(Bijector):
     def loc_log_scale_and_sign(
         self, x: Vectors
     ) -> tuple[Vectors, Vectors, Vectors | float]:
-        flat = x.reshape(-1, x.shape[-1])
+        flat = at_least_float32(x.reshape(-1, x.shape[-1]))
 
         def init_loc(_):
             return -flat.mean(axis=0) if self.whitens else jnp.zeros_like(flat[0])

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import jax
 import jax.dtypes
-import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.arrays import at_least_float32
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector, check_even
 from iin_jax.flows.chain import Chain
@@ -100,7 +100,7 @@ class InterpretationFlow(Chain):
             raise ValueError(
                 f"this flow acts on a last axis of {self.dim}; got {np.shape(x)}"
             )
-        return jnp.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
+        return at_least_float32(x)
 
 
 @functools.partial(jax.jit, static_argnums=0)

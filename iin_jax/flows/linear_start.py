@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.arrays import at_least_float32
 from iin_jax.flows.base import Bijector
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.shuffle import Shuffle
@@ -89,6 +90,7 @@ class LinearStart(Bijector):
 
 def principal_start(x: Vectors) -> Tree:
     """Constants that whiten a batch (n, N) along its principal axes, widest first."""
+    x = at_least_float32(x)
     mean, spread = x.mean(axis=0), x.std(axis=0)
     dead = spread <= DEAD_SPREAD * jnp.abs(x).max(axis=0)
     scale = jnp.where(dead, 1.0, spread)

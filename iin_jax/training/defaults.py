@@ -43,7 +43,7 @@ class Training:
         None: learned, but never below these.
       held_out: share of the images that are not trained on, in [0, 1).
       steps: training steps.
-      batch_size: pairs per step, over all devices.
+      batch_size: pairs per step, over all devices; more where these do not divide it.
       rate_per_example: peak learning rate over the batch size.
       warmup: share of the steps over which the learning rate rises.
       decay_start: share of the steps after which it falls to zero.

@@ -9,6 +9,7 @@ means over all of them.
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -92,6 +93,32 @@ def check_batch(
         )
 
 
+def divisible_batch(batch_size: int, accumulate: int) -> int:
+    """The next larger batch that all devices and micro-batches divide.
+
+    Warns where that is another one. A batch below 1 is left for ``check_batch``.
+    """
+    share = max(accumulate, 1) * jax.local_device_count()
+    divisible = -(-batch_size // share) * share
+    if divisible != batch_size and batch_size > 0:
+        warnings.warn(
+            f"a batch of {batch_size} does not divide into {accumulate} micro-batches "
+            f"on {jax.local_device_count()} devices: it is one of {divisible} here",
+            stacklevel=2,
+        )
+    return divisible
+
+
+def check_one_process() -> None:
+    """Raises ValueError where several processes train: each would train its own T."""
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"several hosts are not supported yet, and JAX runs "
+            f"{jax.process_count()} processes: start one, which uses all devices that "
+            "it sees"
+        )
+
+
 class Runner:
     """Runs a step on devices.
 
@@ -112,8 +139,9 @@ class Runner:
         Never with a stream.
 
     Raises:
-      ValueError: an unknown mode, a batch that devices and micro-batches do not divide,
-        fused streamed steps, or a stream of another batch size.
+      ValueError: several processes, an unknown mode, a batch that devices and
+        micro-batches do not divide, fused streamed steps, or a stream of another batch
+        size.
     """
 
     def __init__(
@@ -129,6 +157,7 @@ class Runner:
         devices: Sequence[Any] | None = None,
         fused: bool | None = None,
     ):
+        check_one_process()
         self.devices = list(devices or jax.local_devices())
         if mode not in MODES:
             raise ValueError(f"parallel is one of {list(MODES)}; got {mode!r}")

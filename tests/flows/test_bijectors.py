@@ -208,6 +208,19 @@ def test_numpy_latents_in_double_precision_give_float32_parameters(recwarn):
     assert not [w for w in recwarn if "float64" in str(w.message)]
 
 
+@pytest.mark.parametrize("spread", [1.0, 300.0])
+def test_latents_in_half_precision_give_float32_parameters(spread):
+    flow = InterpretationFlow(DIM, 2, HIDDEN, 1)
+    z = (spread * np.asarray(normal((400, DIM)))).astype(np.float16)
+    variables = flow.init(jax.random.key(0), z)
+    for leaf in jax.tree.leaves(variables["params"]):
+        assert leaf.dtype == jnp.float32
+    translated, _ = flow.apply(variables, z)
+    assert translated.dtype == jnp.float32 and 0.5 < translated.std() < 2.0
+    back = flow.apply(variables, translated, method="inverse")
+    np.testing.assert_allclose(back, z.astype(np.float32), atol=1e-4 * spread)
+
+
 def test_permutations_are_constants_not_parameters():
     flow = InterpretationFlow(DIM, 2, HIDDEN, 1)
     variables = flow.init(jax.random.key(0), normal((8, DIM)))
