@@ -22,7 +22,8 @@ from iin_jax.runs.networks import reused_network
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import ConceptSettings, Experiment, smoke
 from iin_jax.runs.stages import network_stage
-from tests.conftest import ROOT
+from iin_jax.training.cpu import MULTI_OUTPUT_FUSION
+from tests.conftest import QUICK_COMPILER, ROOT
 
 STAGES = ["network", "latents", "sizes", "flow", "evaluate", "report"]
 
@@ -32,7 +33,13 @@ def command(*arguments):
 
 
 def environment():
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    options = f"{QUICK_COMPILER},{MULTI_OUTPUT_FUSION}=true"  # with what a run sets
+    return {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": f"--xla_backend_extra_options={options}",
+    }
 
 
 @pytest.fixture(scope="module")
