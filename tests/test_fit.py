@@ -118,18 +118,18 @@ def test_fits_are_reproducible():
 def test_interpret_finds_the_concepts_of_a_network():
     """Images whose halves carry one concept each, an invertible linear network."""
     rng = np.random.default_rng(0)
-    labels = {"left": rng.integers(0, 4, 600), "right": rng.integers(0, 4, 600)}
-    images = 0.05 * rng.standard_normal((600, 2, 2, 1)).astype(np.float32)
+    labels = {"left": rng.integers(0, 4, 400), "right": rng.integers(0, 4, 400)}
+    images = 0.05 * rng.standard_normal((400, 2, 2, 1)).astype(np.float32)
     images[:, :, 0, 0] += 0.3 * (labels["left"][:, None] - 1.5) / 1.5
     images[:, :, 1, 0] += 0.3 * (labels["right"][:, None] - 1.5) / 1.5
     network = linear_network(images, rng)
     fitted = iin_jax.interpret(
-        network, images, labels, flow=SMALL, steps=60, batch_size=64, progress=False
+        network, images, labels, flow=TINY, steps=60, batch_size=64, progress=False
     )
     assert fitted.layout.names == ("left", "right", "residual")
-    edited = np.asarray(fitted.swap(images[:300], images[300:], ["left"]))
-    moved = np.abs(edited - images[:300]).mean((0, 3))
-    target = images[300:, :, 0].mean(1) - edited[:, :, 0].mean(1)
+    edited = np.asarray(fitted.swap(images[:200], images[200:], ["left"]))
+    moved = np.abs(edited - images[:200]).mean((0, 3))
+    target = images[200:, :, 0].mean(1) - edited[:, :, 0].mean(1)
     assert np.abs(target).mean() < 0.15
     assert moved[:, 1].mean() < 0.1 < moved[:, 0].mean()
 
@@ -375,12 +375,10 @@ def test_defaults_suit_the_number_of_pairs_and_beat_a_gaussian_on_new_ones():
 
 
 def test_a_start_is_in_no_units():
-    za, zb, _ = mixed_pairs(500)
+    za, zb, _ = mixed_pairs(64)
     scale = np.array([1.0, 1e-4, 1e-2, 1e-3])
-    shared = np.tile([True, False], (500, 1))
-    settings = BRIEF | {"batch_size": 64}
-    one = iin_jax.fit(za, zb, shared, LAYOUT, TINY, **settings)
-    other = iin_jax.fit(za * scale, zb * scale, shared, LAYOUT, TINY, **settings)
+    one = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF)
+    other = iin_jax.fit(za * scale, zb * scale, SHARED, LAYOUT, TINY, **BRIEF)
     np.testing.assert_allclose(
         one.translate(za.astype("float32")),
         other.translate((za * scale).astype("float32")),
@@ -389,37 +387,31 @@ def test_a_start_is_in_no_units():
 
 
 def test_a_published_start_is_as_it_was():
-    za, zb, _ = mixed_pairs(200)
-    shared = np.tile([True, False], (200, 1))
-    settings = BRIEF
-    fitted = iin_jax.fit(za, zb, shared, LAYOUT, TINY, start="published", **settings)
+    za, zb, _ = mixed_pairs(64)
+    fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, start="published", **BRIEF)
     assert fitted.flow == TINY and not fitted.has_start
     with pytest.raises(ValueError, match="noise is in units of a linear start"):
-        iin_jax.fit(
-            za, zb, shared, LAYOUT, TINY, start="published", noise=0.1, **settings
-        )
+        iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, start="published", noise=0.1, **BRIEF)
     with pytest.raises(ValueError, match="start is one of"):
-        iin_jax.fit(za, zb, shared, LAYOUT, TINY, start="linear", **settings)
+        iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, start="linear", **BRIEF)
 
 
 def test_what_was_held_out_is_said():
-    za, zb, _ = mixed_pairs(200)
-    shared = np.tile([True, False], (200, 1))
-    settings = BRIEF
+    za, zb, _ = mixed_pairs(64)
     with pytest.warns(UserWarning, match="nothing was held out"):
-        iin_jax.fit(za, zb, shared, LAYOUT, TINY, held_out=0.0, **settings)
-    index = np.arange(200) % 10  # ten images, each in many pairs
+        iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, held_out=0.0, **BRIEF)
+    index = np.arange(64) % 10  # ten images, each in many pairs
     with pytest.warns(UserWarning, match="pairs are left out"):
         iin_jax.fit(
             za,
             zb,
-            shared,
+            SHARED,
             LAYOUT,
             TINY,
             index_a=index,
-            index_b=(index + np.arange(200) // 10 + 1) % 10,
+            index_b=(index + np.arange(64) // 10 + 1) % 10,
             held_out=0.2,
-            **settings,
+            **BRIEF,
         )
 
 
@@ -444,29 +436,30 @@ def test_latents_that_say_nothing_are_one_clear_line(za, zb, message):
 
 def test_fewer_pairs_than_dimensions_work_and_it_is_said():
     rng = np.random.default_rng(0)
-    za, zb = rng.standard_normal((2, 24, 64)).astype("float32")
+    za, zb = rng.standard_normal((2, 4, 8)).astype("float32")
     zb[:, :2] = za[:, :2]
-    layout = iin_jax.FactorLayout({"c": 2, "residual": 62})
-    shared = np.tile([True, False], (24, 1))
-    flow = iin_jax.InterpretationFlow(64, 1, 8, 1)
-    with pytest.warns(UserWarning, match="18 pairs for 64 dimensions"):
+    layout = iin_jax.FactorLayout({"c": 2, "residual": 6})
+    shared = np.tile([True, False], (4, 1))
+    flow = iin_jax.InterpretationFlow(8, 1, 8, 0)
+    with pytest.warns(UserWarning, match="3 pairs for 8 dimensions"):
         fitted = iin_jax.fit(za, zb, shared, layout, flow, **BRIEF)
     assert np.isfinite(fitted.log_prob(za)).all()
 
 
 def test_similarities_may_be_of_each_factor_or_pair():
     rng = np.random.default_rng(0)
-    za, zb, _ = mixed_pairs(600)
+    za, zb, _ = mixed_pairs(64)
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
-    shared = np.tile([True, False], (600, 1))
     settings = {name: x for name, x in BRIEF.items() if name != "sigma"}
-    each = iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=(0.9, 0.5), **settings)
+    each = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, sigma=(0.9, 0.5), **settings)
     assert each.sigma == (0.9, 0.5)
     row = np.array([[0.9, 0.5]])
-    assert iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=row, **settings).sigma == (
+    assert iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, sigma=row, **settings).sigma == (
         pytest.approx(0.9),
         0.5,
     )
+    za, zb, _ = mixed_pairs(600)
+    shared = np.tile([True, False], (600, 1))
     alike = rng.random(600) < 0.5  # half of the pairs have nothing in common
     other = zb[rng.permutation(600)] @ rotation.T
     zb = np.where(alike[:, None], zb, other @ rotation)
