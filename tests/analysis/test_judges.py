@@ -34,7 +34,7 @@ def convolutional(digits):
     classes[::11] = np.ma.masked
     test = digits.images[TRAIN:], classes[TRAIN:]
     return ConvolutionalJudge.train(
-        digits.images[:TRAIN], classes[:TRAIN], test=test, epochs=20, shift=1
+        digits.images[:TRAIN], classes[:TRAIN], test=test, epochs=15, shift=1
     )
 
 

@@ -59,7 +59,9 @@ def started(network, digits):
     """An interpreter after one step, since the tests do not depend on training."""
     images, labels = part(digits, slice(0, COUNT))
     classes = {"digit": labels["digit"], "ink": labels["ink"] > -0.4}
-    options = {"steps": 1, "progress": False, "estimator": "calibrated"}
+    flow = iin_jax.InterpretationFlow(12, 1, 8, 0)
+    options = {"flow": flow, "steps": 1, "progress": False}
+    options["estimator"] = "calibrated"
     with pytest.warns(UserWarning):
         return iin_jax.interpret(network, images, classes, **options)
 

@@ -48,7 +48,7 @@ def test_all_shapes(size, kernel, stride, padding):
     np.testing.assert_allclose(jax.jit(ours)(x, weights), expected, atol=1e-5)
     target = normal(expected.shape, 2)
     gradients = [
-        jax.grad(lambda *a, f=f: (f(*a) * target).sum(), (0, 1))(x, weights)
+        jax.jit(jax.grad(lambda *a, f=f: (f(*a) * target).sum(), (0, 1)))(x, weights)
         for f in (ours, plain)
     ]
     for actual, wanted in zip(*gradients, strict=True):
@@ -121,8 +121,10 @@ def _same_with_gradients(function, plain, x, kernel, weights):
     def weighted(f):
         return lambda x, kernel: (f(x, kernel) * weights).sum()
 
-    found = jax.value_and_grad(weighted(function), (0, 1))(x, kernel)
-    expected = jax.value_and_grad(weighted(plain), (0, 1))(x, kernel)
+    found, expected = (
+        jax.jit(jax.value_and_grad(weighted(f), (0, 1)))(x, kernel)
+        for f in (function, plain)
+    )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
         found,

@@ -1,6 +1,7 @@
 """Real pretrained weights: what they predict, at every cut; names, files, bad input."""
 
 import dataclasses
+import functools
 import json
 
 import chex
@@ -296,6 +297,15 @@ def test_missing_weights_are_downloaded_if_asked_for(shared, tmp_path, monkeypat
     chex.assert_trees_all_equal(network.variables, direct.variables)
 
 
+@functools.cache
+def shapes_of(name):
+    """Of the variables that an architecture has."""
+    architecture = networks.ARCHITECTURES[name]
+    size = architecture.releases[0].preprocessing.size
+    full = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    return jax.eval_shape(architecture.module.init, jax.random.key(0), full)
+
+
 @pytest.mark.parametrize(
     ("name", "size"),
     [
@@ -314,8 +324,7 @@ def test_missing_weights_are_downloaded_if_asked_for(shared, tmp_path, monkeypat
 def test_images_that_vanish_are_too_small(name, size):
     architecture = networks.ARCHITECTURES[name]
     module, preprocessing = architecture.module, architecture.releases[0].preprocessing
-    full = jax.ShapeDtypeStruct((1, *[preprocessing.size] * 2, 3), np.float32)
-    variables = jax.eval_shape(module.init, jax.random.key(0), full)
+    variables = shapes_of(name)
     message = f"^images of {size}x{size} are too small for {name}: nothing is left of"
     with pytest.raises(ValueError, match=f"{message} [^\n]*$"):
         networks.PretrainedNetwork(

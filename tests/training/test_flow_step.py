@@ -63,6 +63,7 @@ def cached(network, table):
     return CachedLatents(jnp.asarray(cache.mean), jnp.asarray(cache.log_var), table)
 
 
+@functools.cache
 def flow_variables():
     return perturbed(FLOW.init(jax.random.key(0), normal((64, 8))), 0.1)
 
@@ -76,7 +77,7 @@ def loss_of(batch, layout, sigma=0.9):
     paired = isinstance(batch, LatentPairs)
     loss = (losses.pair_loss if paired else losses.sample_loss)(layout)
     objective = FlowObjective(FLOW, loss, sigma)
-    return objective.metrics(params, variables["constants"], batch)
+    return jax.jit(objective.metrics)(params, variables["constants"], batch)
 
 
 def step_key(step):
@@ -105,7 +106,9 @@ def test_encoding_in_the_step_gives_the_same_loss_as_the_cache(
 ):
     network = autoencoder if kind == "autoencoder" else deterministic()
     table = pair_table(LABELS) if with_table else None
-    expected = draw_cached(cached(network, table), step_key(3), jnp.arange(BATCH))
+    expected = jax.jit(draw_cached)(
+        cached(network, table), step_key(3), jnp.arange(BATCH)
+    )
     data = EncodedImages(network.variables, jnp.asarray(PIXELS), table)
     encoded = jax.jit(functools.partial(draw_encoded, network, images_of))
     batch = encoded(data, step_key(3), jnp.arange(BATCH))
@@ -228,7 +231,7 @@ def test_no_gradient_reaches_the_network(autoencoder):
         batch = draw_encoded(autoencoder, images_of, data, step_key(0), jnp.arange(4))
         return jnp.square(batch.z_a).sum()
 
-    gradients = jax.grad(loss)(autoencoder.variables)
+    gradients = jax.jit(jax.grad(loss))(autoencoder.variables)
     assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradients))
 
 
@@ -246,9 +249,8 @@ def test_the_loss_of_samples_is_the_density_of_z():
     total, metrics = loss_of(batch, iin_jax.FactorLayout({"residual": 8}))
     variables = flow_variables()
     z_tilde, _ = FLOW.apply(variables, batch.z)
-    jacobian = jax.vmap(jax.jacfwd(lambda z: FLOW.apply(variables, z[None])[0][0]))(
-        batch.z
-    )
+    one = jax.jacfwd(lambda z: FLOW.apply(variables, z[None])[0][0])
+    jacobian = jax.jit(jax.vmap(one))(batch.z)
     log_det = np.linalg.slogdet(np.asarray(jacobian, np.float64))[1]
     expected = -stats.norm.logpdf(z_tilde).sum(-1) - log_det
     assert float(total) == pytest.approx(expected.mean(), rel=1e-5)
