@@ -63,7 +63,7 @@ def autoencoder() -> AutoencoderNetwork:
     """A tiny untrained autoencoder, 8x8 colour images, N = 8."""
     module = Autoencoder(8, 8, 3, 2, 4)
     images = jnp.tanh(normal((64, 8, 8, 3)))
-    variables = module.init(jax.random.key(0), images, normal((64, 8), 1))
+    variables = jax.jit(module.init)(jax.random.key(0), images, normal((64, 8), 1))
     return AutoencoderNetwork(module, perturbed(variables, 0.05))
 
 

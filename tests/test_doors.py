@@ -345,7 +345,10 @@ def test_an_analysis_is_a_row_with_a_section_of_the_report(
     interpreter, images, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(ANALYSES, "spread", SpreadAnalysis())
-    labels = {"digit": np.arange(8) % 3, "color": np.random.default_rng(0).random((8, 3))}
+    labels = {
+        "digit": np.arange(8) % 3,
+        "color": np.random.default_rng(0).random((8, 3)),
+    }
     sides = (images, labels), (images, labels)
     card = iin_jax.score(interpreter, *sides, analyses=["spread"], judges={})
     factors = interpreter.to_factors(interpreter.encode(images))

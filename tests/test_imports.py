@@ -1,6 +1,7 @@
 """Imports point down only; torch is named in no other file than it may be."""
 
 import ast
+import functools
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -59,6 +60,7 @@ def part_of(module: str) -> str | None:
     return rest[0] if first == "iin_jax" and rest else None
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     modules = set()
     for node in ast.walk(ast.parse(path.read_text())):

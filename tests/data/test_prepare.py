@@ -1,7 +1,7 @@
 """The command line that prepares a published set."""
 
 import importlib.util
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -59,7 +59,12 @@ def test_bad_arguments_are_one_line(arguments, message, capsys):
     assert message in line and line.startswith("error: ") and line.count("\n") == 1
 
 
-def test_it_runs_as_a_module_and_explains_itself():
-    command = [sys.executable, "-m", "iin_jax.data.prepare", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "TFDS_DATA_DIR" in done.stdout and "celeb_a" in done.stdout
+def test_it_runs_as_a_module_and_explains_itself(monkeypatch, capsys):
+    name = "iin_jax.data.prepare"
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module(name, run_name="__main__")
+    output = capsys.readouterr().out
+    assert not stopped.value.code
+    assert "TFDS_DATA_DIR" in output and "celeb_a" in output

@@ -21,7 +21,8 @@ from tests.conftest import normal, perturbed
 @pytest.fixture(scope="module")
 def classifier():
     module = Classifier(4, 6, 8, 3, 2, 4)
-    variables = module.init(jax.random.key(0), jnp.tanh(normal((32, 8, 8, 3))))
+    images = jnp.tanh(normal((32, 8, 8, 3)))
+    variables = jax.jit(module.init)(jax.random.key(0), images)
     return ClassifierNetwork(module, perturbed(variables, 0.05))
 
 
@@ -97,7 +98,8 @@ def test_encoding_is_the_posteriors_mean_and_sampling_adds_its_noise(
     mean, log_var = autoencoder.posterior(images)
     np.testing.assert_allclose(autoencoder.encode(images), mean, atol=1e-6)
     noise = normal((8, 8), 4)
-    reconstruction, *_ = autoencoder.module.apply(autoencoder.variables, images, noise)
+    apply = jax.jit(autoencoder.module.apply)
+    reconstruction, *_ = apply(autoencoder.variables, images, noise)
     z = mean + np.exp(0.5 * log_var) * noise
     np.testing.assert_allclose(reconstruction, autoencoder.decode(z), atol=1e-5)
 
@@ -131,7 +133,7 @@ def test_published_sizes():
 
 
 def test_a_classifier_is_cut_before_its_head(classifier, images):
-    logits = classifier.module.apply(classifier.variables, images)
+    logits = jax.jit(classifier.module.apply)(classifier.variables, images)
     z = classifier.encode(images)
     assert z.shape == (8, 6) and classifier.layers() == {"latent": (6,)}
     np.testing.assert_allclose(classifier.decode(z), logits, atol=1e-5)

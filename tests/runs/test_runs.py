@@ -140,19 +140,12 @@ def test_a_finished_run_loads_as_an_interpreter(finished):
     assert interpreter.swap(images, images, ["digit"]).shape == (2, 16, 16, 3)
 
 
-def test_a_second_start_does_nothing_again(finished):
+def test_a_second_start_does_nothing_again(finished, capsys):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
-    again = subprocess.run(
-        command("digits", "--smoke", "--workdir", folder),
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert "nothing to do" in again.stdout and "report.html" in again.stdout
+    assert main(["digits", "--smoke", "--workdir", str(folder)]) == 0
+    output = capsys.readouterr().out
+    assert "nothing to do" in output and "report.html" in output
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
 
 

@@ -122,9 +122,7 @@ def feeds(mode, **settings):
     return resident, streamed, state
 
 
-@pytest.mark.parametrize(
-    ("mode", "accumulate"), [("jit", 1), ("jit", 2), ("pmap", 1), ("pmap", 2)]
-)
+@pytest.mark.parametrize(("mode", "accumulate"), [("jit", 1), ("pmap", 2)])
 def test_streamed_batches_train_as_resident_ones(mode, accumulate, tmp_path):
     resident, streamed, state = feeds(mode, accumulate=accumulate)
     results = [runner.run(runner.place(state), 6) for runner in (resident, streamed)]
