@@ -11,9 +11,9 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # the older code generator compiles in three fifths of the time
 QUICK_COMPILER = "xla_cpu_disable_new_fusion_emitters=true"
 os.environ.setdefault("XLA_FLAGS", f"--xla_backend_extra_options={QUICK_COMPILER}")
-# a run starts over for want of this, and imports everything twice
+# without it a run starts over, and imports everything twice
 os.environ.setdefault("GLIBC_TUNABLES", "")
-# and many tests, and the processes that they start, compile the same ones
+# many tests, and the processes that they start, compile the same programs
 _COMPILED = tempfile.TemporaryDirectory(prefix="iin_jax_tests_")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

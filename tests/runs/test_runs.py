@@ -17,7 +17,7 @@ import pytest
 import iin_jax
 from iin_jax.concepts import pair_table
 from iin_jax.runs import configs
-from iin_jax.runs.command import main, parse
+from iin_jax.runs.command import main, parse, with_fast_cpu
 from iin_jax.runs.networks import reused_network
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import ConceptSettings, Experiment, smoke
@@ -401,6 +401,21 @@ def test_a_run_killed_at_three_random_moments_ends_the_same(finished, tmp_path):
     assert done.returncode == 0
     for name in ("network/network.safetensors", "interpreter/flow.safetensors"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_a_run_starts_over_unless_all_is_set(monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *process: started.append(process))
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("GLIBC_TUNABLES", "XLA_FLAGS"):
+        monkeypatch.setenv(name, "")  # so that it is as before in the end
+        monkeypatch.delenv(name)
+    with_fast_cpu()
+    assert started == [(sys.executable, sys.orig_argv)]
+    assert "hugetlb" in os.environ["GLIBC_TUNABLES"]
+    assert MULTI_OUTPUT_FUSION in os.environ["XLA_FLAGS"]
+    with_fast_cpu()
+    assert len(started) == 1
 
 
 @pytest.mark.thorough
