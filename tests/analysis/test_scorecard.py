@@ -62,8 +62,7 @@ def started(network, digits):
     flow = iin_jax.InterpretationFlow(12, 1, 8, 0)
     options = {"flow": flow, "steps": 1, "progress": False}
     options["estimator"] = "calibrated"
-    with pytest.warns(UserWarning):
-        return iin_jax.interpret(network, images, classes, **options)
+    return iin_jax.interpret(network, images, classes, **options)
 
 
 @pytest.fixture(scope="module")
