@@ -10,7 +10,7 @@ from iin_jax.networks.base import Network
 from iin_jax.types import Array, Images, Tree
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FunctionNetwork(Network):
     """Two pure JAX functions as a network; see ``from_functions``."""
 

@@ -14,9 +14,19 @@ from typing import Any
 import numpy as np
 
 from iin_jax.files.hints import nearest
+from iin_jax.networks.adapters.wrappers import (
+    hookable_layers,
+    tensor_in,
+    unwrap_parts,
+    unwrapped,
+    with_tensor,
+)
 from iin_jax.types import Array, Images, Tree
 
 TOLERANCE = 1e-4  # |G(z) - f|, over f's spread between two images
+# the same for f of an image alone and beside another: kernels round by size of batch
+MATES_TOLERANCE = 1e-2
+HALF_ROUNDING = 16  # rounding errors of 16-bit numbers that count as none, there
 
 
 class FrozenModule:
@@ -25,27 +35,46 @@ class FrozenModule:
     Outside, images and outputs are float32, those with four axes channels last; inside
     they are (B, C, H, W), on the device and of the type of the parameters.
 
+    Of outputs that are dataclasses the one float tensor counts, or that called
+    ``logits``. Compiled, data-parallel and averaged modules run as the plain
+    modules inside them.
+
     Attributes:
-      layers: names of all submodules.
+      layers: names of all submodules that hooks can reach.
       variables: name -> array of its state dict.
     """
 
     def __init__(self, torch: Any, module: Any):
+        module = unwrapped(torch, module)
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                "the module is traced or scripted (TorchScript), and its layers call no "
+                "hooks: give the torch.nn.Module that it was made from"
+            )
         try:
             module = copy.deepcopy(module)
         except Exception as error:  # its parts fail with whatever they run into
             raise ValueError(
                 f"the module cannot be copied: {first_line(error)}"
             ) from error
-        module.zero_grad(set_to_none=True)
-        self._module = module.eval().requires_grad_(False)
+        unwrap_parts(torch, module)
+        for array in module.parameters():
+            if array.is_leaf:  # those of copied TorchScript are not
+                array.grad = None
+                array.requires_grad_(False)
+        self._module = module.eval()
         self._torch = torch
         self._lock = threading.Lock()  # callbacks of several devices share the hooks
         arrays = itertools.chain(module.parameters(), module.buffers())
         floats = (array for array in arrays if array.is_floating_point())
         first_float = next(floats, torch.zeros(()))
         self._device, self._type = first_float.device, first_float.dtype
-        self.layers = tuple(name for name, _ in module.named_modules() if name)
+        self.layers = hookable_layers(torch, module)
+
+    @property
+    def rounding(self) -> float:
+        """Relative rounding error of the parameters' type."""
+        return self._torch.finfo(self._type).eps
 
     @functools.cached_property
     def variables(self) -> Tree:
@@ -86,7 +115,10 @@ class FrozenModule:
         value = np.array(np.moveaxis(z, -1, 1) if z.ndim == 4 else z, order="C")
 
         def hook(module: Any, inputs: Any, output: Any) -> Any:
-            return self._torch.from_numpy(value).to(output.device, output.dtype)
+            replaced = tensor_in(self._torch, output)
+            tensor = self._torch.from_numpy(value)
+            tensor = tensor.to(replaced.device, replaced.dtype)
+            return with_tensor(self._torch, output, tensor)
 
         return self._array(self._run(images, {layer: hook}))
 
@@ -106,6 +138,7 @@ class FrozenModule:
                     handle.remove()
 
     def _array(self, output: Any) -> np.ndarray | str:
+        output = tensor_in(self._torch, output)
         if not isinstance(output, self._torch.Tensor):
             return type(output).__name__
         if not output.is_floating_point():
@@ -192,8 +225,8 @@ def probe_module(
       shape: (H, W, C) of one image.
 
     Raises:
-      ValueError: f is not finite, changes from call to call, or does not depend on its
-        images.
+      ValueError: f is not finite, changes from call to call, does not depend on its
+        images, or for one image depends on the other images of the batch.
     """
     noise = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
     ramp = np.broadcast_to(np.linspace(-1.0, 1.0, shape[0])[:, None, None], shape)
@@ -210,7 +243,27 @@ def probe_module(
             "the module's output for the same images changes from call to call: is "
             "something random or counting in it in evaluation mode?"
         )
+    _check_mates(module, images, np.asarray(expected), spread)
     return Probe(module, images, base, np.asarray(expected), TOLERANCE * spread)
+
+
+def _check_mates(
+    module: FrozenModule, images: np.ndarray, expected: np.ndarray, spread: float
+) -> None:
+    """Raises ValueError unless f of an image is the same alone and in a batch."""
+    try:
+        alone = np.concatenate([module(images[:1]), module(images[1:])])
+    except Exception as error:  # a module fails with whatever it runs into
+        raise ValueError(
+            f"the module does not take one image alone: {first_line(error)}"
+        ) from error
+    tolerance = max(MATES_TOLERANCE, HALF_ROUNDING * module.rounding)
+    if not _distance(alone, expected) <= tolerance * spread:
+        raise ValueError(
+            "the module's output for an image depends on the other images of its batch: "
+            "is there a normalisation over the batch, as by BatchNorm without running "
+            "statistics?"
+        )
 
 
 def first_line(error: Exception) -> str:

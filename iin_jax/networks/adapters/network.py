@@ -15,7 +15,7 @@ from iin_jax.networks.pretrained import Preprocessing
 from iin_jax.types import Array, Images, Tree
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TorchNetwork(Network):
     """A PyTorch module, cut behind ``layer``; see ``from_torch``.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from iin_jax.networks.adapters.module import FrozenModule, first_line, probe_module
 from iin_jax.networks.adapters.network import TorchNetwork, prepared
+from iin_jax.networks.adapters.wrappers import plain_name
 from iin_jax.networks.pretrained import Preprocessing
 
 NEEDS_TORCH = (
@@ -26,7 +27,8 @@ def from_torch(
     """Any PyTorch module as a frozen network, cut behind one of its submodules.
 
     The module is copied and used in evaluation mode, on the device of its parameters;
-    it is called with images (B, C, H, W) and returns logits (B, classes) or images.
+    it is called with images (B, C, H, W) and returns logits (B, classes) or images,
+    alone or in a dataclass, under ``logits`` or without another tensor. Of a compiled, data-parallel or averaged module the plain one inside is used.
     E reads a layer's output with a forward hook. G is the forward pass of some other
     image with that output replaced by z, so f can be cut only where nothing leads
     around the layer; this is tried out on two images.
@@ -47,8 +49,9 @@ def from_torch(
 
     Raises:
       ImportError: torch is not installed.
-      ValueError: not a module; images that do not go through it; an output that is
-        neither; a layer that does not exist or at which f cannot be cut.
+      ValueError: not a module, or a traced one; images that do not go through it; an
+        output that is neither, or depends on the other images of a batch; a layer that
+        does not exist or at which f cannot be cut.
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Module):
@@ -58,6 +61,7 @@ def from_torch(
     if output not in (None, "images", "logits"):
         raise ValueError(f"output is 'images', 'logits' or None; got {output!r}")
     frozen = FrozenModule(torch, module)
+    layer = layer if layer in frozen.layers else plain_name(layer)
     shapes = [image_shape] if image_shape else _usual(module, preprocessing)
     shape, y = _going_through(frozen, shapes, preprocessing)
     kind = _kind(y, shape, output)
