@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +12,9 @@ import numpy as np
 
 from iin_jax.arrays import at_least_float32
 from iin_jax.factors import FactorLayout
+from iin_jax.files.hints import short
+from iin_jax.files.json_files import read_json
+from iin_jax.files.paths import local_path
 from iin_jax.files.whole import write_text
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
 from iin_jax.flows.certificate import certify_flow, relative_error
@@ -30,7 +32,7 @@ READ_FORMATS = (1, FORMAT)  # format 1: version 0.1, without linear starts
 BATCH = 256  # images per call of the network
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Interpreter:
     """E, T, G and the layout: reads a latent as named factors, and edits it.
 
@@ -54,6 +56,15 @@ class Interpreter:
 
     def __post_init__(self):
         check_fits(self.flow.dim, self.layout, self.network)
+
+    def __repr__(self) -> str:
+        flow = " ".join(repr(self.flow).split())
+        return (
+            f"Interpreter of {self.flow.dim} dimensions, {self.layout}\n"
+            f"  flow: {short(flow)}\n"
+            f"  network: {self.network}\n"
+            f"  sigma: {self.sigma}"
+        )
 
     def with_network(self, network: Network) -> "Interpreter":
         """The same interpreter with a network attached.
@@ -169,8 +180,13 @@ class Interpreter:
 
         A network that no entry of ``NETWORKS`` rebuilds (one made from functions) is
         left out; attach it again after loading, with ``with_network``.
+
+        Raises:
+          ValueError: an address such as ``gs://...``, or a flow whose class is not in
+            ``FLOWS``.
+          OSError: the folder cannot be written.
         """
-        folder = Path(path)
+        folder = local_path(path)
         folder.mkdir(parents=True, exist_ok=True)
         description = {
             "format": FORMAT,
@@ -224,16 +240,16 @@ def load(path: str | os.PathLike) -> Interpreter:
       ValueError: no interpreter there, an unknown format or architecture, or weights
         that are missing or differ from their digest.
     """
-    folder = Path(path)
+    folder = local_path(path)
     if (folder / "interpreter" / "interpreter.json").is_file():
         folder = folder / "interpreter"
     file = folder / "interpreter.json"
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(
             f"no interpreter in {path}: neither interpreter.json nor a finished run"
         )
+    description = read_json(file)
     with described_by(file):
-        description = json.loads(file.read_text(encoding="utf-8"))
         number = description.get("format")
         if number not in READ_FORMATS:
             raise ValueError(f"it has format {number}; this version reads {FORMAT}")

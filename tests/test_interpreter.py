@@ -199,3 +199,20 @@ def test_mistakes_are_one_clear_line(interpreter, images, call, message):
     with pytest.raises(ValueError, match=message) as error:
         call(interpreter, images)
     assert "\n" not in str(error.value)
+
+
+def test_an_interpreter_is_shown_in_four_lines(interpreter):
+    lines = repr(interpreter).splitlines()
+    assert len(lines) == 4 and len(repr(interpreter)) < 1000
+    assert lines[0].startswith(f"Interpreter of {interpreter.flow.dim} dimensions")
+    assert repr(interpreter.network) in lines[2]
+
+
+def test_the_home_folder_and_addresses(interpreter, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    interpreter.save("~/runs/a")
+    assert iin_jax.load("~/runs/a").layout == interpreter.layout
+    with pytest.raises(ValueError, match=r"gs://bucket/run is an address"):
+        interpreter.save("gs://bucket/run")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -11,7 +11,6 @@ such a folder, or a finished run, as SOURCE becomes a published checkpoint again
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -21,6 +20,7 @@ from iin_jax.convert.published_flow import load_published_flow, save_published_f
 from iin_jax.convert.published_networks import load_published_network
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.files.hints import nearest
+from iin_jax.files.paths import local_path
 from iin_jax.interpreter import Interpreter, load
 from iin_jax.networks import ARCHITECTURES, save_network
 from iin_jax.networks import load as load_pretrained
@@ -93,7 +93,8 @@ def convert(options: ConvertOptions) -> str:
         meaning for it, or a target that exists already.
     """
     names = (FLOW, *PUBLISHED, *ARCHITECTURES)
-    name, source, out = options.network, Path(options.source), Path(options.out)
+    name = options.network
+    source, out = local_path(options.source), local_path(options.out)
     if name not in names:
         raise ValueError(f"no network {name!r}{nearest(name, names)}")
     _check_flags(options)
@@ -142,7 +143,7 @@ def _check_flags(options: ConvertOptions) -> None:
     name = options.network
     if options.sizes and name != FLOW:
         raise ValueError(f"--sizes are those of a flow; {name} has none")
-    if options.sizes and Path(options.source).is_dir():
+    if options.sizes and local_path(options.source).is_dir():
         raise ValueError(
             f"--sizes are given for a checkpoint; {options.source} has its own"
         )

@@ -10,7 +10,6 @@ import os
 import re
 import statistics
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,6 +30,7 @@ from iin_jax.convert.state_dict import (
     signs_from,
     wrong_reader,
 )
+from iin_jax.files.paths import local_path
 from iin_jax.flows import InterpretationFlow, LinearStart, StartedFlow
 from iin_jax.flows.base import check_even
 from iin_jax.types import Tree
@@ -116,7 +116,7 @@ def save_published_flow(
         sign = _sign(variables["constants"], index)
         state[name] = state[name] * sign.reshape(-1, 1, 1)
         log_scales[block] = params[f"{block}/act_norm/log_scale"]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    local_path(path).parent.mkdir(parents=True, exist_ok=True)
     extras = {"precision": flow.precision, "log_scale": log_scales}
     save_torch_file(path, {"model": state, OURS: extras})
 

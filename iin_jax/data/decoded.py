@@ -1,7 +1,6 @@
 """A cache of decoded images and labels, in the user's cache folder between runs."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from iin_jax.files.folders import cache_of
+from iin_jax.files.json_files import read_json
 from iin_jax.files.locks import locked
 from iin_jax.files.whole import whole_folder
 
@@ -94,7 +94,7 @@ def load_json(folder: Path, name: str, fields: Collection[str]) -> dict[str, Any
       StaleImagesError: a file that is missing, cut short, or has other fields.
     """
     try:
-        value = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        value = read_json(folder / f"{name}.json")
     except (FileNotFoundError, ValueError) as error:
         raise StaleImagesError(_stale(folder, error)) from error
     if not isinstance(value, dict) or set(value) != set(fields):

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from google.protobuf.json_format import ParseError
 
+from iin_jax.files.paths import local_path
+
 Example = Mapping[str, Any]
 
 
@@ -68,7 +70,7 @@ class Records:
 def tfds_root(root: str | None) -> Path:
     """Folder of prepared sets: the given one, ``$TFDS_DATA_DIR``, or TFDS's default."""
     path = root or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(path).expanduser()
+    return local_path(path)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Hints in messages about names that do not exist."""
+"""Hints in messages about names that do not exist; texts of any length in them."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -26,3 +26,11 @@ def near(
     """
     found = difflib.get_close_matches(str(name), list(known), n=3, cutoff=cutoff)
     return f"; did you mean {' or '.join(map(shown, found))}?" if found else ""
+
+
+def short(text: str, most: int = 600) -> str:
+    """A text of at most so many characters, without its middle if it is longer."""
+    if len(text) <= most:
+        return text
+    kept = (most - 5) // 2
+    return f"{text[:kept]} ... {text[-kept:]}"

@@ -15,6 +15,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory() -> int:
+    """Bytes of main memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def processor() -> str:
     """Its model, as the system names it."""
     described = Path("/proc/cpuinfo")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from iin_jax.files.paths import local_path
+
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
@@ -15,8 +17,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
     Raises:
       OSError: it could not be written; names ``path``, and leaves nothing behind.
+      ValueError: an address, as of ``local_path``.
     """
-    path = Path(path)
+    path = local_path(path)
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         yield unfinished
@@ -36,7 +39,7 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
       OSError: it could not be made; what was at ``path`` then stays.
     """
-    path = Path(path)
+    path = local_path(path)
     unfinished = path.with_name(f".{path.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from iin_jax.files.json_files import read_json
 from iin_jax.files.whole import whole_folder
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks.base import Network
@@ -154,7 +155,7 @@ def load_latents(
     """
     folder = Path(folder)
     try:
-        origin = json.loads((folder / "origin.json").read_text())
+        origin = read_json(folder / "origin.json")
         mean, log_var = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         )

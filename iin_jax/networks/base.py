@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import warnings
 from typing import Any, ClassVar
 
 import jax
@@ -34,6 +35,14 @@ class Network(abc.ABC):
     image_size: tuple[int, int] | None
     latent_shape: tuple[int, ...]
     output: str
+
+    def __repr__(self) -> str:
+        size = self.image_size or ("any", "any")
+        pixels = f"({size[0]}, {size[1]}, {self.channels})"
+        return (
+            f"{type(self).__name__} {self.architecture!r}: images {pixels}, cut at "
+            f"{self.cut!r}, z {self.latent_shape}, output {self.output!r}"
+        )
 
     @abc.abstractmethod
     def encode_pure(self, variables: Tree, images: Images) -> Array:
@@ -131,7 +140,7 @@ class Network(abc.ABC):
         return ", ".join(map(str, self.latent_shape))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ModuleNetwork(Network):
     """One of our own Linen modules as a network; it has a vector as its latent.
 
@@ -173,7 +182,8 @@ class ModuleNetwork(Network):
 def check_image_values(images: Images) -> None:
     """Raises ValueError unless images are finite floats in [-1, 1], at least one.
 
-    Values under tracing cannot be seen and are not checked.
+    Warns of images without a negative value, which are likely in [0, 1]. Values under
+    tracing cannot be seen and are not checked.
     """
     if isinstance(images, jax.core.Tracer):
         return
@@ -192,4 +202,10 @@ def check_image_values(images: Images) -> None:
         hint = "images / 127.5 - 1" if high > 2.0 else "2 * images - 1 for [0, 1]"
         raise ValueError(
             f"images must lie in [-1, 1]; got [{low:.4g}, {high:.4g}]: try {hint}"
+        )
+    if low >= 0.0 and low < high:  # a constant says nothing
+        warnings.warn(
+            f"the images lie in [{low:.4g}, {high:.4g}], without one negative value, "
+            "but count as images in [-1, 1]: give 2 * images - 1 if they are in [0, 1]",
+            stacklevel=3,
         )

@@ -77,8 +77,8 @@ class Perceptual:
 
     variant: str
     version: str
-    module: Backbone
-    variables: Tree
+    module: Backbone = dataclasses.field(repr=False)
+    variables: Tree = dataclasses.field(repr=False)
 
     def __call__(self, a: Images, b: Images) -> PerExample:
         """Distance per pair of images, (B,), >= 0.

@@ -120,7 +120,7 @@ def torchvision_file(name: str, mebibytes: float) -> WeightsFile:
     )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class PretrainedNetwork(Network):
     """A pretrained network, cut behind ``layer``; z is that layer's output.
 

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from iin_jax.files.hints import nearest
+from iin_jax.files.json_files import read_json
+from iin_jax.files.paths import local_path
 from iin_jax.files.whole import write_text
 from iin_jax.networks.backbones import (
     alexnet,
@@ -100,7 +102,7 @@ def load(
     """
     if name not in ARCHITECTURES:
         raise ValueError(f"no network {name!r}{nearest(name, ARCHITECTURES)}")
-    path = _find(name, download) if weights is None else Path(weights)
+    path = _find(name, download) if weights is None else local_path(weights)
     if not path.is_dir():
         arrays = read_arrays(path)
         return from_arrays(
@@ -122,7 +124,7 @@ def save_network(folder: str | os.PathLike, network: Network) -> None:
     Raises:
       ValueError: the network cannot be rebuilt from a description.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     description = {
         "architecture": network.architecture,
         "settings": network.settings(),
@@ -140,12 +142,12 @@ def load_network(folder: str | os.PathLike) -> Network:
       ValueError: no network there, a damaged description, an unknown architecture, or
         weights that are missing or differ from their digest.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     file = folder / "network.json"
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(f"no network in {folder}: there is no network.json")
+    description = read_json(file)
     with described_by(file):
-        description = json.loads(file.read_text())
         architecture, settings = description["architecture"], description["settings"]
         digest = description["digest"]
         if architecture not in NETWORKS:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from iin_jax.analysis import Examples, sections
 from iin_jax.analysis.embedding import EmbeddingAnalysis
 from iin_jax.files.machine import versions
+from iin_jax.files.paths import local_path
 from iin_jax.files.whole import whole_file, write_text
 from iin_jax.fit import TOLERANCE
 from iin_jax.interpreter import Interpreter
@@ -83,7 +84,7 @@ def write(
     figures |= {name: fig for part in parts for name, fig in part.figures.items()}
     pngs = {name: _png(figure) for name, figure in figures.items()}
     if figures_folder is not None:
-        _write_figures(Path(figures_folder), pngs)
+        _write_figures(local_path(figures_folder), pngs)
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
     ).get_template("report.html")
@@ -99,7 +100,7 @@ def write(
         versions=versions(),
         device=str(jax.devices()[0].device_kind),
     )
-    path = Path(path)
+    path = local_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path

@@ -10,13 +10,13 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from iin_jax.command_line import one_line
 from iin_jax.files.hints import near
+from iin_jax.files.paths import local_path
 from iin_jax.runs.conditions import check
 from iin_jax.runs.configs import FULL, Config, find, names
 from iin_jax.runs.preflight import check_new
@@ -81,7 +81,7 @@ def _run(arguments: list[str], program: str) -> int:
     options = parse(config, arguments[1:], f"python -m {program} {arguments[0]}")
     check(options.experiment)
     command = shlex.join(["python", "-m", program, *arguments])
-    run = Run.of(config.name, options.experiment, Path(options.workdir), command)
+    run = Run.of(config.name, options.experiment, local_path(options.workdir), command)
     if options.smoke:
         print(
             "smoke: schedules of seconds, few images, no LPIPS, no distances; figures "

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from iin_jax.files.hints import near, nearest
+from iin_jax.files.paths import local_path
 from iin_jax.runs.settings import Experiment
 
 # shipped configs of an installed package, and of a checkout that it runs from
@@ -70,7 +71,7 @@ def find(name: str) -> Config:
         file that is missing, not Python, or without ``EXPERIMENT``.
     """
     if name.endswith(".py") or os.sep in name:
-        return load(Path(name).expanduser())
+        return load(local_path(name))
     known = names()
     if name not in known:
         hint = near(name, known, repr, 0.4)

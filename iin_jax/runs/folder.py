@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from iin_jax.files.json_files import read_json
 from iin_jax.files.locks import locked
 from iin_jax.files.whole import write_text
 from iin_jax.networks import Network, load_network
@@ -41,7 +42,7 @@ class RunFolder:
         return load_network(self.path / "network")
 
     def read_json(self, name: str) -> Any:
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+        return read_json(self.path / name)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a file whole or not at all."""

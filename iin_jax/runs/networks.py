@@ -1,9 +1,10 @@
 """What a run interprets: a network of another run, a pretrained one, or its own."""
 
-import json
 import math
 from pathlib import Path
 
+from iin_jax.files.json_files import read_json
+from iin_jax.files.paths import local_path
 from iin_jax.networks import Network, load, load_network
 from iin_jax.runs.differences import as_json, differences, differences_in_images
 from iin_jax.runs.network_training import train_autoencoder, train_classifier
@@ -15,7 +16,7 @@ def make_network(run: Run) -> Network:
     """Takes the network of a finished run, loads a pretrained one, or trains one."""
     settings = run.experiment.network
     if settings.from_run is not None:
-        return reused_network(run, Path(settings.from_run))
+        return reused_network(run, local_path(settings.from_run))
     if settings.kind == "pretrained":
         return pretrained_network(run.experiment)
     if settings.kind == "autoencoder":
@@ -30,10 +31,10 @@ def reused_network(run: Run, folder: Path) -> Network:
       ValueError: no network there, or a run on other data or another split.
     """
     network = load_network(folder / "network")
-    theirs = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    theirs = read_json(folder / "config.json")
     lines = differences_in_images(theirs["experiment"], as_json(run.experiment))
     if not lines:
-        found = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        found = read_json(folder / "data.json")
         ours = run.images.dataset.digest
         lines = differences(found["digest"], ours, "digest of data")
     if lines:

@@ -1,12 +1,11 @@
 """What can fail at once does so before a run records its settings."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 
 from iin_jax.data import ImageSet, known_rows
 from iin_jax.factors import RESIDUAL
+from iin_jax.files.paths import local_path
 from iin_jax.networks import load
 from iin_jax.runs.conditions import check
 from iin_jax.runs.network_training import load_perceptual
@@ -27,7 +26,7 @@ def check_new(run: Run) -> None:
 def _check_networks(run: Run) -> None:
     settings, distance = run.experiment.network, run.experiment.evaluate.distance
     if settings.from_run is not None:
-        reused = reused_network(run, Path(settings.from_run))
+        reused = reused_network(run, local_path(settings.from_run))
         if distance != "none" and reused.output != "images":
             raise ValueError(
                 f"evaluate.distance compares pictures; the {reused.architecture} of "

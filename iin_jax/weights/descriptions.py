@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 from flax.errors import FlaxError
 
+from iin_jax.files.hints import short
+
+# what readers of entries, constructors and modules raise for settings they do not know
+FAULTS = (AttributeError, KeyError, TypeError, ValueError, RecursionError, FlaxError)
+
 
 @contextlib.contextmanager
 def described_by(path: str | os.PathLike) -> Iterator[None]:
@@ -17,8 +22,8 @@ def described_by(path: str | os.PathLike) -> Iterator[None]:
     """
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError, FlaxError) as error:
-        reason = " ".join(str(error).split())
+    except FAULTS as error:
+        reason = short(" ".join(str(error).split()))
         if isinstance(error, KeyError):
             reason = f"no entry {reason}"
         raise ValueError(f"{path} cannot be used: {reason}") from error

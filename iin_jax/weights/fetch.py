@@ -13,6 +13,7 @@ from pathlib import Path
 
 from iin_jax.files.folders import cache_of
 from iin_jax.files.locks import locked
+from iin_jax.files.paths import local_path
 from iin_jax.weights.download import Download, DownloadError
 
 MIB = 2**20
@@ -82,7 +83,7 @@ def cache_folder() -> Path:
 def weights_folders() -> list[Path]:
     """Where weights are looked for: ``$IIN_JAX_WEIGHTS``, like PATH, then the cache."""
     entries = os.environ.get("IIN_JAX_WEIGHTS", "").split(os.pathsep)
-    return [*(Path(entry).expanduser() for entry in entries if entry), cache_folder()]
+    return [*(local_path(entry) for entry in entries if entry), cache_folder()]
 
 
 def locate(

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from pathlib import Path
 
 import numpy as np
 from flax import traverse_util
@@ -10,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from iin_jax.files.digests import array_digest
+from iin_jax.files.paths import check_regular, local_path
 from iin_jax.files.whole import whole_file
 from iin_jax.types import Tree
 
@@ -37,7 +37,8 @@ def load_tree(path: str | os.PathLike) -> Tree:
     Raises:
       ValueError: no such file, or not a complete safetensors file.
     """
-    path = Path(path)
+    path = local_path(path)
+    check_regular(path)
     if not path.is_file():
         raise ValueError(f"no weights at {path}")
     try:

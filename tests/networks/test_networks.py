@@ -1,5 +1,7 @@
 """Autoencoder and classifier against convolutions written out; files; bad images."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ from iin_jax.networks import (
     load_network,
     save_network,
 )
+from iin_jax.networks.base import check_image_values
 from tests.conftest import normal, perturbed
 
 
@@ -227,3 +230,21 @@ def test_bad_latents_and_sizes_are_refused(autoencoder):
         Autoencoder(8, 10, 3, 2, 4).init(
             jax.random.key(0), jnp.zeros((2, 10, 10, 3)), jnp.zeros((2, 8))
         )
+
+
+def test_images_without_a_negative_value_are_warned_of():
+    images = np.random.default_rng(0).uniform(0, 1, (4, 8, 8, 1)).astype(np.float32)
+    with pytest.warns(UserWarning, match=r"without one negative .* 2 \* images - 1 if"):
+        check_image_values(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_image_values(2 * images - 1)
+        check_image_values(np.ones_like(images))  # white, or nothing to tell by
+
+
+def test_a_network_is_shown_in_a_line():
+    network = AutoencoderNetwork(Autoencoder(8, 16, 1, 2, 4), {"w": np.ones(10_000)})
+    assert repr(network) == (
+        "AutoencoderNetwork 'autoencoder': images (16, 16, 1), cut at 'latent', "
+        "z (8,), output 'images'"
+    )
