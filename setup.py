@@ -21,7 +21,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "prepare": ["importlib_resources>=6.0", "tensorflow>=2.16"],
         "tpu": ["jax[tpu]"],
-        "torch": ["torch>=2.4"],
+        "torch": ["torch>=2.6"],
         "test": [
             "importlib_resources>=6.0",
             "ipykernel>=6.29",

@@ -19,7 +19,6 @@ from iin_jax.convert.state_dict import (
     params_from,
     read_checkpoint,
     signs_from,
-    without_module,
     wrong_reader,
 )
 from iin_jax.networks import (
@@ -30,6 +29,7 @@ from iin_jax.networks import (
 )
 from iin_jax.networks.trained.autoencoder import layer_widths
 from iin_jax.types import Array, Tree
+from iin_jax.weights.state_dicts import without_wrappers
 
 
 def load_published_network(
@@ -168,9 +168,9 @@ def _classifier_entries(module: Classifier) -> list[Entry]:
 
 def _learned_log_scale(path: str | os.PathLike, content: Mapping) -> Array:
     loss: Tree | None = content.get("loss")
-    if not isinstance(loss, Mapping) or "logvar" not in without_module(loss):
+    if not isinstance(loss, Mapping) or "logvar" not in without_wrappers(loss):
         return jnp.zeros(())
-    value = np.asarray(without_module(loss)["logvar"], np.float32)
+    value = np.asarray(without_wrappers(loss)["logvar"], np.float32)
     if value.size != 1 or not np.isfinite(value).all():
         raise ValueError(f'"logvar" of "loss" in {path} must be a number; got {value}')
     return jnp.asarray(value.reshape(()))

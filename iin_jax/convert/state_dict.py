@@ -11,6 +11,7 @@ from flax import traverse_util
 
 from iin_jax.flows.act_norm import MAX_LOG_SCALE
 from iin_jax.types import Array, Tree
+from iin_jax.weights.state_dicts import without_wrappers
 from iin_jax.weights.torch_files import load_torch_file
 
 State = Mapping[str, Any]  # published name -> array
@@ -87,8 +88,8 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[str, State, Mapping]:
     """Reads a published checkpoint, or a bare state dictionary.
 
     Returns:
-      What it holds (a key of ``READERS``), its state dictionary without the
-      ``module.`` that DataParallel puts before every name, and the whole content.
+      What it holds (a key of ``READERS``), its state dictionary without what wrapped
+      modules put into all names, and the whole content.
 
     Raises:
       ValueError: no such file, a damaged one, or names of nothing that is known.
@@ -100,7 +101,7 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[str, State, Mapping]:
         )
     state = content.get("model", content)
     if isinstance(state, Mapping):
-        state = without_module(state)
+        state = without_wrappers(state)
         kind = _kind(state)
         if kind is not None:
             return kind, state, content
@@ -122,11 +123,6 @@ def wrong_reader(path: str | os.PathLike, kind: str) -> ValueError:
     return ValueError(
         f"{path} holds {article} {kind}: read it with iin_jax.convert.{READERS[kind]}"
     )
-
-
-def without_module(state: Mapping) -> dict[str, Any]:
-    """The same arrays under their names without a leading ``module.``."""
-    return {str(name).removeprefix("module."): state[name] for name in state}
 
 
 def check_arrays(

@@ -42,13 +42,13 @@ def local_path(path: str | os.PathLike) -> Path:
 
 
 def not_regular(path: Path) -> str | None:
-    """What stands at a path in place of a file, in words; None for a regular file.
+    """What stands at a path in place of a file, in words.
 
-    Opening a named pipe would wait for whoever writes to it, perhaps for ever.
-
-    Raises:
-      OSError: nothing is there, or the system does not say.
+    Opening a named pipe would wait for whoever writes to it, perhaps for ever. None for
+    a regular file, and where nothing is: whoever opens that says so.
     """
+    if not path.exists():
+        return None
     mode = path.stat().st_mode
     if stat.S_ISREG(mode):
         return None
@@ -57,7 +57,7 @@ def not_regular(path: Path) -> str | None:
 
 def check_regular(path: Path) -> None:
     """Raises ValueError if something other than a file is there, as a named pipe."""
-    other = not_regular(path) if path.exists() else None
+    other = not_regular(path)
     if other:
         raise ValueError(f"{path} is {other}; give a regular file")
 

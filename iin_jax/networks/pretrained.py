@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from iin_jax.files.hints import nearest
 from iin_jax.linen import apply, module_fields
@@ -16,7 +17,8 @@ from iin_jax.networks.backbones.base import Backbone, NothingLeft
 from iin_jax.networks.base import Network, check_image_values
 from iin_jax.types import Array, Images, Tree
 from iin_jax.weights import WeightsFile
-from iin_jax.weights.renames import Table, matched, rename
+from iin_jax.weights.renames import Table, matched, rename, shapes_in
+from iin_jax.weights.state_dicts import without_prefix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,10 @@ class Architecture:
         """The publisher's file of the weights that the name stands for."""
         files = (release.file for release in self.releases)
         return next((file for file in files if file is not None), None)
+
+    def matched(self, names: Mapping[str, Any]) -> int:
+        """How many names in a file the table knows that knows most."""
+        return max(matched(names, release.table) for release in self.releases)
 
     def release_of(self, names: Mapping[str, Any]) -> Release:
         """The release whose table knows most of the names in a file."""
@@ -270,6 +276,9 @@ def from_arrays(
 ) -> PretrainedNetwork:
     """A network from the arrays of a published file.
 
+    The number of classes is the file's; a part before all names that a trainer has put
+    there, such as ``model.``, is dropped.
+
     Args:
       name, architecture: what the file should hold.
       arrays: name in the file -> array.
@@ -278,16 +287,19 @@ def from_arrays(
       path: the file, for messages.
 
     Raises:
-      ValueError: arrays that do not fit, all named; an unknown layer; an image size
-        that is too small or, for a transformer, not that of its weights.
+      ValueError: arrays that do not fit, as far as a line holds; an unknown layer; an
+        image size that is too small or, for a transformer, not that of its weights.
     """
+    arrays = without_prefix(arrays, architecture.matched)
     release = architecture.release_of(arrays)
     module = architecture.module.clone(**release.settings)
     size = release.preprocessing.size
     side = (module.sizes(arrays) or (size,))[0]  # no sizes: shapes are equal at any
-    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    template = jax.eval_shape(module.init, key, image)
+    template = _template(module, side)
+    classes = _classes(module, side, template, shapes_in(arrays, release.table))
+    if classes != module_fields(module)["num_classes"]:
+        module = module.clone(num_classes=classes)
+        template = _template(module, side)
     variables = rename(arrays, release.table, template, name, path=path)
     return PretrainedNetwork(
         name,
@@ -297,3 +309,36 @@ def from_arrays(
         release.preprocessing,
         image_size or size,
     )
+
+
+def _template(module: Backbone, side: int) -> Tree:
+    """Shapes of a backbone's arrays, for images of H = W = ``side``."""
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(module.init, key, image)
+
+
+def _classes(
+    module: Backbone, side: int, template: Tree, shapes: Mapping[str, tuple[int, ...]]
+) -> int:
+    """The number of classes in a file; the module's own if the file does not tell.
+
+    Args:
+      module: the backbone.
+      side: H = W of its images.
+      template: shapes of its arrays.
+      shapes: our name -> shape of what the file holds.
+    """
+    usual: int = module_fields(module)["num_classes"]
+    ours = _shapes(template)
+    if all(shapes.get(name, shape) == shape for name, shape in ours.items()):
+        return usual
+    others = _shapes(_template(module.clone(num_classes=usual + 1), side))
+    heads = [name for name, shape in ours.items() if others[name] != shape]
+    counts = {shapes[name][-1] for name in heads if shapes.get(name)}
+    return counts.pop() if len(counts) == 1 else usual
+
+
+def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
+    flat: dict[str, Any] = traverse_util.flatten_dict(dict(tree), sep="/")
+    return {name: tuple(array.shape) for name, array in flat.items()}

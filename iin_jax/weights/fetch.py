@@ -13,7 +13,7 @@ from pathlib import Path
 
 from iin_jax.files.folders import cache_of
 from iin_jax.files.locks import locked
-from iin_jax.files.paths import local_path
+from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
 from iin_jax.weights.download import Download, DownloadError
 
 MIB = 2**20
@@ -166,9 +166,11 @@ def check_file(path: str | os.PathLike, file: WeightsFile) -> None:
 
 def _fault(path: Path, file: WeightsFile) -> str | None:
     """What is wrong with a file, in words."""
+    check_regular(path)
     size = path.stat().st_size
     if not file.has_size(size):
-        return f"it has {size:,} bytes, expected: {file.size}"
+        other = stand_in(starting_bytes(path))
+        return other or f"it has {size:,} bytes, expected: {file.size}"
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest.startswith(file.sha256):

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
+from iin_jax.files.hints import short
 from iin_jax.types import Tree
 
 NAMED = 20  # most arrays of one kind that a message names
+MESSAGE = 1200  # most characters of a message about arrays
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda array: array,
@@ -132,10 +134,23 @@ def rename(
         complain("missing", target)
     if wrong:
         listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in wrong.items())
+        listed = short(listed, MESSAGE)
         where = "the arrays" if path is None else f"{path}: the arrays"
         raise ValueError(f"{where} are not the weights of {what}: {listed}")
     typed = {name: renamed[name].astype(expected[name].dtype) for name in expected}
     return traverse_util.unflatten_dict(typed, sep="/")
+
+
+def shapes_in(
+    arrays: Mapping[str, np.ndarray], table: Table
+) -> dict[str, tuple[int, ...]]:
+    """Our name -> shape in our layout, of every array that a table knows and needs."""
+    rows = {name: _row(name, table) for name in arrays}
+    return {
+        row[0]: _laid_out(arrays[name], row[1]).shape
+        for name, row in rows.items()
+        if row is not None and row[0] is not None
+    }
 
 
 def rename_back(

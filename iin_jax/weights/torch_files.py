@@ -1,21 +1,33 @@
 """Files of PyTorch, read and written without trusting them.
 
-Only tensors, numbers, strings and containers are ever unpickled
-(``torch.load(weights_only=True)``), never a module's code. This is the one place in the
-package that needs torch to read a file; it is imported when it is called.
+Only tensors, numbers, strings, containers and a few types of NumPy and the standard
+library are ever unpickled (``torch.load(weights_only=True)``), never a module's code.
+This is the one place in the package that needs torch to read a file; it is imported
+when it is called.
 """
 
+import argparse
+import codecs
 import collections
 import os
+import pathlib
 import pickletools
+import re
+import types
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from iin_jax.files.hints import short
+from iin_jax.files.limits import check_claim
+from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
 from iin_jax.files.whole import whole_file
+from iin_jax.weights.npz import zip_members
+from iin_jax.weights.state_dicts import PickledArray
 
 NEEDS_TORCH = (
     "PyTorch files need torch, which is not installed: pip install 'iin_jax[torch]', "
@@ -43,26 +55,38 @@ def load_torch_file(path: str | os.PathLike) -> Any:
         than tensors, numbers and containers (a whole module), or a tensor that is no
         plain array (sparse, quantised).
     """
-    path = Path(path)
+    path = local_path(path)
+    check_regular(path)
     if not path.is_file():
         raise ValueError(f"no weights at {path}")
     torch = _torch()
+    other = stand_in(starting_bytes(path))
+    if other:
+        raise ValueError(f"{path} is truncated or no PyTorch file: it {other}")
+    if zipfile.is_zipfile(path):
+        zip_members(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters is raised
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_harmless()):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle fails with whatever it runs into
         reason = str(error).lower()
         if not any(sign in reason for sign in REFUSED) or _is_cut_short(path):
             raise ValueError(f"{path} is truncated or no PyTorch file") from error
+        kind = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = f" ({short(kind[1], 100)})" if kind else ""
         raise ValueError(
-            f"{path} holds a pickled module or other objects, not tensors alone, and "
-            "is refused; save its state_dict() instead"
+            f"{path} holds a pickled module or other objects{named}, not tensors "
+            "alone, and is refused; save its state_dict() instead"
         ) from error
     try:
-        return _to_numpy(torch, content)
+        check_claim(path, _claimed(torch, content, {}))
+        return _to_numpy(torch, content, {})
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise ValueError(
             f"{path} holds a tensor that is no plain array (sparse, quantised or "
@@ -108,14 +132,67 @@ def _is_cut_short(path: Path) -> bool:
     return False
 
 
-def _to_numpy(torch: Any, value: Any) -> Any:
+def _harmless() -> list[Any]:
+    """Types that hold values alone: torch may rebuild them, too.
+
+    NumPy's functions moved to ``numpy._core``; files know both names.
+    """
+    functions = {
+        "scalar": np.float64(0.0).__reduce__()[0],
+        "_reconstruct": np.zeros(1).__reduce__()[0],
+    }
+    dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
+    return [
+        *(
+            (function, f"numpy.{folder}.multiarray.{name}")
+            for name, function in functions.items()
+            for folder in ("core", "_core")
+        ),
+        *(np.ndarray, np.dtype, *dtypes, (codecs.encode, "_codecs.encode")),
+        *(argparse.Namespace, types.SimpleNamespace, pathlib.PosixPath),
+    ]
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a container holds; nothing of anything else."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _claimed(torch: Any, value: Any, seen: dict[int, Any]) -> int:
+    """Bytes of all tensors, each container counted once; a stride of 0 claims more."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if id(value) in seen:
+        return 0
+    seen[id(value)] = value
+    return sum(_claimed(torch, part, seen) for part in _parts(value))
+
+
+def _to_numpy(torch: Any, value: Any, done: dict[int, Any]) -> Any:
+    """The same with arrays; containers that stand in several places stay one.
+
+    Args:
+      torch: the module.
+      value: what was loaded.
+      done: identity of a container -> its copy, so that 2^32 lists of one kB end.
+    """
     if isinstance(value, torch.Tensor):
         tensor = value.detach()
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    if isinstance(value, np.ndarray):
+        return value.view(PickledArray)
+    if id(value) in done:
+        return done[id(value)]
     if isinstance(value, Mapping):
-        return {name: _to_numpy(torch, entry) for name, entry in value.items()}
+        copy = done[id(value)] = {}
+        copy.update({k: _to_numpy(torch, part, done) for k, part in value.items()})
+        return copy
     if isinstance(value, (list, tuple)):
-        return [_to_numpy(torch, entry) for entry in value]
+        parts = done[id(value)] = []
+        parts.extend(_to_numpy(torch, part, done) for part in value)
+        return parts
     return value
 
 

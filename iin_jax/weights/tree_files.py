@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from iin_jax.files.digests import array_digest
-from iin_jax.files.paths import check_regular, local_path
+from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
 from iin_jax.files.whole import whole_file
 from iin_jax.types import Tree
 
@@ -41,6 +41,9 @@ def load_tree(path: str | os.PathLike) -> Tree:
     check_regular(path)
     if not path.is_file():
         raise ValueError(f"no weights at {path}")
+    other = stand_in(starting_bytes(path))
+    if other:
+        raise ValueError(f"{path} {other}")
     try:
         return traverse_util.unflatten_dict(load_file(path), sep="/")
     except SafetensorError as error:

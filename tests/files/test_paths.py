@@ -1,4 +1,4 @@
-"""Paths as people write them, files that are none, claims of sizes, JSON of any kind."""
+"""Paths as people write them, files that are none, claims of sizes, any JSON."""
 
 import os
 import socket

@@ -12,7 +12,9 @@ from PIL import Image
 
 from iin_jax import networks
 from iin_jax.networks import load, load_network, save_network
-from iin_jax.weights import load_tree
+from iin_jax.networks.pretrained import from_arrays
+from iin_jax.networks.registry import ARCHITECTURES
+from iin_jax.weights import load_tree, read_arrays
 from tests.conftest import normal
 from tests.weights.loopback import answer, serving, use_empty_cache
 
@@ -404,3 +406,27 @@ def test_settings_of_something_else_are_one_line_with_the_file(
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
         load_network(tmp_path)
     assert str(error.value).startswith(str(file)) and message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet20"])
+def test_a_head_of_other_classes_and_a_trainers_prefix(shared, tmp_path, name):
+    files = {
+        "squeezenet1_1": "squeezenet1_1_torchvision_fp16.safetensors",
+        "resnet20": "resnet20-12fca82f.th",
+    }
+    arrays = read_arrays(shared / "weights" / files[name])
+    heads = {"squeezenet1_1": "classifier.1.", "resnet20": "linear."}
+    own = {
+        f"model.{key}": array[:7] if key.startswith(heads[name]) else array
+        for key, array in arrays.items()
+    }
+    network = from_arrays(name, ARCHITECTURES[name], own, image_size=32)
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    logits = network.decode(network.encode(images))
+    assert logits.shape == (1, 7)
+    whole = from_arrays(name, ARCHITECTURES[name], arrays, image_size=32)
+    expected = whole.decode(whole.encode(images))[:, :7]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    save_network(tmp_path, network)
+    again = load_network(tmp_path)
+    np.testing.assert_array_equal(again.decode(again.encode(images)), logits)

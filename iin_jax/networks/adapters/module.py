@@ -48,8 +48,8 @@ class FrozenModule:
         module = unwrapped(torch, module)
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(
-                "the module is traced or scripted (TorchScript), and its layers call no "
-                "hooks: give the torch.nn.Module that it was made from"
+                "the module is traced or scripted (TorchScript), and its layers take "
+                "no hooks: give the torch.nn.Module that it was made from"
             )
         try:
             module = copy.deepcopy(module)
@@ -260,9 +260,9 @@ def _check_mates(
     tolerance = max(MATES_TOLERANCE, HALF_ROUNDING * module.rounding)
     if not _distance(alone, expected) <= tolerance * spread:
         raise ValueError(
-            "the module's output for an image depends on the other images of its batch: "
-            "is there a normalisation over the batch, as by BatchNorm without running "
-            "statistics?"
+            "the module's output for an image depends on the other images of its "
+            "batch: is there a normalisation over the batch, as by BatchNorm without "
+            "running statistics?"
         )
 
 

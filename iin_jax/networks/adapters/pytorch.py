@@ -28,10 +28,11 @@ def from_torch(
 
     The module is copied and used in evaluation mode, on the device of its parameters;
     it is called with images (B, C, H, W) and returns logits (B, classes) or images,
-    alone or in a dataclass, under ``logits`` or without another tensor. Of a compiled, data-parallel or averaged module the plain one inside is used.
-    E reads a layer's output with a forward hook. G is the forward pass of some other
-    image with that output replaced by z, so f can be cut only where nothing leads
-    around the layer; this is tried out on two images.
+    alone or in a dataclass, under ``logits`` or without another tensor. Of a compiled,
+    data-parallel or averaged module the plain one inside is used. E reads a layer's
+    output with a forward hook. G is the forward pass of some other image with that
+    output replaced by z, so f can be cut only where nothing leads around the layer;
+    this is tried out on two images.
 
     z is channels last: (H, W, C), (C,), or (tokens, C) for outputs with three axes.
 
