@@ -2,13 +2,15 @@
 
 import collections
 import dataclasses
-import io
 import os
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
+
+from iin_jax.data.tables import read_cells
+from iin_jax.files.hints import short
 
 MAX_INTEGER_CLASSES = 20  # most distinct whole numbers that count as classes
 NO_NUMBER = ("na", "n/a", "nan", "null", "none")  # missing values among numbers
@@ -62,8 +64,8 @@ def read_table(
     """Reads a CSV with one row per image.
 
     Args:
-      path: the CSV: UTF-8, separated by commas, with names of columns in the first
-        line.
+      path: the CSV: UTF-8, separated by commas, semicolons or tabs, with names of
+        columns in the first line; or a list in CelebA's form.
       image_column: name of the column with each image's path, relative to the images'
         folder.
 
@@ -75,8 +77,9 @@ def read_table(
         image column, a repeated column, a row without an image, or rows of one image
         that contradict each other.
     """
-    cells = _parse(Path(path))
-    header, rows = list(cells[0]), cells[1:]
+    image_column = composed(image_column)
+    cells, notes = read_cells(Path(path), image_column)
+    header, rows = [composed(name) for name in cells[0]], cells[1:]
     _check_header(header, image_column, path)
     if not len(rows):
         raise ValueError(f"{path} has names of columns, but no rows")
@@ -88,7 +91,6 @@ def read_table(
             f"{nameless[0] + 1} below the header"
         )
     rows[:, image_index] = [_relative(name) for name in rows[:, image_index]]
-    notes = []
     if "" in header:
         notes.append("columns without a name were left out")
         rows = rows[:, [name != "" for name in header]]
@@ -143,32 +145,14 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _parse(path: Path) -> np.ndarray:
-    """All cells of a CSV as stripped text (rows, columns), the header as first row."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} in line "
-            f"{line}; save it as UTF-8"
-        ) from error
-    except OSError as error:
-        raise ValueError(f"no CSV of attributes at {path}: {error.strerror}") from error
-    try:
-        table = pd.read_csv(
-            io.StringIO(text), header=None, dtype=str, keep_default_na=False
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is no CSV table: {reason}") from error
-    cells = table.fillna("").to_numpy(dtype=object)
-    return np.array([[cell.strip() for cell in row] for row in cells], object)
-
-
 def _relative(name: str) -> str:
     """A relative path with ``/``, in one form for all ways to write it."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+    return str(PurePosixPath(composed(name).replace("\\", "/")))
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form, in which accents are part of letters."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_header(
@@ -178,8 +162,9 @@ def _check_header(
     if image_column not in header:
         known = ", ".join(name for name in header if name)
         raise ValueError(
-            f"{path} has no column {image_column!r}; it has: {known}; name the one "
-            "with the images' paths by --data.image-column"
+            f"{path} has no column {image_column!r}; it has: {short(known)}; name the "
+            "one with the images' paths by --data.image-column (columns are separated "
+            "by commas, semicolons or tabs)"
         )
     repeated = [name for name in header if name and header.count(name) > 1]
     if repeated:

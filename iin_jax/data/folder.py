@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 from PIL import Image
 from tqdm import tqdm
 
-from iin_jax.data.attributes import encode_columns, read_table, some
+from iin_jax.data.attributes import composed, encode_columns, read_table, some
 from iin_jax.data.dataset import (
     Dataset,
     SourceOptions,
@@ -33,9 +33,10 @@ from iin_jax.data.pictures import (
     read_picture,
 )
 from iin_jax.files.digests import text_digest
+from iin_jax.files.paths import local_path
 
 CITATION = "your own images"
-VERSION = 2  # version of ``read_picture``; caches of other versions are stale
+VERSION = 3  # version of ``read_picture``; caches of other versions are stale
 CHANNELS = 3
 
 
@@ -74,10 +75,11 @@ def folder(options: SourceOptions) -> Dataset:
             "images of your own need their folder and a CSV of attributes: give "
             "--data.root FOLDER --data.attributes FILE.csv"
         )
-    root = Path(options.root).expanduser()
+    root = local_path(options.root)
     files = find_pictures(root)
-    csv = Path(options.attributes).expanduser()
+    csv = local_path(options.attributes)
     table, notes = read_table(csv, options.image_column)
+    table = dataclasses.replace(table, images=_as_on_disk(table.images, files))
     _check_all_there(table.images, files, root)
     surplus = len(files) - len(table)
     if surplus:
@@ -187,6 +189,16 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
                 yield from _files(folder / entry.name, (*above, here))
             else:
                 yield folder / entry.name
+
+
+def _as_on_disk(rows: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
+    """Names of rows in the Unicode form that the files have.
+
+    Systems write accents composed or decomposed; both look alike. ``read_table``
+    composes.
+    """
+    on_disk = {composed(file): file for file in files}
+    return tuple(on_disk.get(row, row) for row in rows)
 
 
 def _check_all_there(rows: Sequence[str], files: Sequence[str], root: Path) -> None:

@@ -5,11 +5,17 @@ import errno
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from iin_jax.files.paths import not_regular, stand_in, starting_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# Pillow's names of these, whatever the suffix; for others it may start programs
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+NARROW = (8, 10, 12)  # bits that grey levels stored in 16 bits often have
 MAX_PIXELS = 89_478_485  # Pillow's limit, above which it suspects an attack
 TRANSPARENT = "white"  # background of transparent pictures
 FAULTS = (  # errors that Pillow raises for damaged files
@@ -56,7 +62,7 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
     """Decodes a file to an upright RGB square, by a centre crop and a bilinear resize.
 
     An animation gives its first frame. Grey levels of 16 bit are scaled to 8 bit, and
-    transparent pixels are laid on white.
+    transparent pixels are laid on white. Only regular files of ``FORMATS`` are opened.
 
     Args:
       path: path of the file.
@@ -67,8 +73,11 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
         has pixels without a stated range.
       OSError: a file that the system cannot read, whatever its content.
     """
+    other = not_regular(Path(path))
+    if other:
+        raise UnreadablePictureError(f"{other}, no file")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnreadablePictureError(
@@ -88,7 +97,13 @@ def read_picture(path: str | os.PathLike, size: int) -> Picture:
             error.filename = error.filename or os.fspath(path)
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = _other_content(Path(path)) or reason
         raise UnreadablePictureError(reason) from error
+
+
+def _other_content(path: Path) -> str | None:
+    return stand_in(starting_bytes(path)) if path.exists() else None
 
 
 def fit_square(image: Image.Image, size: int, crop: int | None = None) -> Image.Image:
@@ -120,7 +135,8 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if mode == "RGB" and "transparency" not in image.info:
         return image, []
     if mode.startswith("I;16") or mode == "I":
-        return _from_wide(image).convert("RGB"), ["16-bit grey"]
+        grey, conversion = _from_wide(image)
+        return grey.convert("RGB"), [conversion]
     if mode == "F":
         raise UnreadablePictureError("floating-point pixels have no stated range")
     if image.has_transparency_data:
@@ -133,9 +149,21 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     return image.convert("RGB"), [kinds.get(mode, mode)]
 
 
-def _from_wide(image: Image.Image) -> Image.Image:
-    """16-bit grey, 0..65535, as 8-bit grey."""
+def _from_wide(image: Image.Image) -> tuple[Image.Image, str]:
+    """16-bit grey, 0..65535, as 8-bit grey, and the conversion.
+
+    Whether a dark picture has a smaller range or shows something dark, it does not say;
+    scaled one by one, pictures would no longer compare.
+    """
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
         raise UnreadablePictureError("32-bit pixels have no stated range")
-    return Image.fromarray(np.round(values / 257.0).astype(np.uint8))
+    bits = next((bits for bits in NARROW if 0 < high < 2**bits), None)
+    conversion = "16-bit grey"
+    if bits is not None:
+        conversion += (
+            f" that uses {bits} bits of 16 alone and comes out dark, with few levels "
+            f"left (if that is its range, save it times {2 ** (16 - bits)})"
+        )
+    return Image.fromarray(np.round(values / 257.0).astype(np.uint8)), conversion

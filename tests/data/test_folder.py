@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -14,7 +15,12 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from iin_jax.data import SOURCES, SourceOptions
-from iin_jax.data.pictures import UnreadablePictureError, fit_square, read_picture
+from iin_jax.data.pictures import (
+    SUFFIXES,
+    UnreadablePictureError,
+    fit_square,
+    read_picture,
+)
 
 SIZE = 16
 
@@ -472,3 +478,99 @@ def test_what_pillow_refuses_is_a_bad_picture(tmp_path, monkeypatch, error):
     monkeypatch.setattr(Image, "open", raising(error))
     with pytest.raises(UnreadablePictureError, match=str(error.args[-1])):
         read_picture(tmp_path / "a.png", SIZE)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_semicolons_and_tabs_with_decimal_commas(pictures, separator):
+    rows = [
+        separator.join((n, f"{i / 4:g}".replace(".", ","), "a,b"[i % 3]))
+        for i, n in enumerate(NAMES)
+    ]
+    dataset = load(pictures, "\n".join([separator.join(("image", "w", "s")), *rows]))
+    np.testing.assert_array_equal(dataset.labels["w"], np.arange(12) / 4)
+    assert dataset.classes["s"] == (",", "a", "b")
+    assert any("between cells" in note for note in dataset.notes)
+    assert "decimal commas were read as points" in dataset.notes
+
+
+def test_commas_in_text_stay_and_commas_go_first(pictures):
+    rows = [f'{n};"x, {i % 2}";{i % 2}' for i, n in enumerate(NAMES)]
+    dataset = load(pictures, "\n".join(["image;s;t", *rows]))
+    assert dataset.classes["s"] == ("x, 0", "x, 1")
+    dataset = load(pictures, table("image,a;b", [(n, n[0]) for n in NAMES]))
+    assert dataset.classes["a;b"] == ("a", "b")
+
+
+def test_celebas_own_list(pictures):
+    signs = [(1 if i % 2 else -1, 1 if i > 3 else -1) for i in range(12)]
+    rows = [f"{n} {a:2d} {b:2d}" for n, (a, b) in zip(NAMES, signs, strict=True)]
+    lines = ["12", "Smiling Young ", *rows]
+    dataset = load(pictures, "\r\n".join(lines))
+    assert dataset.classes == {"Smiling": ("-1", "1"), "Young": ("-1", "1")}
+    assert dataset.labels["Smiling"].tolist() == [0, 1] * 6
+    for damaged, message in [
+        (lines[:-1], "says it has 12 rows, but has 11"),
+        ([*lines[:-1], "x 1"], "row 12 has 2 entries, not 2|row .* entries"),
+    ]:
+        with pytest.raises(ValueError, match=rf"CelebA's form .*({message})"):
+            load(pictures, "\n".join(damaged))
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_composed_and_decomposed_names_are_one_file(tmp_path, forms):
+    root = tmp_path / "p"
+    root.mkdir()
+    names = [f"caf\u00e9 {i}.png" for i in range(4)]
+    for i, name in enumerate(names):
+        path = root / unicodedata.normalize(forms[0], name)
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(path)
+    text = table("image,s", zip(names, "abab", strict=True))
+    dataset = load(root, unicodedata.normalize(forms[1], text))
+    assert dataset.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_grey_levels_of_fewer_bits_are_said(tmp_path):
+    levels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    for scale, told in {1024: (), 64: ("12 bits of 16",), 1: ("8 bits of 16",)}.items():
+        Image.fromarray(levels * scale).save(tmp_path / "a.png")
+        (conversion,) = read_picture(tmp_path / "a.png", 8).conversions
+        assert conversion.startswith("16-bit grey")
+        assert all(part in conversion for part in told)
+        assert ("dark" in conversion) == bool(told)
+    Image.fromarray(levels * 0).save(tmp_path / "a.png")  # black in any range
+    assert read_picture(tmp_path / "a.png", 8).conversions == ("16-bit grey",)
+
+
+def test_only_named_formats_and_regular_files_are_opened(tmp_path, monkeypatch):
+    def opened(*arguments):
+        pytest.fail("a program was to be started")
+
+    monkeypatch.setattr("subprocess.Popen", opened)
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n"
+    path = tmp_path / "x.png"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    for content, message in {
+        postscript: "cannot identify",
+        b"P5 1 1 255 x": "cannot identify",
+        pointer: "is a Git LFS pointer",
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises(UnreadablePictureError, match=message):
+            read_picture(path, 8)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UnreadablePictureError, match="a named pipe"):
+        read_picture(path, 8)
+    for name in SUFFIXES:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"y{name}")
+        assert read_picture(tmp_path / f"y{name}", 8).size == (8, 8)
+
+
+def test_a_pipe_or_a_pointer_as_table_is_one_line(pictures):
+    pipe = pictures.parent / "pipe.csv"
+    os.mkfifo(pipe)
+    options = SourceOptions(image_size=8, root=str(pictures), attributes=str(pipe))
+    with pytest.raises(ValueError, match=r"pipe\.csv is a named pipe"):
+        SOURCES["folder"](options)
+    with pytest.raises(ValueError, match=r"table\.csv is a Git LFS pointer"):
+        load(pictures, "version https://git-lfs.github.com/spec/v1\n")
