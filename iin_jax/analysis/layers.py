@@ -216,9 +216,11 @@ def _figure(layers: dict[str, LayerFigures]) -> Figure:
     """Curves of every concept's score over the layers, with interval and null."""
     figure = Figure(figsize=(9.0, 3.2), layout="constrained")
     axis, positions = figure.subplots(), np.arange(len(layers))
-    for name in next(iter(layers.values())).scores:
+    names, lines = list(next(iter(layers.values())).scores), []
+    for name in names:
         scores = [figures.scores[name] for figures in layers.values()]
         (line,) = axis.plot(positions, scores, ".-", lw=1, label=name)
+        lines.append(line)
         bands = (
             ([figures.score_intervals[name] for figures in layers.values()], 0.3),
             ([figures.score_null[name] for figures in layers.values()], 0.12),
@@ -231,5 +233,5 @@ def _figure(layers: dict[str, LayerFigures]) -> Figure:
     axis.set_ylabel("score of the pairs", fontsize=8)
     axis.tick_params(axis="y", labelsize=7)
     axis.grid(axis="y", lw=0.3)
-    axis.legend(fontsize=7)
+    axis.legend(lines, names, fontsize=7)  # given, since it would hide _names
     return figure

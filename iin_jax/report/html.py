@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jinja2
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -25,6 +26,8 @@ from iin_jax.report import figures as draw
 from iin_jax.types import Images
 
 DPI = 110  # resolution of the figures, in pixels per inch
+# names are drawn as they are written: a dollar sign begins no formula
+LITERAL: Any = {"text.parse_math": False, "text.usetex": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +82,11 @@ def write(
     card, record = dict(scorecard or {}), record or RunRecord()
     if "embedding" not in card:
         card |= _maps(interpreter, images, labels)
-    parts = sections(card)
-    figures = _all_figures(interpreter, images, card, record)
-    figures |= {name: fig for part in parts for name, fig in part.figures.items()}
-    pngs = {name: _png(figure) for name, figure in figures.items()}
+    with matplotlib.rc_context(LITERAL):  # drawing, too, makes texts
+        parts = sections(card)
+        figures = _all_figures(interpreter, images, card, record)
+        figures |= {name: fig for part in parts for name, fig in part.figures.items()}
+        pngs = {name: _png(figure) for name, figure in figures.items()}
     if figures_folder is not None:
         _write_figures(local_path(figures_folder), pngs)
     template = jinja2.Environment(

@@ -133,3 +133,12 @@ def test_mistakes_are_one_clear_line(
     with pytest.raises(ValueError, match=message):
         write(interpreter, images[:count], labels, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_names_are_drawn_as_they_are_written(interpreter, images, tmp_path):
+    labels = {
+        "x $a_$": np.arange(len(images)) % 2,
+        "price": np.array(["$5-$10", "$a_$ off"])[np.arange(len(images)) % 2],
+    }
+    page = write(interpreter, images, labels, tmp_path / "report.html")
+    assert page.is_file()
