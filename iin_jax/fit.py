@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from iin_jax.concepts import pair_table
 from iin_jax.concepts.base import PairSource
 from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
+from iin_jax.concepts.labels import entry_codes
 from iin_jax.concepts.scores import images_of_rows
+from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector
 from iin_jax.flows.base import check_even
@@ -233,7 +234,10 @@ def interpret(
     Args:
       network: frozen.
       images: (n, H, W, C) in [-1, 1], values and size as the network takes them.
-      labels: concept -> discrete values, (n,) each; masked where missing.
+      labels: concept -> discrete values, (n,) each; a dictionary or data frame, whose
+        columns are lists, arrays, tensors or of pandas (numbers, truth values, text,
+        categories, dates), with missing values masked, None, NaN, NA or NaT. A value
+        of one image alone forms no pair, and a warning counts these.
       flow, loss: as in ``fit``.
       pairs: where pairs come from in place of labels: ``concepts.ExplicitPairs.of``, or
         any ``concepts.PairSource`` of the n images.
@@ -248,15 +252,16 @@ def interpret(
       training, progress, changes: as in ``fit``.
 
     Raises:
-      ValueError: images outside [-1, 1], labels of another length, a value that can
-        form no pair, labels beside ``pairs``, and all that ``fit`` raises.
+      ValueError: images outside [-1, 1], labels of another form or length, a concept
+        that forms no pair, labels beside ``pairs``, and all that ``fit`` raises.
     """
     training = _with_changes(training, changes)
     images = np.asarray(images)
     check_image_values(images)
+    labels, graded = label_columns(labels), label_columns(graded)
     if pairs is None:
         rules = (agree, differ, identity)
-        pairs = _label_pairs(len(images), labels or {}, graded or {}, *rules)
+        pairs = _label_pairs(len(images), labels, graded, *rules)
     elif labels or graded or agree is not None or tuple(differ):
         raise ValueError("pairs come from labels or from pairs=...; give one of them")
     elif len(pairs.image) != len(images):
@@ -302,10 +307,10 @@ def _label_pairs(
     differ: Iterable[str],
     identity: np.ndarray | None,
 ) -> LabelPairs | None:
-    """The source that labels define; None without any.
+    """The source that labels define; None without any. Warns of values without partner.
 
     Raises:
-      ValueError: a value without a partner, before anything is encoded.
+      ValueError: a concept without pairs, before anything is encoded.
     """
     for name, column in {**labels, **graded}.items():
         if len(column) != count:
@@ -316,10 +321,17 @@ def _label_pairs(
     rules = {"agree": agree, "differ": tuple(differ), "identity": identity}
     if not (labels or graded or rules["differ"] or identity is not None):
         return None
-    pair_table(labels, graded=graded, **rules)
-    image = np.arange(count) if identity is None else np.asarray(identity)
-    image = np.unique(image, return_inverse=True)[1].reshape(-1)
-    return LabelPairs(labels, graded, image, **rules)
+    image = np.arange(count)
+    if identity is not None:
+        image = entry_codes(identity, "identity", count)
+    source = LabelPairs(labels, graded, image, **rules)
+    for name, alone in source.alone.items():
+        warnings.warn(
+            f"concept {name!r}: {alone} of {count} entries have no partner, so its "
+            "pairs are without them",
+            stacklevel=3,
+        )
+    return source
 
 
 def _with_changes(training: Training | None, changes: Mapping[str, Any]) -> Training:

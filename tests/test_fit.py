@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.linear_model import LinearRegression
@@ -132,6 +133,26 @@ def test_interpret_finds_the_concepts_of_a_network():
     target = images[200:, :, 0].mean(1) - edited[:, :, 0].mean(1)
     assert np.abs(target).mean() < 0.15
     assert moved[:, 1].mean() < 0.1 < moved[:, 0].mean()
+
+
+def test_interpret_takes_labels_as_data_frames_have_them():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (200, 2, 2, 1)).astype(np.float32)
+    person = rng.integers(0, 8, 200)
+    name = pd.Series(person).map("p{}".format).astype("category")
+    name = name.where(np.arange(200) > 5)
+    sex = pd.Series(person % 2 > 0).astype("boolean").where(np.arange(200) < 190)
+    rare = np.where(
+        np.arange(200) == 7, "rare", np.where(images[:, 0, 0, 0] > 0, "b", "d")
+    )
+    frame = pd.DataFrame({"name": name, "sex": sex, "side": rare})
+    layout = iin_jax.FactorLayout({"name": 1, "sex": 1, "side": 1, "residual": 1})
+    settings = {"flow": TINY, "layout": layout, **BRIEF}
+    with pytest.warns(UserWarning, match="'side': 1 of 200 entries have no partner"):
+        fitted = iin_jax.interpret(
+            linear_network(images, rng), images, frame, **settings
+        )
+    assert fitted.layout.names == ("name", "sex", "side", "residual")
 
 
 def linear_network(images, rng):

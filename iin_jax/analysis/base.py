@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from iin_jax.analysis.judges import Judge
 from iin_jax.concepts import LabelPairs, PairSource, quantile_classes
-from iin_jax.data.values import is_class, is_vector
+from iin_jax.data.values import is_class, is_vector, label_columns
 from iin_jax.interpreter import Interpreter
 from iin_jax.latents import LatentCache, encode_all
 from iin_jax.networks import Network
@@ -55,31 +55,33 @@ class Examples:
         Args:
           network: the frozen network that encodes them.
           images: (n, H, W, C) in [-1, 1], n >= 1.
-          labels: attribute -> values (n,) or (n, d), masked or NaN where missing.
+          labels: attribute -> values (n,) or (n, d); a dictionary or data frame, whose
+            columns are lists, arrays, tensors or of pandas. Floating-point numbers are
+            real values; whole numbers, truth values, text, categories and dates are
+            classes. Missing values are masked, None, NaN, NA or NaT.
 
         Raises:
-          ValueError: no image, no labels, labels of another length than the images, or
-            images that the network cannot take.
+          ValueError: no image, no labels, labels of another form, or of another length
+            than the images, or images that the network cannot take.
         """
-        images = np.asarray(images)
-        if not len(images) or not labels:
+        images, columns = np.asarray(images), label_columns(labels, "attribute")
+        if not len(images) or not columns:
             raise ValueError(
                 f"a score needs images and labels; got {len(images)} images and labels "
-                f"of {list(labels)}"
+                f"of {list(columns)}"
             )
-        for name, values in labels.items():
+        for name, values in columns.items():
             if len(values) != len(images):
                 raise ValueError(
                     f"attribute {name!r} has {len(values)} labels for {len(images)} "
                     "images"
                 )
         network.check_images(images)
-        values = {name: _column(x) for name, x in labels.items()}
         return cls(
             network,
             lambda part: images[part],
             len(images),
-            values,
+            columns,
             np.arange(len(images)),
         )
 
@@ -122,11 +124,6 @@ class Examples:
             if not is_vector(x)
         }
         return LabelPairs(labels, {}, self.picture) if labels else None
-
-
-def _column(values: np.ndarray) -> np.ndarray:
-    """The values as an array, a masked array with its mask."""
-    return values if np.ma.isMaskedArray(values) else np.asarray(values)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Choice of a judge for each attribute, by the kind of output of a network."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ def choose_judges(
     for name in judged:
         if name not in judges:
             values = train.values[name][rows]
-            judges[name] = LatentJudge.train(train.latents.mean[rows], values)
+            with _naming(name):
+                judges[name] = LatentJudge.train(train.latents.mean[rows], values)
     return {name: judges[name] for name in judged}
 
 
@@ -92,14 +94,25 @@ def _image_judges(
             continue
         options: Any = {"test": (test_images, test_values[name]), "seed": seed}
         values = train_values[name]
-        if by_shape and is_class(values):
-            judges[name] = shape_judge(train_images, values, **options)
-        else:
-            view = "brightness" if by_shape else "color"
-            judges[name] = ConvolutionalJudge.train(
-                train_images, values, view=view, epochs=epochs, **options
+        view = "brightness" if by_shape else "color"
+        with _naming(name):
+            judges[name] = (
+                shape_judge(train_images, values, **options)
+                if by_shape and is_class(values)
+                else ConvolutionalJudge.train(
+                    train_images, values, view=view, epochs=epochs, **options
+                )
             )
     return {name: judges[name] for name in names}
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Names the attribute whose judge cannot be trained in the message that says so."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"no judge of attribute {name!r}: {error}") from error
 
 
 def _predicted_by_logits(names: Sequence[str], train: Examples, seed: int) -> list[str]:

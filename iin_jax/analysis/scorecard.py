@@ -73,8 +73,9 @@ def score(
     Args:
       interpreter: an interpreter with a network.
       train: images (n, H, W, C) in [-1, 1] that T was trained on, and their labels:
-        attribute -> classes or real values (n,), or colours (n, 3) in [0, 1]; masked or
-        NaN where missing. Labels of concepts have the concepts' names in the layout.
+        attribute -> classes or real values (n,), or colours (n, 3) in [0, 1], in any
+        form that ``Examples.of`` takes. Labels of concepts have the concepts' names in
+        the layout.
       test: images that neither trained nor chose anything, with the same attributes.
       judges: attribute -> its judge; None: judges are chosen and trained on ``train``.
       pairs: source of pairs of test images for the published scores; None: pairs by

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from iin_jax.concepts.continuous import known_numbers, normal_scores
-from iin_jax.data.values import class_codes
+from iin_jax.data.values import class_codes, known_rows, label_columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,14 @@ def read_columns(
     """Checks values and codes them.
 
     Args:
-      labels: concept -> discrete values, (n,) each; masked where missing.
+      labels: concept -> discrete values, (n,) each, as in ``data.label_columns``.
       graded: concept -> numbers, (n,) each; NaN or masked where missing.
 
     Raises:
       ValueError: no concept, one in both, columns of unlike length, empty or without a
-        known value, NaN among labels, or graded values that are infinite or all equal.
+        known value, infinite labels, or graded values that are infinite or all equal.
     """
+    labels, graded = label_columns(labels), label_columns(graded)
     twice = [name for name in graded if name in labels]
     if twice or not (labels or graded):
         raise ValueError(
@@ -80,20 +81,18 @@ def read_columns(
 
 
 def _label_codes(name: str, column: np.ma.MaskedArray):
-    known = ~np.ma.getmaskarray(column)
-    present = column.data[known]
+    present = column.data[known_rows(column)]
     if column.size == 0:
         raise ValueError(f"concept {name!r} has no labels: the array is empty")
     if present.size == 0:
         raise ValueError(
-            f"concept {name!r} has no labels: all {len(column)} are masked"
+            f"concept {name!r} has no labels: all {len(column)} are masked or NaN"
         )
     if present.dtype.kind == "f" and not np.isfinite(present).all():
         raise ValueError(
-            f"concept {name!r} has NaN or infinite labels; mask missing ones with "
-            "np.ma.masked_invalid"
+            f"concept {name!r} has infinite labels; NaN stands for missing ones"
         )
-    return class_codes(np.ma.array(column.data, mask=~known))
+    return class_codes(column)
 
 
 def _graded_codes(name: str, column: np.ma.MaskedArray):

@@ -5,6 +5,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from iin_jax.data.values import label_column
 from iin_jax.types import Array
 
 MIN_SIMILARITY = 1e-3  # similarity of unrelated values
@@ -83,7 +84,7 @@ def known_numbers(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray
     Raises:
       ValueError: no row of numbers, infinite ones, or fewer than two different ones.
     """
-    array = np.ma.asarray(values)
+    array = np.ma.asarray(label_column(values, what))
     if array.ndim != 1 or array.dtype.kind not in "fiub":
         raise ValueError(
             f"{what} must be numbers, (n,), to be graded or cut into quantiles; got "

@@ -9,10 +9,15 @@ import numpy as np
 from iin_jax.concepts.base import Pairs, PairSource
 from iin_jax.concepts.columns import read_columns
 from iin_jax.concepts.continuous import quantile_classes
-from iin_jax.concepts.labels import PairTable, pair_table, pairs_from_labels
+from iin_jax.concepts.labels import (
+    PairTable,
+    entry_codes,
+    pair_table,
+    pairs_from_labels,
+)
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs, PairForm
 from iin_jax.concepts.rules import Others
-from iin_jax.data.values import MISSING
+from iin_jax.data.values import MISSING, label_columns
 
 DIFFERING_PAIRS = 20_000  # pairs drawn for a concept that pairs only differ in
 
@@ -22,8 +27,9 @@ class LabelPairs(PairSource):
     """Pairs from labels; all arguments as in ``concepts.pair_table``.
 
     Attributes:
-      labels: concept -> discrete values, (n,); masked where missing.
-      graded: concept -> numbers, (n,); NaN or masked where missing.
+      labels: concept -> discrete values, (n,); a dictionary or data frame, whose
+        columns become arrays, see ``concepts.pair_table``.
+      graded: concept -> numbers, (n,), likewise.
       image: int (n,), which image each entry is of, 0 .. images - 1.
       identity: (n,), equal for entries of the same thing, where pairs differ in one
         concept alone; None: unknown.
@@ -44,6 +50,15 @@ class LabelPairs(PairSource):
     others: Others = "free"
     bins: int = 10
     classes: Mapping[str, np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", label_columns(self.labels))
+        object.__setattr__(self, "graded", label_columns(self.graded))
+        image = np.asarray(self.image)
+        object.__setattr__(self, "image", image)
+        if self.identity is not None:
+            identity = entry_codes(self.identity, "identity", len(image))
+            object.__setattr__(self, "identity", identity)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,10 +83,15 @@ class LabelPairs(PairSource):
 
     @property
     def alone(self) -> dict[str, int]:
-        """Concept -> how many of its entries have no partner, where there are some."""
-        counts = np.asarray(self.draws().alone)
-        names = self.names if self.agree is None else self.agree
-        return {n: int(x) for n, x in zip(names, counts, strict=False) if x}
+        """Concept -> how many of its entries have no partner, where there are some.
+
+        Of a concept that pairs both agree and differ in, the larger number.
+        """
+        names = (*(self.names if self.agree is None else self.agree), *self.differ)
+        counts: dict[str, int] = {}
+        for name, alone in zip(names, np.asarray(self.draws().alone), strict=True):
+            counts[name] = max(int(alone), counts.get(name, 0))
+        return {name: alone for name, alone in counts.items() if alone}
 
     def scored(self, count: int, seed: int) -> Pairs:
         return pairs_from_labels(

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,16 @@ import numpy as np
 from iin_jax.concepts.base import Pairing, Pairs
 from iin_jax.concepts.columns import Columns, read_columns
 from iin_jax.concepts.continuous import graded_similarity
-from iin_jax.concepts.rules import Others, agreeing, differing
-from iin_jax.data.values import MISSING
+from iin_jax.concepts.rules import GRADED_INSTEAD, Others, agreeing, differing
+from iin_jax.data.values import (
+    MISSING,
+    are_measurements,
+    class_codes,
+    known_rows,
+    label_column,
+    label_columns,
+    one_word_spelled_apart,
+)
 from iin_jax.types import Array, Indices, Key, Shared
 
 
@@ -89,7 +97,9 @@ def pair_table(
     similar they are is ``pair_sigma``, and no other concept's pairs have to differ in
     them.
 
-    Missing labels are masked (``np.ma.MaskedArray``). An entry without a value for a
+    Labels are a dictionary or data frame, whose columns are lists, arrays, tensors or
+    of pandas: numbers, truth values, text, categories or dates. Missing ones are masked
+    (``np.ma.MaskedArray``), None, NaN, NA or NaT. An entry without a value for a
     concept is in no pair drawn for it, and never shares it. In pairs drawn for other
     concepts it is as any other entry: two entries that agree in a concept are kept
     apart only if they are *known* to be alike in all others, because a partner drawn
@@ -98,7 +108,7 @@ def pair_table(
     ``identity`` is given: one thing has one value, known or not.
 
     Args:
-      labels: concept -> discrete values, (n,) each; masked where missing.
+      labels: concept -> discrete values, (n,) each.
       agree: concepts to agree in; None: all of them, the graded ones too.
       differ: concepts to differ in.
       identity: (n,), equal for entries that show the same thing (one image in several
@@ -116,12 +126,12 @@ def pair_table(
         is not what ``identity`` says; None: as ``identity``.
 
     Raises:
-      ValueError: no labels, no rule, unknown concepts, labels that are empty, NaN
-        or of unlike length, a concept without pairs, or (without ``drop_alone``) an
-        entry without a possible partner.
+      ValueError: no labels, no rule, unknown concepts, labels that are empty, infinite,
+        of several types or of unlike length, a concept without pairs, or (without
+        ``drop_alone``) an entry without a possible partner.
     """
-    columns = read_columns(labels, graded or {})
-    _warn_of_one_value(columns)
+    columns = read_columns(labels, {} if graded is None else graded)
+    _warn_of_values(columns)
     agree = columns.names if agree is None else tuple(agree)
     differ = tuple(differ)
     unknown = [name for name in (*agree, *differ) if name not in columns.names]
@@ -130,8 +140,9 @@ def pair_table(
             f"pairs agree or differ in some of the concepts {list(columns.names)}; got "
             f"agree={list(agree)}, differ={list(differ)}"
         )
-    identity = _codes_of(identity, "identity", len(columns))
-    image = identity if image is None else _codes_of(image, "image", len(columns))
+    if identity is not None:
+        identity = entry_codes(identity, "identity", len(columns))
+    image = identity if image is None else entry_codes(image, "image", len(columns))
     rules = [agreeing(columns, name, others, drop_alone, image) for name in agree]
     rules += [differing(columns, name, identity, drop_alone) for name in differ]
     shares_residual = [False] * len(agree) + [identity is not None] * len(differ)
@@ -149,28 +160,48 @@ def pair_table(
     )
 
 
-def _warn_of_one_value(columns: Columns) -> None:
-    for name, codes, graded in zip(
-        columns.names, columns.codes.T, columns.graded, strict=True
-    ):
-        known = codes[codes != MISSING]
-        if len(known) and not graded and (known == known[0]).all():
-            warnings.warn(
-                f"concept {name!r} has one value in all {len(known)} entries that are "
-                "known, so no pair says anything of it: leave it out",
-                stacklevel=4,
+def _warn_of_values(columns: Columns) -> None:
+    """Warns of labels that are all alike, real numbers, or one word in two cases."""
+    for k in np.flatnonzero(~columns.graded):
+        name, values = columns.names[k], columns.values[k]
+        words = values.tolist() if values.dtype.kind == "U" else []
+        apart = one_word_spelled_apart(words)
+        if len(values) == 1:
+            text = (
+                f"has one value in all {(columns.codes[:, k] != MISSING).sum()} "
+                "entries that are known, so no pair says anything of it: leave it out"
             )
+        elif are_measurements(values):
+            text = (
+                "has real numbers as labels, each a class of its own: "
+                f"{GRADED_INSTEAD.format(name)}"
+            )
+        elif apart:
+            text = f"has classes that differ in upper and lower case alone: {apart[:4]}"
+        else:
+            continue
+        warnings.warn(f"concept {name!r} {text}", stacklevel=4)
 
 
-def _codes_of(values: np.ndarray | None, name: str, count: int) -> np.ndarray | None:
-    """Which things or images entries are of, as integers, (n,)."""
-    if values is None:
-        return None
-    if np.shape(values) != (count,):
-        raise ValueError(f"{name} has shape {np.shape(values)}, the labels {(count,)}")
-    if np.ma.is_masked(values):
-        raise ValueError(f"{name} is masked; give an entry that is alone its own")
-    return np.unique(values, return_inverse=True)[1].reshape(-1)
+def entry_codes(values: Any, name: str, count: int) -> np.ndarray:
+    """Which things or images entries are of, as integers from 0, (n,).
+
+    Args:
+      values: as in ``data.label_column``, equal for entries of one thing.
+      name: of the argument, for messages.
+      count: number of entries, n.
+
+    Raises:
+      ValueError: another shape, or a missing value.
+    """
+    column = label_column(values, name)
+    if column.shape != (count,):
+        raise ValueError(f"{name} has shape {column.shape}, the labels {(count,)}")
+    if not known_rows(column).all():
+        raise ValueError(
+            f"{name} is masked or missing for an entry; give one that is alone its own"
+        )
+    return class_codes(column)[0]
 
 
 def draw_pairs(
@@ -251,6 +282,7 @@ def pairs_from_labels(
     """
     if count < 1:
         raise ValueError(f"count is a number of pairs >= 1; got {count}")
+    labels, graded = label_columns(labels), label_columns(graded)
     table = pair_table(
         labels,
         agree=agree,
@@ -263,8 +295,7 @@ def pairs_from_labels(
     )
     drawn = _draw(table, jax.random.key(seed), jnp.arange(count))
     rule, a, b, shared = map(np.asarray, drawn)
-    names = (*labels, *(graded or {}))
-    return Pairs(a, b, shared, np.asarray(table.concept)[rule], names)
+    return Pairs(a, b, shared, np.asarray(table.concept)[rule], (*labels, *graded))
 
 
 @jax.jit

@@ -8,6 +8,9 @@ from iin_jax.concepts.columns import Columns
 from iin_jax.data.values import MISSING
 
 Others = Literal["differ", "free"]
+GRADED_INSTEAD = (
+    "give quantities as graded={{{!r}: ...}}, or cut them by concepts.quantile_classes"
+)
 
 
 class Rule(NamedTuple):
@@ -48,7 +51,14 @@ def agreeing(
         reason = f"no other {what} has it"
         return _rule(columns, k, group, unlike, known, reason, drop_alone)
     reason = "no other entry has it together with another value of the other concepts"
-    labels = columns.codes[:, ~columns.graded & (np.arange(len(columns.names)) != k)]
+    others_labels = ~columns.graded & (np.arange(len(columns.names)) != k)
+    labels = columns.codes[:, others_labels]
+    if labels.size and (labels == labels[0]).all() and MISSING not in labels:
+        constant = [columns.names[j] for j in np.flatnonzero(others_labels)]
+        raise ValueError(
+            f"pairs that agree in {name!r} have to differ in one of {constant}, which "
+            "have one value everywhere: leave these out, or set others='free'"
+        )
     if labels.size:
         unlike = _combine(list(labels.T))
         # entries whose other labels are not all known are never known to be alike
@@ -100,17 +110,21 @@ def _rule(
     run_start, run_size = _spans(order, _combine([group, unlike]))
     paired = known & (group_size > run_size)
     unpaired = np.flatnonzero(known & ~paired)
+    values, hint = columns.values[k], ""
+    if values.dtype.kind in "iuf" and len(values) == known.sum():
+        hint = f"; {GRADED_INSTEAD.format(columns.names[k])}"
     if unpaired.size and not drop_alone:
-        value = columns.values[k][columns.codes[unpaired[0], k]]
+        value = values[columns.codes[unpaired[0], k]].item()
         raise ValueError(
             f"concept {columns.names[k]!r}, value {value!r} (entry {unpaired[0]}): "
             f"{reason}, so it can form no pair ({unpaired.size} of {len(columns)} "
-            "entries are in this case; drop_alone=True leaves them out)"
+            f"entries are in this case; drop_alone=True leaves them out{hint})"
         )
     if not paired.any():
         raise ValueError(
             f"concept {columns.names[k]!r} has no pairs: of each of the {known.sum()} "
-            f"entries with the values that they take, {reason}"
+            f"entries with the values that they take, {reason}, so it can form no pair"
+            f"{hint}"
         )
     eligible = np.zeros(len(columns), int)
     eligible[: paired.sum()] = np.flatnonzero(paired)

@@ -14,7 +14,14 @@ from iin_jax.data.sources import (
     split_dataset,
     split_indices,
 )
-from iin_jax.data.values import MISSING, class_codes, is_class, known_rows
+from iin_jax.data.values import (
+    MISSING,
+    class_codes,
+    is_class,
+    known_rows,
+    label_column,
+    label_columns,
+)
 from iin_jax.data.views import ColorChoice, DatasetView, PlainView
 
 __all__ = [
@@ -40,6 +47,8 @@ __all__ = [
     "epoch_indices",
     "is_class",
     "known_rows",
+    "label_column",
+    "label_columns",
     "palette",
     "plain_set",
     "split_dataset",

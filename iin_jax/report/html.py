@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from iin_jax.analysis import Examples, sections
 from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.data.values import label_columns
 from iin_jax.files.machine import versions
 from iin_jax.files.paths import local_path
 from iin_jax.files.whole import whole_file, write_text
@@ -63,7 +64,8 @@ def write(
       interpreter: an interpreter with a network.
       images: images for the figures, (n, H, W, C) in [-1, 1], n >= 2, preferably held
         out and in random order.
-      labels: attribute -> classes or real values (n,), or colours (n, 3) in [0, 1].
+      labels: attribute -> classes or real values (n,), or colours (n, 3) in [0, 1], in
+        any form that ``analysis.Examples.of`` takes.
       path: path of the HTML file; missing folders are made.
       scorecard: result of ``iin_jax.score``, or a run's ``scorecard.json``; every
         analysis in it gets a section. Without maps in it, maps of ``images`` are drawn.
@@ -78,6 +80,7 @@ def write(
         images, or an interpreter without a network.
       OSError: the report or a figure cannot be written.
     """
+    labels = label_columns(labels, "attribute")
     _check(images, labels)
     card, record = dict(scorecard or {}), record or RunRecord()
     if "embedding" not in card:

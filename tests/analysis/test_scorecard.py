@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
 import iin_jax
 from iin_jax.analysis import ANALYSES, Examples, sections
-from iin_jax.analysis.choice import choose_judges
+from iin_jax.analysis.choice import as_pictures, choose_judges
 
 COUNT, TEST = 400, 150
 
@@ -116,6 +117,31 @@ def test_judges_follow_from_what_comes_out(digits, weights):
         ("digit",), examples, lambda: pytest.fail(""), by_shape=False
     )
     assert type(judges["digit"]).__name__ == "LatentJudge"
+
+
+@pytest.mark.parametrize("output", ["images", "logits"])
+def test_an_attribute_that_no_judge_can_learn_is_named(digits, weights, output):
+    images, _ = part(digits, slice(0, COUNT))
+    network = linear(weights, "images")
+    if output == "logits":
+        network = linear(np.concatenate([weights, weights[:, :10]], axis=1), output)
+    examples = Examples.of(network, images, {"site": ["here"] * COUNT})
+    same = as_pictures(examples, COUNT, 0)
+    with pytest.raises(ValueError, match=r"no judge of attribute 'site': .* classes"):
+        choose_judges(("site",), examples, lambda: (same, same), by_shape=False)
+
+
+def test_labels_are_taken_as_data_frames_have_them(digits, weights):
+    images, labels = part(digits, slice(0, COUNT))
+    known = np.arange(COUNT) % 7 > 0
+    word = pd.Series(labels["digit"] % 3).map({0: "x", 1: "y", 2: "z"}).where(known)
+    frame = pd.DataFrame({"word": word, "ink": labels["ink"]})
+    values = Examples.of(linear(weights, "images"), images, frame).values
+    np.testing.assert_array_equal(np.ma.getmaskarray(values["word"]), ~known)
+    assert set(values["word"].compressed()) == {"x", "y", "z"}
+    np.testing.assert_array_equal(values["ink"], labels["ink"])
+    with pytest.raises(ValueError, match="labels are a dictionary or data frame"):
+        Examples.of(linear(weights, "images"), images, labels["digit"])
 
 
 def test_only_some_analyses(card, digits):

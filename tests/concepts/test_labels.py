@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from iin_jax.concepts import draw_pairs, pair_table, pairs_from_labels
+from iin_jax.concepts import LabelPairs, draw_pairs, pair_table, pairs_from_labels
 
 RNG = np.random.default_rng(0)
 DIGIT, COLOR = RNG.integers(0, 10, 600), RNG.integers(0, 40, 600)
@@ -103,6 +104,37 @@ def test_one_concept_alone_pairs_different_entries():
     assert (pairs.a != pairs.b).all() and (pairs.a % 2 == pairs.b % 2).all()
 
 
+def test_labels_of_data_frames_draw_the_pairs_of_arrays():
+    words = np.array(["red", "green", "blue"])[COLOR % 3]
+    frame = pd.DataFrame({"digit": DIGIT, "color": pd.Categorical(words)})
+    frame.index = RNG.permutation(600)  # rows are entries, whatever they are called
+    item = pd.Series(DIGIT * 40 + COLOR, frame.index).astype(str)
+    rule = {"seed": 1, "drop_alone": True}
+    columns = {"digit": DIGIT.tolist(), "color": words}
+    expected = pairs_from_labels(columns, 400, identity=item.tolist(), **rule)
+    pairs = pairs_from_labels(frame, 400, identity=item, **rule)
+    source = LabelPairs(frame, {}, np.arange(600), item).among(np.arange(10, 60))
+    assert pairs.names == source.names == ("digit", "color")
+    for half in ("a", "b", "shared"):
+        np.testing.assert_array_equal(getattr(pairs, half), getattr(expected, half))
+    np.testing.assert_array_equal(source.labels["color"], words[10:60])
+
+
+def test_warnings_name_the_concept_that_is_odd():
+    labels = {
+        "site": np.zeros(600, int),
+        "age": np.repeat(RNG.random(200), 3),
+        "smiles": np.array(["yes", "Yes", "no"])[COLOR % 3],
+        "digit": DIGIT,
+    }
+    with pytest.warns(UserWarning) as caught:
+        pair_table(labels)
+    site, age, smiles = (str(warning.message) for warning in caught)
+    assert site.startswith("concept 'site' has one value in all 600 entries")
+    assert age.startswith("concept 'age' has real numbers") and "graded={'age'" in age
+    assert smiles.endswith("upper and lower case alone: ['Yes', 'yes']")
+
+
 def test_draws_are_pure_jittable_and_independent_of_the_split():
     table = pair_table(LABELS)
     key = jax.random.key(3)
@@ -123,7 +155,20 @@ def test_draws_are_pure_jittable_and_independent_of_the_split():
         (lambda: pairs_from_labels(LABELS, 0), "pairs >= 1; got 0"),
         (lambda: pair_table({"d": DIGIT, "c": COLOR[:-1]}), "all of one length"),
         (lambda: pair_table({"d": np.array([])}), "array is empty"),
-        (lambda: pair_table({"d": np.array([0.0, np.nan])}), "missing"),
+        (lambda: pair_table({"d": [0.0, np.inf]}), "infinite"),
+        (
+            lambda: pair_table({"age": RNG.random(9)}),
+            r"give .* graded=\{'age': \.\.\.\}",
+        ),
+        (lambda: pair_table(DIGIT), "labels are a dictionary or data frame.*ndarray"),
+        (
+            lambda: pair_table({"d": "red"}),
+            "'d' needs a value per entry; got str 'red'",
+        ),
+        (
+            lambda: pair_table({"d": DIGIT, "site": 0 * DIGIT}, others="differ"),
+            r"in 'd' have to differ in one of \['site'\], .* one value everywhere",
+        ),
         (lambda: pair_table(LABELS, agree=["shape"]), r"concepts \['digit', 'color'\]"),
         (lambda: pair_table(LABELS, agree=[]), "agree or differ"),
         (lambda: pair_table(LABELS, identity=np.arange(3)), "identity has shape"),

@@ -128,6 +128,12 @@ def test_labels_without_gaps_are_drawn_as_if_no_mask_was_there():
     np.testing.assert_array_equal(plain.b, same.b)
 
 
+def test_numbers_that_are_missing_are_in_no_pair():
+    """Whole numbers with a gap are floating-point numbers with NaN in data frames."""
+    pairs = pairs_from_labels({"d": np.array([0, 0, np.nan, 1, 1, np.nan])}, 200)
+    assert set(pairs.a) == set(pairs.b) == {0, 1, 3, 4}
+
+
 HALF = np.ma.array([0, 0, 1, 1], mask=[False, False, True, True])
 
 
@@ -135,10 +141,15 @@ HALF = np.ma.array([0, 0, 1, 1], mask=[False, False, True, True])
     ("call", "message"),
     [
         (
-            lambda: pair_table({"d": np.array([0.0, np.nan])}),
-            r"'d' has NaN.*np.ma.masked_invalid",
+            lambda: pair_table({"d": np.array([0.0, np.inf, np.nan])}),
+            "'d' has infinite labels; NaN stands for missing",
         ),
         (lambda: pair_table({"d": np.ma.masked_all(4, int)}), "all 4 are masked"),
+        (lambda: pair_table({"d": [None, np.nan]}), "'d' has no labels: all 2"),
+        (
+            lambda: pair_table({"d": np.arange(4)}, identity=[0.0, 1.0, np.nan, 2.0]),
+            "identity is masked or missing",
+        ),
         (
             lambda: pair_table(
                 {"d": HALF, "c": HALF}, drop_alone=True, others="differ"
