@@ -147,7 +147,7 @@ def test_interpret_takes_labels_as_data_frames_have_them():
     )
     frame = pd.DataFrame({"name": name, "sex": sex, "side": rare})
     layout = iin_jax.FactorLayout({"name": 1, "sex": 1, "side": 1, "residual": 1})
-    settings = {"flow": TINY, "layout": layout, **BRIEF}
+    settings = {"flow": TINY, "layout": layout, "start": "published", **BRIEF}
     with pytest.warns(UserWarning, match="'side': 1 of 200 entries have no partner"):
         fitted = iin_jax.interpret(
             linear_network(images, rng), images, frame, **settings

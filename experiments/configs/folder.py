@@ -3,8 +3,9 @@
 ``--data.root FOLDER --data.attributes FILE.csv``: the column ``image`` has the files'
 names, every other column becomes a concept (``--concept.names`` chooses). Words, truth
 values and small counts are classes; other numbers are real values: they pair by
-quantile, or carry a similarity of their own (``--concept.continuous sigma``). Empty
-cells are missing values. Sizes, judges and report follow from the columns.
+quantile, or carry a similarity of their own (``--concept.continuous sigma``); columns
+of numbers that are names are classes by ``--data.classes``. Empty cells are missing
+values. Sizes, judges and report follow from the columns.
 
 The short budget begins with the linear start; the flow's size, noise and steps follow
 from the number of training images, the sizes of the factors from shared ranks.

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import os
+import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,10 +11,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from iin_jax.data.tables import read_cells
-from iin_jax.files.hints import short
+from iin_jax.data.values import (
+    MISSING_TEXT,
+    MOST_NUMBER_CLASSES,
+    one_word_spelled_apart,
+)
+from iin_jax.files.hints import nearest, short
 
-MAX_INTEGER_CLASSES = 20  # most distinct whole numbers that count as classes
-NO_NUMBER = ("na", "n/a", "nan", "null", "none")  # missing values among numbers
+# missing values among numbers and truth values; among words they may be a class
+NO_VALUE = ("", "na", "n/a", "null", "none", *(text.lower() for text in MISSING_TEXT))
+TRUTH = {"true": "true", "yes": "true", "1": "true"}
+TRUTH |= {"false": "false", "no": "false", "0": "false"}
+# digits that number nothing: 007, 16 digits and more, 1e5
+NAME_OF_DIGITS = re.compile(r"^[+-]?0[0-9]|[0-9]{16}|e", re.IGNORECASE)
 NAMED = 3  # most names that a message lists
 
 
@@ -50,7 +60,8 @@ class Attributes:
       labels: attribute -> values (n,). Discrete attributes have int32 codes from 0, in
         a masked array if some are missing; continuous ones float64, NaN where missing.
       classes: discrete attribute -> names of its codes.
-      notes: a line for every attribute that was left out or has missing values.
+      notes: a line for every attribute that was left out, has missing values, or whose
+        cells can be understood in two ways.
     """
 
     labels: dict[str, np.ndarray]
@@ -105,21 +116,32 @@ def read_table(
     return AttributeTable(tuple(images), columns), notes
 
 
-def encode_columns(table: AttributeTable) -> Attributes:
+def encode_columns(table: AttributeTable, classes: Sequence[str] = ()) -> Attributes:
     """Turns text into codes of discrete attributes and numbers of continuous ones.
 
     Text, truth values, and whole numbers of at most 20 different values are discrete;
-    other numbers are continuous. An empty cell is missing. Columns with a single value
-    are left out.
+    other numbers are continuous. Cells that are empty, nan, NaN, NaT or <NA> are
+    missing; na, n/a, null and none too, but among words, where a note counts them as
+    classes. Truth may be spelled in several ways: true, True, yes, 1. Columns with a
+    single value are left out.
+
+    Args:
+      table: the cells.
+      classes: columns of numbers that are names, so that each number is a class.
 
     Raises:
-      ValueError: infinite numbers, or no column with two different values.
+      ValueError: infinite numbers, an unknown column in ``classes``, or no column with
+        two different values.
     """
+    for name in classes:
+        if name not in table.columns:
+            hint = nearest(name, table.columns)
+            raise ValueError(f"data.classes: the CSV has no column {name!r}{hint}")
     labels: dict[str, np.ndarray] = {}
-    classes: dict[str, tuple[str, ...]] = {}
-    notes = []
+    names_of_codes: dict[str, tuple[str, ...]] = {}
+    notes: list[str] = []
     for name, cells in table.columns.items():
-        values, names, missing = _encode(cells, name)
+        values, names, missing = _encode(cells, name, name in classes, notes)
         distinct = len(np.unique(values[~missing]))
         if distinct < 2:
             count = "one value" if distinct else "no value"
@@ -129,14 +151,14 @@ def encode_columns(table: AttributeTable) -> Attributes:
             notes.append(f"{name!r} is missing for {missing.sum():,} images")
         labels[name] = values
         if names is not None:
-            classes[name] = names
+            names_of_codes[name] = names
             labels[name] = (
                 np.ma.MaskedArray(values, missing) if missing.any() else values
             )
     if not labels:
         reason = "; ".join(notes) or "the CSV has no column beside the images'"
         raise ValueError(f"no attribute is left to look at: {reason}")
-    return Attributes(labels, classes, tuple(notes))
+    return Attributes(labels, names_of_codes, tuple(notes))
 
 
 def some(names: Sequence[str]) -> str:
@@ -186,16 +208,17 @@ def _check_agreement(images: np.ndarray, path: str | os.PathLike) -> None:
 
 
 def _encode(
-    cells: np.ndarray, name: str
+    cells: np.ndarray, name: str, as_classes: bool, notes: list[str]
 ) -> tuple[np.ndarray, tuple[str, ...] | None, np.ndarray]:
-    """Codes with their names, or numbers with None; and where values are missing."""
+    """Codes with their names, or numbers with None; and where values are missing.
+
+    Adds to the notes what can be understood in two ways.
+    """
     lower = np.array([cell.lower() for cell in cells], object)
-    absent = np.isin(lower, ("", *NO_NUMBER))
-    numbers = _numbers(cells, absent)
+    absent = np.isin(lower, NO_VALUE)
+    numbers = _numbers(cells, absent, as_classes)
     if numbers is None:
-        missing = cells == ""
-        is_truth = set(lower[~missing]) <= {"true", "false"}
-        return *_codes(lower if is_truth else cells, missing), missing
+        return _encode_words(cells, lower, name, notes)
     if np.isinf(numbers).any():
         raise ValueError(
             f"the attribute {name!r} has {np.isinf(numbers).sum()} infinite values; "
@@ -203,19 +226,75 @@ def _encode(
         )
     present = numbers[~absent]
     are_whole = (present == np.round(present)).all()
-    if are_whole and len(np.unique(present)) <= MAX_INTEGER_CLASSES:
+    distinct = len(np.unique(present))
+    if are_whole and (as_classes or distinct <= MOST_NUMBER_CLASSES):
         return *_codes(numbers, absent), absent
+    if as_classes:
+        return *_codes(cells, absent), absent
+    if are_whole:
+        notes.append(
+            f"{name!r} has {distinct} different whole numbers and counts as a "
+            f"quantity; if they are names, --data.classes {name} makes each a class"
+        )
     return numbers, None, absent
 
 
-def _numbers(cells: np.ndarray, absent: np.ndarray) -> np.ndarray | None:
-    """Cells as float64, NaN where absent; None unless all other cells are numbers."""
+def _encode_words(
+    cells: np.ndarray, lower: np.ndarray, name: str, notes: list[str]
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Codes of words with their names, and where words are missing.
+
+    Args:
+      cells: (n,) words.
+      lower: the same in lower case.
+      name: of the attribute.
+      notes: gets a line on words that may be meant as others or as missing.
+    """
+    missing = np.isin(cells, ("", *MISSING_TEXT))
+    unsure = np.isin(lower, NO_VALUE) & ~missing
+    words = {*lower[~missing & ~unsure]}
+    apart = one_word_spelled_apart(cells[~missing & ~unsure])
+    if words and words <= {*TRUTH}:
+        missing |= unsure
+        if not words <= {"yes", "no"} and not words <= {"true", "false"}:
+            notes.append(f"{name!r}: {some(sorted(words))} were read as true or false")
+            cells = np.array([TRUTH.get(word, word) for word in lower], object)
+        elif apart or words <= {"true", "false"}:
+            cells = lower
+        return *_codes(cells, missing), missing
+    if apart:
+        notes.append(
+            f"{name!r} has words that differ in upper and lower case alone, which are "
+            f"classes of their own: {some(apart)}"
+        )
+    if unsure.any():
+        notes.append(
+            f"{name!r} has the class {some(sorted({*cells[unsure]}))}; leave cells "
+            "empty where a value is missing"
+        )
+    return *_codes(cells, missing), missing
+
+
+def _numbers(
+    cells: np.ndarray, absent: np.ndarray, as_classes: bool
+) -> np.ndarray | None:
+    """Cells as float64, NaN where absent; None unless all other cells are numbers.
+
+    Digits that name things are none: 1_2, or 007 of a column of classes, or where there
+    is a 7 too.
+    """
+    present = cells[~absent]
+    if absent.all() or any("_" in cell for cell in present):
+        return None
     numbers = np.full(len(cells), np.nan)
     try:
-        numbers[~absent] = cells[~absent].astype(np.float64)
+        numbers[~absent] = present.astype(np.float64)
     except ValueError:
         return None
-    return numbers if not absent.all() else None
+    are_merged = len({*numbers[~absent]}) < len({*present})
+    if (as_classes or are_merged) and any(map(NAME_OF_DIGITS.search, present)):
+        return None
+    return numbers
 
 
 def _codes(
@@ -226,5 +305,5 @@ def _codes(
     codes = np.zeros(len(values), np.int32)
     codes[~missing] = present
     if distinct.dtype != object:
-        distinct = distinct.astype(np.int64)
+        distinct = map(int, distinct)
     return codes, tuple(map(str, distinct))

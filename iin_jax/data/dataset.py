@@ -23,6 +23,7 @@ class SourceOptions:
       attributes: path of the CSV with a folder's attributes.
       download: whether a source may download data that is missing.
       image_column: column of the CSV with each image's path relative to ``root``.
+      classes: columns of the CSV whose numbers are names, so that each is a class.
       max_unreadable: largest share of a folder's images that may be unreadable, in
         [0, 1].
       max_memory: largest size in bytes of a set that is decoded into one array; a
@@ -37,6 +38,7 @@ class SourceOptions:
     attributes: str | None = None
     download: bool = False
     image_column: str = "image"
+    classes: tuple[str, ...] = ()
     max_unreadable: float = 0.01
     max_memory: int = 2**30
 

@@ -86,7 +86,7 @@ def folder(options: SourceOptions) -> Dataset:
         notes.append(f"{surplus:,} images without a row in {csv.name} were left out")
     decoded = decode(root, table.images, options)
     notes += _reading_notes(decoded, len(table), options)
-    attributes = encode_columns(table.without(decoded.faults))
+    attributes = encode_columns(table.without(decoded.faults), options.classes)
     return Dataset(
         "folder",
         decoded.images,

@@ -96,10 +96,12 @@ def _check_data(experiment: Experiment) -> None:
             "a folder needs --data.root (your images) and --data.attributes (a CSV "
             f"with a column {data.image_column!r} and one column per attribute)"
         )
-    if data.source in WITHOUT_ATTRIBUTES and data.attributes is not None:
+    if data.source in WITHOUT_ATTRIBUTES and (
+        data.attributes is not None or data.classes
+    ):
         raise ValueError(
-            f"data.attributes is a folder's CSV; the source is {data.source}: set "
-            "--data.source folder"
+            "data.attributes is a folder's CSV, of which data.classes names columns; "
+            f"the source is {data.source}: set --data.source folder"
         )
 
 

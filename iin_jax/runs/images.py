@@ -43,6 +43,7 @@ class RunImages:
             attributes=data.attributes,
             download=data.download,
             image_column=data.image_column,
+            classes=data.classes or (),
             max_unreadable=data.max_unreadable,
             max_memory=data.max_memory * 2**20,
         )

@@ -29,6 +29,8 @@ class DataSettings:
       root: Folder of the TFDS sets, or of your images; none: TFDS's own.
       attributes: CSV of your images' attributes, one row per image.
       image_column: Its column of image files, relative to the root.
+      classes: Its columns whose numbers are names (of persons, of places), so that each
+        is a class; none: whole numbers of up to 20 different values are.
       max_unreadable: Share of your images that may be unreadable; they are named.
       max_memory: Mebibytes up to which images are held in memory; more of them stay on
         disk and are decoded at use.
@@ -49,6 +51,7 @@ class DataSettings:
     root: str | None = None
     attributes: str | None = None
     image_column: str = "image"
+    classes: tuple[str, ...] | None = None  # as in settings of runs without the field
     max_unreadable: Share = 0.01
     max_memory: CountOrZero = 1024
     download: bool = False

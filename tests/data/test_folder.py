@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from iin_jax.data import SOURCES, SourceOptions
+from iin_jax.data.attributes import AttributeTable, encode_columns
 from iin_jax.data.pictures import (
     SUFFIXES,
     UnreadablePictureError,
@@ -104,6 +105,63 @@ def test_more_than_twenty_whole_numbers_are_continuous(tmp_path):
     assert dataset.labels["age"].dtype == np.float64
     assert dataset.labels["grade"].dtype == np.int32
     assert dataset.classes["grade"] == tuple(map(str, range(20)))
+
+
+# cells -> classes of the column, or None if it is a quantity, and a part of its notes
+COLUMNS = {
+    "names of digits": (["1_2", "12", "1_3", "13"], ("12", "13", "1_2", "1_3"), ""),
+    "numbers with zeros": (["007", "7", "012", "12"], ("007", "012", "12", "7"), ""),
+    "equal widths": (["01", "02", "10", "02"], ("1", "2", "10"), ""),
+    "floats": (["1", "1.0", "2", "2.0"], ("1", "2"), ""),
+    "long ids": (
+        ["9007199254740992", "9007199254740993"] * 2,
+        ("9007199254740992", "9007199254740993"),
+        "",
+    ),
+    "truth": (["True", "true", "False", "nan"], ("false", "true"), "missing for 1"),
+    "truth in two words": (
+        ["yes", "TRUE", "no", "0"],
+        ("false", "true"),
+        "0, no, true",
+    ),
+    "yes": (["yes", "Yes", "NO", "n/a"], ("no", "yes"), "missing for 1"),
+    "Yes": (["Yes", "No", "No", ""], ("No", "Yes"), "missing for 1"),
+    "spellings": (["Red", "red", "blue", "NaN"], ("Red", "blue", "red"), "Red, red"),
+    "no hat": (["None", "cap", "top", "cap"], ("None", "cap", "top"), "class None;"),
+    "missing": (["NaT", "<NA>", "a", "b"], ("a", "b"), "missing for 2"),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_cells_are_classes_as_people_mean_them(kind):
+    cells, classes, note = COLUMNS[kind]
+    table = AttributeTable((), {"x": np.array(cells, object)})
+    attributes = encode_columns(table)
+    assert attributes.classes["x"] == classes
+    assert note in " ".join(attributes.notes)
+    assert bool(note) == bool(attributes.notes)
+
+
+def test_numbers_of_persons_are_classes_if_asked_for():
+    cells = np.array([f"{100 + i % 25}" for i in range(60)], object)
+    cells[3] = "NA"
+    columns = {
+        "person": cells,
+        "place": np.array([f"0{i % 25:02d}" for i in range(60)], object),
+        "age": np.array([*map(str, range(60))], object),
+    }
+    table = AttributeTable((), columns)
+    quantities = encode_columns(table)
+    assert not quantities.classes
+    (note,) = (line for line in quantities.notes if "--data.classes person" in line)
+    assert note.startswith("'person' has 25 different whole numbers")
+    asked = encode_columns(table, ("person", "place"))
+    assert asked.classes["person"] == tuple(str(100 + i) for i in range(25))
+    assert asked.labels["person"].mask.tolist() == [i == 3 for i in range(60)]
+    assert asked.classes["place"][:2] == ("000", "001")
+    assert asked.labels["age"].dtype == np.float64
+    with pytest.raises(ValueError, match="no column 'persn'; did you mean person"):
+        encode_columns(table, ("persn",))
 
 
 def test_files_without_a_row_are_counted_and_rows_are_in_their_order(pictures):

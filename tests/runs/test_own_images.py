@@ -65,6 +65,20 @@ def test_a_column_called_color_can_be_classified(tmp_path):
     assert Run.of("digits", digits, tmp_path, "").concepts.classified == "digit"
 
 
+def test_numbers_of_persons_are_classes_if_asked_for(tmp_path, capsys):
+    persons = [100 + index % 25 for index in range(COUNT)]
+    write_pictures(tmp_path / "pictures", {"person": persons, "kind": KIND})
+    labels = folder_run(tmp_path / "pictures").images.dataset.labels
+    assert labels["person"].dtype == np.float64
+    assert "--data.classes person makes each a class" in capsys.readouterr().out
+    run = folder_run(tmp_path / "pictures", "--data.classes", "person")
+    assert len(run.images.dataset.classes["person"]) == 25
+    digits = configs.find("digits").experiment
+    data = dataclasses.replace(digits.data, classes=("person",))
+    with pytest.raises(ValueError, match=r"data\.classes names columns; the source is"):
+        check(dataclasses.replace(digits, data=data))
+
+
 def test_one_test_image_is_refused_at_the_start(folder):
     run = folder_run(folder, "--data.test", "0.025")
     with pytest.raises(ValueError, match=r"two test images; .*--data\.test"):
