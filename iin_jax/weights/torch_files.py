@@ -65,23 +65,7 @@ def load_torch_file(path: str | os.PathLike) -> Any:
         raise ValueError(f"{path} is truncated or no PyTorch file: it {other}")
     if zipfile.is_zipfile(path):
         zip_members(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters is raised
-            with torch.serialization.safe_globals(_harmless()):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged pickle fails with whatever it runs into
-        reason = str(error).lower()
-        if not any(sign in reason for sign in REFUSED) or _is_cut_short(path):
-            raise ValueError(f"{path} is truncated or no PyTorch file") from error
-        kind = re.search(r"GLOBAL ([\w.]+)", str(error))
-        named = f" ({short(kind[1], 100)})" if kind else ""
-        raise ValueError(
-            f"{path} holds a pickled module or other objects{named}, not tensors "
-            "alone, and is refused; save its state_dict() instead"
-        ) from error
+    content = _loaded(torch, path)
     try:
         check_claim(path, _claimed(torch, content, {}))
         return _to_numpy(torch, content, {})
@@ -105,6 +89,27 @@ def save_torch_file(path: str | os.PathLike, content: Mapping[str, Any]) -> None
     tensors = _to_torch(torch, content)
     with whole_file(path) as unfinished:
         torch.save(tensors, unfinished)
+
+
+def _loaded(torch: Any, path: Path) -> Any:
+    """What was saved; a ValueError for damage, and for objects that would be code."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is raised
+            with torch.serialization.safe_globals(_harmless()):
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise ValueError(f"there is not enough memory to read {path}") from error
+    except Exception as error:  # a damaged pickle fails with whatever it runs into
+        reason = str(error).lower()
+        if not any(sign in reason for sign in REFUSED) or _is_cut_short(path):
+            raise ValueError(f"{path} is truncated or no PyTorch file") from error
+        kind = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = f" ({short(kind[1], 100)})" if kind else ""
+        raise ValueError(
+            f"{path} holds a pickled module or other objects{named}, not tensors "
+            "alone, and is refused; save its state_dict() instead"
+        ) from error
 
 
 def _torch() -> Any:
