@@ -19,8 +19,8 @@ difference -12.4 to -2.04 points; plain reconstructions 91.6 %): here T loses to
 stroke width, whose standard deviation is 0.90, off by 0.45, by the linear edit by 0.76
 (reconstructions 0.30); 1.60 bits per dimension on held-out latents, a Gaussian 1.66. At
 commit a79904a, 1,296 sprites with four attributes of six values: 99.9, 99.9, 100 and
-100 % transferred (T_0 99.5, 99.5, 100, 100 %, linear 99.3, 98.9, 100, 100 %), all others
-kept, and -0.68 bits (Gaussian -0.07). Nothing here was chosen on these sets.
+100 % transferred (T_0 99.5, 99.5, 100, 100 %, linear 99.3, 98.9, 100, 100 %), all
+others kept, and -0.68 bits (Gaussian -0.07). Nothing here was chosen on these sets.
 
 Needs the weights of LPIPS (``$IIN_JAX_WEIGHTS``, ``--network.download``, or
 ``--network.perceptual none``).
