@@ -20,9 +20,9 @@ def torchvision_models():
 
 def random_model(name: str, image_size: int, seed: int = 0):
     """A torchvision model in evaluation mode with randomised normalisation."""
+    models = torchvision_models()
     import torch
 
-    models = torchvision_models()
     torch.manual_seed(seed)
     settings = {}
     if name.startswith("vit"):
