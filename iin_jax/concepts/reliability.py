@@ -89,13 +89,16 @@ def _alignments(w: np.ndarray, pairs: PairForm) -> np.ndarray | None:
     if images < 2 * FOLDS:
         return None
     repeats = REPEATS if w.shape[1] <= DENSE_DIM else 1
-    parts = []
+    alignments = []
     for repeat in range(repeats):
         shuffled = np.random.default_rng([SEED, repeat]).permutation(images)
         fold = shuffled[pairs.image] % FOLDS
-        parts += [_aligned(w, pairs, fold == index) for index in range(FOLDS)]
-    found = [part for part in parts if part is not None]
-    return np.mean(found, axis=0) if len(found) == len(parts) else None
+        for index in range(FOLDS):
+            alignment = _aligned(w, pairs, fold == index)
+            if alignment is None:
+                return None
+            alignments.append(alignment)
+    return np.mean(alignments, axis=0)
 
 
 def _aligned(w: np.ndarray, pairs: PairForm, held_out: np.ndarray) -> np.ndarray | None:

@@ -33,8 +33,8 @@ FAULTS = (  # errors that Pillow raises for damaged files
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-# error numbers of a damaged picture: Pillow's own errors have none, and a seek outside
-# of the file is invalid; all others come from the system
+# Error numbers of a damaged picture: Pillow's own errors have none, and a seek outside
+# the file is invalid. Any other number means that the system failed, not the picture.
 PICTURE_ERRNOS = (None, errno.EINVAL)
 ROTATED = "rotated as its EXIF says"
 

@@ -23,7 +23,8 @@ def unwrapped(torch: Any, module: Any) -> Any:
         torch.optim.swa_utils.AveragedModel,
     )
     while True:
-        if "_orig_mod" in module._modules:  # of torch.compile, whose class is private
+        # torch.compile's class is private; the name of its inner module is not
+        if "_orig_mod" in module._modules:
             module = module._modules["_orig_mod"]
         elif isinstance(module, wrappers):
             module = module.module
