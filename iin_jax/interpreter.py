@@ -1,7 +1,6 @@
 """A frozen network, its interpretation network T and the factors' names, together."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,9 +12,8 @@ import numpy as np
 from iin_jax.arrays import at_least_float32
 from iin_jax.factors import FactorLayout
 from iin_jax.files.hints import short
-from iin_jax.files.json_files import read_json
+from iin_jax.files.json_files import read_description, write_description
 from iin_jax.files.paths import local_path
-from iin_jax.files.whole import write_text
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
 from iin_jax.flows.certificate import certify_flow, relative_error
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
@@ -25,8 +23,15 @@ from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network, save_network
 from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
-from iin_jax.weights.descriptions import described_by
+from iin_jax.weights.descriptions import (
+    described_by,
+    free_ending,
+    remove_others,
+    with_ending,
+)
 
+DESCRIPTION, ARRAYS = "interpreter.json", "flow.safetensors"  # files of a saved one
+NETWORK = "network.json"
 FORMAT = 2
 READ_FORMATS = (1, FORMAT)  # format 1: version 0.1, without linear starts
 BATCH = 256  # images per call of the network
@@ -178,6 +183,8 @@ class Interpreter:
     def save(self, path: str | os.PathLike) -> None:
         """Writes a folder: ``interpreter.json``, ``network.json``, safetensors files.
 
+        Over an older interpreter it is whole or not at all.
+
         A network that no entry of ``NETWORKS`` rebuilds (one made from functions) is
         left out; attach it again after loading, with ``with_network``.
 
@@ -188,6 +195,7 @@ class Interpreter:
         """
         folder = local_path(path)
         folder.mkdir(parents=True, exist_ok=True)
+        ending = free_ending(folder / DESCRIPTION)
         description = {
             "format": FORMAT,
             **_described_flow(self.flow),
@@ -195,11 +203,13 @@ class Interpreter:
             "sigma": self.sigma,
             "digest": tree_digest(self.variables),
             "network": None if self.network is None else self.network.architecture,
+            "ending": ending,
         }
-        save_tree(folder / "flow.safetensors", self.variables)
+        save_tree(folder / with_ending(ARRAYS, ending), self.variables)
         if self.network is not None and self.network.architecture in NETWORKS:
-            save_network(folder, self.network)
-        write_text(folder / "interpreter.json", json.dumps(description, indent=2))
+            save_network(folder, self.network, with_ending(NETWORK, ending))
+        write_description(folder / DESCRIPTION, description)
+        remove_others(folder, ending, ARRAYS, NETWORK, "network.safetensors")
 
     def _network(self) -> Network:
         if self.network is None:
@@ -241,14 +251,14 @@ def load(path: str | os.PathLike) -> Interpreter:
         that are missing or differ from their digest.
     """
     folder = local_path(path)
-    if (folder / "interpreter" / "interpreter.json").is_file():
+    if (folder / "interpreter" / DESCRIPTION).is_file():
         folder = folder / "interpreter"
-    file = folder / "interpreter.json"
+    file = folder / DESCRIPTION
     if not file.exists():
         raise ValueError(
             f"no interpreter in {path}: neither interpreter.json nor a finished run"
         )
-    description = read_json(file)
+    description = read_description(file)
     with described_by(file):
         number = description.get("format")
         if number not in READ_FORMATS:
@@ -257,12 +267,13 @@ def load(path: str | os.PathLike) -> Interpreter:
         layout = FactorLayout(description["layout"])
         digest, sigma = description["digest"], description["sigma"]
         known = description["network"] in NETWORKS
-    variables = load_tree_checked(folder / "flow.safetensors", digest)
+        ending = description.get("ending", "")
+    variables = load_tree_checked(folder / with_ending(ARRAYS, ending), digest)
     return Interpreter(
         flow,
         jax.tree.map(jnp.asarray, variables),
         layout,
-        load_network(folder) if known else None,
+        load_network(folder, with_ending(NETWORK, ending)) if known else None,
         tuple(sigma) if isinstance(sigma, list) else sigma,
     )
 

@@ -1,6 +1,7 @@
 """Digests that tell one content from another."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,3 +18,13 @@ def array_digest(array: np.ndarray) -> str:
 def text_digest(lines: Iterable[str]) -> str:
     """SHA-256 of some lines, in hexadecimal."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

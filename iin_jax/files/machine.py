@@ -1,9 +1,11 @@
-"""What figures were measured on: processor, cores and versions."""
+"""What figures were measured on: processor, cores, versions and code."""
 
 import importlib.metadata
 import os
 import platform
 from pathlib import Path
+
+from iin_jax.files.digests import file_digest, text_digest
 
 PACKAGES = ("iin_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -40,3 +42,12 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             result[package] = "not installed as a package"
     return result
+
+
+def code_digest() -> str:
+    """Tells one version of this package's code from another, committed or not."""
+    package = Path(__file__).parents[1]
+    files = sorted(package.rglob("*.py"))
+    return text_digest(
+        f"{file.relative_to(package).as_posix()} {file_digest(file)}" for file in files
+    )

@@ -23,7 +23,9 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         yield unfinished
+        sync(unfinished)
         os.replace(unfinished, path)
+        sync(path.parent)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch: RuntimeError
         reason = str(error).partition("\n")[0]
         raise OSError(f"{path} cannot be written: {reason}") from error
@@ -45,11 +47,23 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
+        for file in (*unfinished.rglob("*"), unfinished):
+            sync(file)
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(unfinished, path)
+        sync(path.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Has a file's or folder's content on the disk, whatever happens to the machine."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from iin_jax.files.json_files import read_json
+from iin_jax.files.digests import file_digest
+from iin_jax.files.json_files import read_description, write_description
 from iin_jax.files.whole import whole_folder
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks.base import Network
@@ -24,7 +24,7 @@ ARRAYS = ("mean", "log_var")  # fields of a cache and names of its files
 
 
 class StaleLatentsError(ValueError):
-    """A cache of latents that is missing, incomplete, or of another network or data."""
+    """A cache that is missing, damaged, or of another network or other data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,12 +150,12 @@ def load_latents(
       data: digest of the data that must have been encoded.
 
     Raises:
-      StaleLatentsError: a cache that is missing, cut short, or made by another network,
+      StaleLatentsError: a cache that is missing, damaged, or made by another network,
         from another layer or of other data.
     """
     folder = Path(folder)
     try:
-        origin = read_json(folder / "origin.json")
+        origin = read_description(folder / "origin.json")
         mean, log_var = (
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         )
@@ -164,9 +164,7 @@ def load_latents(
             f"no complete latent cache in {folder}: {error}"
         ) from error
     expected = _origin(network, data)
-    if not isinstance(origin, dict) or any(
-        origin.get(name) != expected[name] for name in ("network", "layer")
-    ):
+    if any(origin.get(name) != expected[name] for name in ("network", "layer")):
         raise StaleLatentsError(
             f"the latents in {folder} were made by another network or layer"
         )
@@ -174,6 +172,10 @@ def load_latents(
         raise StaleLatentsError(f"the latents in {folder} were made of other data")
     if not len(mean) == len(log_var) == origin.get("entries"):
         raise StaleLatentsError(f"the latent cache in {folder} is cut short")
+    if origin.get("digests") != _digests(folder):
+        raise StaleLatentsError(
+            f"the latents in {folder} differ from what was encoded: a digest is wrong"
+        )
     return LatentCache(mean, log_var)
 
 
@@ -187,8 +189,12 @@ def _origin(network: Network, data: str) -> dict[str, Any]:
 
 
 def _write_origin(folder: Path, origin: dict[str, Any]) -> None:
-    text = json.dumps(origin, indent=2)
-    (folder / "origin.json").write_text(text, encoding="utf-8")
+    origin = {**origin, "digests": _digests(folder)}
+    write_description(folder / "origin.json", origin)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: file_digest(folder / f"{name}.npy") for name in ARRAYS}
 
 
 def _write_parts(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from iin_jax.files.hints import nearest
-from iin_jax.files.json_files import read_json
+from iin_jax.files.json_files import read_description, write_description
 from iin_jax.files.paths import local_path
-from iin_jax.files.whole import write_text
 from iin_jax.networks.backbones import (
     alexnet,
     cifar_densenet,
@@ -44,8 +42,14 @@ from iin_jax.weights import (
     tree_digest,
     weights_folders,
 )
-from iin_jax.weights.descriptions import described_by
+from iin_jax.weights.descriptions import (
+    described_by,
+    free_ending,
+    remove_others,
+    with_ending,
+)
 
+DESCRIPTION = "network.json"  # file that says what a network is
 SUFFIXES = (  # names of weight files
     *(".safetensors", ".npz", ".caffemodel"),
     *(".pth", ".pth.tar", ".pt", ".th", ".ckpt"),
@@ -118,47 +122,70 @@ def load(
     return network
 
 
-def save_network(folder: str | os.PathLike, network: Network) -> None:
+def save_network(
+    folder: str | os.PathLike, network: Network, name: str = DESCRIPTION
+) -> None:
     """Writes ``network.json`` and ``network.safetensors``.
+
+    Over an older network it is whole or not at all.
+
+    Args:
+      folder: made if missing.
+      network: one that a description can rebuild.
+      name: of the description.
 
     Raises:
       ValueError: the network cannot be rebuilt from a description.
+      OSError: the folder cannot be written.
     """
     folder = local_path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    ending, arrays = free_ending(folder / name), _arrays_of(name)
     description = {
         "architecture": network.architecture,
         "settings": network.settings(),
         "digest": tree_digest(network.variables),
+        "ending": ending,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    save_tree(folder / "network.safetensors", network.variables)
-    write_text(folder / "network.json", json.dumps(description, indent=2))
+    save_tree(folder / with_ending(arrays, ending), network.variables)
+    write_description(folder / name, description)
+    remove_others(folder, ending, arrays)
 
 
-def load_network(folder: str | os.PathLike) -> Network:
+def load_network(folder: str | os.PathLike, name: str = DESCRIPTION) -> Network:
     """Reads what ``save_network`` wrote.
+
+    Args:
+      folder: where it is.
+      name: of the description.
 
     Raises:
       ValueError: no network there, a damaged description, an unknown architecture, or
         weights that are missing or differ from their digest.
     """
     folder = local_path(folder)
-    file = folder / "network.json"
+    file = folder / name
     if not file.exists():
-        raise ValueError(f"no network in {folder}: there is no network.json")
-    description = read_json(file)
+        raise ValueError(f"no network in {folder}: there is no {name}")
+    description = read_description(file)
     with described_by(file):
         architecture, settings = description["architecture"], description["settings"]
         digest = description["digest"]
+        arrays = with_ending(_arrays_of(name), description.get("ending", ""))
         if architecture not in NETWORKS:
             raise ValueError(
                 f"unknown architecture {architecture!r}"
                 f"{nearest(architecture, NETWORKS)}"
             )
-    variables = load_tree_checked(folder / "network.safetensors", digest)
+    variables = load_tree_checked(folder / arrays, digest)
     variables = jax.tree.map(jnp.asarray, variables)
     with described_by(file):
         return NETWORKS[architecture](settings, variables)
+
+
+def _arrays_of(name: str) -> str:
+    """Name of the arrays' file of a description, without an ending."""
+    return f"{os.path.splitext(name)[0]}.safetensors"
 
 
 def _find(name: str, download: bool) -> Path:
@@ -204,7 +231,7 @@ def _called_like(name: str, folder: Path) -> list[Path]:
 
 def _stem(path: Path) -> str:
     """A converted folder's name, a weight file's less its suffix; else empty."""
-    if (path / "network.json").is_file():
+    if (path / DESCRIPTION).is_file():
         return path.name
     suffixes = (suffix for suffix in SUFFIXES if path.name.endswith(suffix))
     suffix = next(suffixes, None)

@@ -3,6 +3,7 @@
 import math
 import resource
 import sys
+import time
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ REPORT_IMAGES = 2048
 
 def evaluate_stage(run: Run) -> None:
     """Measures everything the scorecard says, on held-out images."""
+    start = time.monotonic()
     evidence, devices = evidence_of(run), jax.devices()
     split = run.experiment.evaluate.split
     card: dict[str, Any] = {
@@ -46,16 +48,14 @@ def evaluate_stage(run: Run) -> None:
         "versions": versions(),
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "processor": f"{cores()} cores of {processor()}",
+        "seconds": _seconds(run, time.monotonic() - start),
     }
     run.folder.write_json("scorecard.json", card)
 
 
 def report_stage(run: Run) -> None:
     """Draws the pictures and writes the report."""
-    stages = run.folder.stages
-    seconds = {name: entry["seconds"] for name, entry in stages.items()}
-    card = {**run.folder.read_json("scorecard.json"), "seconds": seconds}
-    run.folder.write_json("scorecard.json", card)
+    card = run.folder.read_json("scorecard.json")
     curves = {
         stage: lines
         for stage in ("network", "flow")
@@ -74,6 +74,13 @@ def report_stage(run: Run) -> None:
         record=RunRecord(title, run.command, curves),
         figures_folder=run.folder.path / "figures",
     )
+
+
+def _seconds(run: Run, here: float) -> dict[str, float]:
+    """Of all stages so far, with the seconds of this one ``here``."""
+    seconds = {name: entry["seconds"] for name, entry in run.folder.stages.items()}
+    seconds["evaluate"] = round(seconds.get("evaluate", 0.0) + here, 2)
+    return seconds
 
 
 def evidence_of(run: Run) -> Evidence:

@@ -5,24 +5,31 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from iin_jax.files.json_files import read_json
+from iin_jax.files.digests import file_digest
+from iin_jax.files.json_files import (
+    read_description,
+    read_json,
+    write_description,
+)
 from iin_jax.files.locks import locked
 from iin_jax.files.whole import write_text
 from iin_jax.networks import Network, load_network
 from iin_jax.runs.differences import as_json, differences
 from iin_jax.runs.settings import Experiment
 
-RESULTS = {  # result file of each stage, in order
-    "network": "network/network.json",
-    "latents": "latents/validation/origin.json",
-    "sizes": "sizes.json",
-    "flow": "interpreter/interpreter.json",
-    "evaluate": "scorecard.json",
-    "report": "report.html",
+CONFIG, DATA, STAGES = "config.json", "data.json", "stages.json"
+BEGUN = (DATA, STAGES, "metrics.jsonl")  # written only once there are settings
+RESULTS = {  # files and folders that each stage writes, in order
+    "network": ("network",),
+    "latents": ("latents",),
+    "sizes": ("sizes.json",),
+    "flow": ("interpreter", "training.json"),
+    "evaluate": ("scorecard.json",),
+    "report": ("report.html", "figures"),
 }
 
 
@@ -42,10 +49,11 @@ class RunFolder:
         return load_network(self.path / "network")
 
     def read_json(self, name: str) -> Any:
+        """The value in a result of a stage."""
         return read_json(self.path / name)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a file whole or not at all."""
+        """Writes a result whole or not at all."""
         write_text(self.path / name, json.dumps(value, indent=2))
 
     @contextlib.contextmanager
@@ -70,19 +78,27 @@ class RunFolder:
     @property
     def is_new(self) -> bool:
         """Whether no run has begun here."""
-        return not (self.path / "config.json").is_file()
+        return not (self.path / CONFIG).is_file()
 
     def check_settings(self, name: str, experiment: Experiment) -> None:
         """Records the settings of a new run, or compares them with the recorded ones.
 
         Raises:
-          ValueError: the folder was made with other settings; names the fields.
+          ValueError: the folder was made with other settings; names the fields. Or
+            nothing says with which.
         """
         settings = {"name": name, "experiment": as_json(experiment)}
         if self.is_new:
-            self.write_json("config.json", settings)
+            begun = [file for file in BEGUN if (self.path / file).exists()]
+            if begun:
+                raise ValueError(
+                    f"{self.path / CONFIG} is lost, so nothing says with which "
+                    f"settings {begun[0]} beside it was made; nothing was resumed: "
+                    "restore it or take another folder"
+                )
+            write_description(self.path / CONFIG, settings)
             return
-        lines = differences(self.read_json("config.json"), settings)
+        lines = differences(self._own(CONFIG), settings)
         if lines:
             shown = "; ".join(line.removeprefix("experiment.") for line in lines)
             raise ValueError(
@@ -98,11 +114,18 @@ class RunFolder:
 
         Raises:
           ValueError: the images are not those that the run was begun with: its split
-            would be another, and images that trained would be tested on.
+            would be another, and images that trained would be tested on. Or nothing
+            says which those were.
         """
-        if not (self.path / "data.json").is_file():
-            self.write_json("data.json", described)
-        elif self.read_json("data.json")["digest"] != described["digest"]:
+        if not (self.path / DATA).is_file():
+            if self.stages:
+                raise ValueError(
+                    f"{self.path / DATA} is lost, so nothing says which images "
+                    f"{STAGES} beside it is of; nothing was resumed: restore it or "
+                    "take another folder"
+                )
+            write_description(self.path / DATA, described)
+        elif self._own(DATA).get("digest") != described["digest"]:
             raise ValueError(
                 f"the images or labels have changed since {self.path} was begun; "
                 "nothing was resumed: restore them or take another folder"
@@ -110,24 +133,77 @@ class RunFolder:
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
-        """stage -> ``complete``, ``seconds``, as far as the run has come."""
-        exists = (self.path / "stages.json").is_file()
-        return self.read_json("stages.json") if exists else {}
+        """stage -> ``complete``, ``seconds``, ``made_with``; ``results`` if complete.
 
-    def is_complete(self, stage: str) -> bool:
-        """Whether a stage has run to its end and its result is still there."""
-        done = self.stages.get(stage, {}).get("complete", False)
-        return done and (self.path / RESULTS[stage]).is_file()
+        As far as the run has come. Results are digests of files by their path.
+        """
+        return self._own(STAGES) if (self.path / STAGES).is_file() else {}
+
+    def fault(self, stage: str) -> str:
+        """Why a stage is to be run: it did not end, or its results are not whole."""
+        entry = self.stages.get(stage, {})
+        if not entry.get("complete", False):
+            return "not complete"
+        for name, digest in entry.get("results", {"": ""}).items():
+            file = self.path / name
+            if not file.is_file():
+                return f"{name or 'the list of its results'} is gone"
+            if file_digest(file) != digest:
+                return f"{name} is not as it was written"
+        return ""
+
+    def forget(self, stages: Iterable[str]) -> None:
+        """Has some stages as if they had never run; their files stay."""
+        kept = {name: x for name, x in self.stages.items() if name not in stages}
+        write_description(self.path / STAGES, kept)
 
     @contextlib.contextmanager
-    def timed_stage(self, stage: str) -> Iterator[None]:
-        """Adds to a stage's seconds; marks it complete unless it was interrupted."""
+    def timed_stage(self, stage: str, made_with: Mapping[str, str]) -> Iterator[None]:
+        """Adds to a stage's seconds; marks it complete unless it was interrupted.
+
+        Args:
+          stage: name of the stage.
+          made_with: what results depend on beside the settings, by name.
+        """
         before = self.stages.get(stage, {}).get("seconds", 0.0)
+        entry = {
+            "complete": False,
+            "seconds": before,
+            "made_with": {**made_with},
+        }
+        self._record(stage, entry)
         start, complete = time.monotonic(), False
         try:
             yield
             complete = True
         finally:
-            seconds = before + time.monotonic() - start
-            entry = {"complete": complete, "seconds": round(seconds, 2)}
-            self.write_json("stages.json", {**self.stages, stage: entry})
+            entry["seconds"] = round(before + time.monotonic() - start, 2)
+            if complete:
+                entry |= {"complete": True, "results": self._digests(stage)}
+            self._record(stage, entry)
+
+    def _record(self, stage: str, entry: Mapping[str, Any]) -> None:
+        write_description(self.path / STAGES, {**self.stages, stage: entry})
+
+    def _digests(self, stage: str) -> dict[str, str]:
+        """Path -> digest, of all files that a stage has written."""
+        files: list[Path] = []
+        for name in RESULTS[stage]:
+            path = self.path / name
+            files += sorted(path.rglob("*")) if path.is_dir() else [path]
+        return {
+            file.relative_to(self.path).as_posix(): file_digest(file)
+            for file in files
+            if file.is_file()
+        }
+
+    def _own(self, name: str) -> dict[str, Any]:
+        """What the folder records of itself.
+
+        Raises:
+          ValueError: it is damaged; says what to do.
+        """
+        try:
+            return read_description(self.path / name)
+        except ValueError as error:
+            raise ValueError(f"{error}: restore it or take another folder") from error

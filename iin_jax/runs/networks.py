@@ -3,13 +3,15 @@
 import math
 from pathlib import Path
 
-from iin_jax.files.json_files import read_json
+from iin_jax.files.json_files import read_description
 from iin_jax.files.paths import local_path
 from iin_jax.networks import Network, load, load_network
 from iin_jax.runs.differences import as_json, differences, differences_in_images
+from iin_jax.runs.folder import CONFIG, DATA
 from iin_jax.runs.network_training import train_autoencoder, train_classifier
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import Experiment
+from iin_jax.weights.descriptions import described_by
 
 
 def make_network(run: Run) -> Network:
@@ -31,12 +33,12 @@ def reused_network(run: Run, folder: Path) -> Network:
       ValueError: no network there, or a run on other data or another split.
     """
     network = load_network(folder / "network")
-    theirs = read_json(folder / "config.json")
-    lines = differences_in_images(theirs["experiment"], as_json(run.experiment))
+    settings = read_description(folder / CONFIG)
+    with described_by(folder / CONFIG):
+        lines = differences_in_images(settings["experiment"], as_json(run.experiment))
     if not lines:
-        found = read_json(folder / "data.json")
-        ours = run.images.dataset.digest
-        lines = differences(found["digest"], ours, "digest of data")
+        found = read_description(folder / DATA).get("digest")
+        lines = differences(found, run.images.dataset.digest, "digest of data")
     if lines:
         raise ValueError(
             f"the network of {folder} was trained on other images "

@@ -30,7 +30,9 @@ LEADING = 32  # eigenvalues that a scorecard lists
 
 def network_stage(run: Run) -> None:
     """Trains what gets interpreted, converts it, or copies it from a finished run."""
-    save_network(run.folder.path / "network", make_network(run))
+    network, folder = make_network(run), run.folder.path / "network"
+    shutil.rmtree(folder, ignore_errors=True)
+    save_network(folder, network)
 
 
 def latents_stage(run: Run) -> None:
@@ -124,6 +126,7 @@ def flow_stage(run: Run) -> None:
     checkpoints.close()
     log.close()
     run.folder.write_json("training.json", record)
+    shutil.rmtree(path / "interpreter", ignore_errors=True)
     interpreter.save(path / "interpreter")
 
 

@@ -1,15 +1,23 @@
-"""What a JSON file describes, built from it; damage is one line with the file."""
+"""What a JSON file describes, built from it; damage is one line with the file.
+
+A description names the files of its arrays, so that new ones never overwrite those in
+use: the folder is the old one until the new description takes its place.
+"""
 
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from flax.errors import FlaxError
 
 from iin_jax.files.hints import short
+from iin_jax.files.json_files import read_description
 
 # what readers of entries, constructors and modules raise for settings they do not know
 FAULTS = (AttributeError, KeyError, TypeError, ValueError, RecursionError, FlaxError)
+
+ENDINGS = ("", "-2")  # of the names of files, in turn
 
 
 @contextlib.contextmanager
@@ -27,3 +35,31 @@ def described_by(path: str | os.PathLike) -> Iterator[None]:
         if isinstance(error, KeyError):
             reason = f"no entry {reason}"
         raise ValueError(f"{path} cannot be used: {reason}") from error
+
+
+def free_ending(file: Path) -> str:
+    """The ending that the files of the description in use do not have."""
+    try:
+        used = read_description(file).get("ending", "")
+    except (OSError, ValueError):  # none, or one that nothing can be read from
+        return ENDINGS[0]
+    return ENDINGS[used == ENDINGS[0]]
+
+
+def remove_others(folder: Path, ending: str, *names: str) -> None:
+    """Removes the files of an older description, all but those of one ending.
+
+    Args:
+      folder: where they are.
+      ending: of the names that stay, before their suffix.
+      names: as without an ending, ``"flow.safetensors"``.
+    """
+    for other in {*ENDINGS} - {ending}:
+        for name in names:
+            (folder / with_ending(name, other)).unlink(missing_ok=True)
+
+
+def with_ending(name: str, ending: str) -> str:
+    """``"flow.safetensors"`` -> ``"flow-2.safetensors"``."""
+    stem, suffix = os.path.splitext(name)
+    return f"{stem}{ending}{suffix}"
