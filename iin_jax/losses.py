@@ -8,10 +8,12 @@ can add.
 
 All densities are full: the constants in 2 pi and log(1 - sigma^2) are included, so the
 values are negative log-likelihoods in nats and compare across layouts and sigmas. They
-are densities, so a negative value is no mistake: see ``bits_per_dim``.
+are densities, so a negative value is no mistake: see ``bits_per_dim``. A term of equal
+arguments is the same object, so that what is compiled is found again.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -107,6 +109,7 @@ def pair_nll(
     return gaussian_nll(za_tilde, log_det_a) + conditional.sum(-1) - log_det_b
 
 
+@functools.lru_cache
 def pair_term(layout: FactorLayout) -> Term:
     """``pair_nll`` as a term of ``PairOutputs``."""
 
@@ -129,6 +132,7 @@ def gaussian_term(outputs: SampleOutputs) -> PerExample:
     return gaussian_nll(outputs.z_tilde, outputs.log_det)
 
 
+@functools.lru_cache
 def independence_term(layout: FactorLayout) -> Term:
     """What factors of a batch still have in common linearly; for any outputs of T.
 
@@ -150,6 +154,7 @@ def independence_term(layout: FactorLayout) -> Term:
     return term
 
 
+@functools.lru_cache
 def cycle_term(layout: FactorLayout) -> Term:
     """How much of a donor's factor is lost on the way through G and E.
 

@@ -240,7 +240,7 @@ class JaxSide(Side):
 
     def _initial_state(self, batch: int) -> tuple[Any, TrainState]:
         """The optimiser of ``iin_jax.fit`` and the state before its first step."""
-        fast = {"similarity": SIMILARITY_RATE}
+        fast = (("similarity", SIMILARITY_RATE),)
         tx = adam(Schedule(ENDLESS, RATE / batch), batch, fast=fast)
         params = {"flow": self.flow_variables["params"]}
         return tx, TrainState.create(tx, params, self.flow_variables["constants"])

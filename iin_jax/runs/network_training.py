@@ -92,7 +92,7 @@ def train_autoencoder(run: Run) -> Network:
     batch = feed.first(INIT_IMAGES, jax.random.key(seed + 1), seed)
     params = jax.jit(module.init)(_init_key(seed), *batch)["params"]
     tx = adam(
-        settings.schedule, settings.batch_size, fast={"log_scale": LOG_SCALE_RATE}
+        settings.schedule, settings.batch_size, fast=(("log_scale", LOG_SCALE_RATE),)
     )
     build = functools.partial(autoencoder_step, module, tx=tx, perceptual=perceptual)
     state, phases = TrainState.create(tx, params), _phases(settings, build, None)

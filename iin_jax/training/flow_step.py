@@ -20,7 +20,7 @@ from iin_jax.linen import apply
 from iin_jax.losses import WeightedSum, bits_per_dim, gaussian_nll
 from iin_jax.networks import Network
 from iin_jax.outputs import PairOutputs, SampleOutputs, StepMaps
-from iin_jax.training.parallel import Feed, Metrics, Streamed
+from iin_jax.training.parallel import Draw, Feed, Metrics, Streamed
 from iin_jax.types import Array, Images, Key, Latents, LogDet, Shared, Tree
 
 MAX_SIMILARITY = 0.9995  # highest learned similarity: at 1 there is no bound
@@ -151,47 +151,65 @@ class Started(NamedTuple):
     Attributes:
       data: of the draw.
       constants: of ``flows.LinearStart``; empty: there is no start.
+      objective: what a step minimises; here, so that its numbers are no part of the
+        compiled program.
     """
 
     data: Any
     constants: Tree
+    objective: "FlowObjective | None" = None
 
 
-def started_feed(feed: Feed, constants: Tree, dim: int, *, noisy: bool) -> Feed:
-    """A feed whose latents have gone through T_0; its data are ``Started``.
+@dataclasses.dataclass(frozen=True)
+class StartedDraw:
+    """A draw whose latents have gone through T_0; its data are ``Started``.
 
-    Args:
-      feed: gives ``LatentPairs`` or ``LatentSamples`` of z.
-      constants: of T_0.
-      dim: N.
+    Equal ones share a compiled program.
+
+    Attributes:
+      draw: gives ``LatentPairs`` or ``LatentSamples`` of z.
       noisy: the batches bring noise for the step to add.
     """
-    draw, start = feed.draw, LinearStart(dim)
 
-    def drawn(data: Any, key: Key, examples: Array) -> LatentPairs | LatentSamples:
+    draw: Draw
+    noisy: bool = False
+
+    def __call__(
+        self, data: Any, key: Key, examples: Array
+    ) -> LatentPairs | LatentSamples:
+        """As ``Draw``."""
         if isinstance(data, Streamed):
             constants = data.resident.constants
             inner: Any = Streamed(data.resident.data, data.batch)
         else:
             constants, inner = data.constants, data.data
-        batch = draw(inner, key, examples)
-        variables = {"constants": constants}
-
-        def through(z: Latents) -> Latents:
-            return apply(start, variables, z)[0]
-
-        noise_key = jax.random.fold_in(key, NOISE_STREAM)
+        batch = self.draw(inner, key, examples)
         if isinstance(batch, LatentSamples):
-            shape = (dim,)
-            batch = batch._replace(z=through(batch.z))
+            shape: tuple[int, ...] = batch.z.shape[1:]
+            batch = batch._replace(z=_started(constants, batch.z))
         else:
-            shape = (2, dim)
-            batch = batch._replace(z_a=through(batch.z_a), z_b=through(batch.z_b))
-        if not noisy:
+            shape = (2, *batch.z_a.shape[1:])
+            halves = (_started(constants, z) for z in (batch.z_a, batch.z_b))
+            batch = batch._replace(**dict(zip(("z_a", "z_b"), halves, strict=True)))
+        if not self.noisy:
             return batch
+        noise_key = jax.random.fold_in(key, NOISE_STREAM)
         return batch._replace(noise=_noise(noise_key, examples, shape))
 
-    return Feed(drawn, Started(feed.data, constants), feed.stream)
+
+def started_feed(feed: Feed, constants: Tree, *, noisy: bool) -> Feed:
+    """A feed whose latents have gone through T_0, if its constants are not empty."""
+    draw = StartedDraw(feed.draw, noisy)
+    return Feed(draw, Started(feed.data, constants), feed.stream)
+
+
+def objective_of_data(
+    params: Tree, batch: "LatentPairs | LatentSamples", state: Any, data: Started
+) -> tuple[Array, Metrics]:
+    """What ``data.objective`` says of a batch; a ``training.step.Objective``."""
+    if data.objective is None:
+        raise ValueError("these data have no objective")
+    return data.objective(params, batch, state, data)
 
 
 def pairs_of(
@@ -228,9 +246,16 @@ def samples_of(
     return LatentSamples(mean + jnp.exp(0.5 * log_var) * eps)
 
 
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("sigma", "floor", "log_det"),
+    meta_fields=("flow", "loss", "noise", "steps", "network"),
+)
 @dataclasses.dataclass(frozen=True)
 class FlowObjective:
     """What a step of the flow minimises; a ``training.step.Objective``.
+
+    A tree of arrays, whose leaves are the numbers that follow from data.
 
     Attributes:
       flow: T, or the part of it that is trained.
@@ -249,7 +274,7 @@ class FlowObjective:
 
     flow: Bijector
     loss: WeightedSum
-    sigma: float | tuple[float, ...] | None
+    sigma: Any  # a number, a tuple, None, or what a transformation makes of them
     noise: float = 0.0
     steps: int = 0
     floor: tuple[float, ...] | None = None
@@ -296,8 +321,7 @@ class FlowObjective:
         variables = {"params": params["flow"], "constants": constants}
         latents = batch.latents(noise_scale)
         z_tilde, log_det = apply(self.flow, variables, latents)
-        if self.log_det:
-            log_det = log_det + self.log_det
+        log_det = log_det + self.log_det
         sigma = similarity(params, self.sigma, self.floor)
         start = data.constants if isinstance(data, Started) else {}
         maps = self._maps(variables, start, data)
@@ -352,6 +376,10 @@ def similarity(
         return MAX_SIMILARITY * share
     least = jnp.asarray(floor, jnp.float32)[None]
     return least + (MAX_SIMILARITY - least) * share
+
+
+def _started(constants: Tree, z: Latents) -> Latents:
+    return _through(constants, z, "forward_and_log_det")[0] if constants else z
 
 
 def _through(start: Tree, z: Latents, method: str) -> Latents:

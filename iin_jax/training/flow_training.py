@@ -32,6 +32,8 @@ from iin_jax.training.flow_step import (
     MAX_SIMILARITY,
     FlowObjective,
     LatentPairs,
+    Started,
+    objective_of_data,
     similarity,
     started_feed,
 )
@@ -150,11 +152,9 @@ def train_flow(
     arranged = None if start is None else _arranged(flow, start, plan.seed)
     if arranged is not None:
         z = arranged.through(z)
-        started = functools.partial(
-            started_feed, constants=arranged.constants, dim=flow.dim
-        )
-        feed = started(feed, noisy=plan.noise > 0)
-        validation = None if validation is None else started(validation, noisy=False)
+    constants = {} if arranged is None else arranged.constants
+    noisy = arranged is not None and plan.noise > 0
+    feed = started_feed(feed, constants, noisy=noisy)
     objective = FlowObjective(
         flow,
         _minimised(loss, layout, paired=isinstance(batch, LatentPairs)),
@@ -165,12 +165,14 @@ def train_flow(
         0.0 if arranged is None else arranged.log_det,
         network,
     )
-    state, step = _state_and_step(objective, layout, z, plan)
+    feed = feed._replace(data=feed.data._replace(objective=objective))
+    state, step = _state_and_step(flow, layout, z, plan)
     if loss is not None:
         _check_loss(objective, state, batch, feed.data)
     validated = None
     if validation is not None:
         choice = None if start is None else _choice(layout, plan)
+        validation = started_feed(validation, constants, noisy=False)
         measure = _validation(objective, layout, validation, plan.seed)
         validated = _Validation(measure, choice)
     run = _runner(plan, step, feed, state)
@@ -197,18 +199,18 @@ def _choice(layout: FactorLayout, plan: FlowPlan) -> Choice:
 
 
 def _state_and_step(
-    objective: FlowObjective, layout: FactorLayout, z: Any, plan: FlowPlan
+    flow: Bijector, layout: FactorLayout, z: Any, plan: FlowPlan
 ) -> tuple[TrainState, Step]:
     """The state before the first step, and the step."""
     tx = adam(
         plan.schedule,
         plan.batch_size,
-        fast={"similarity": SIMILARITY_RATE},
+        fast=(("similarity", SIMILARITY_RATE),),
         decay=plan.decay,
     )
     learned = len(layout) if plan.sigma is None else 0
-    state = first_state(objective.flow, z, tx, plan.seed, similarities=learned)
-    return state, gradient_step(objective, tx)
+    state = first_state(flow, z, tx, plan.seed, similarities=learned)
+    return state, gradient_step(objective_of_data, tx)
 
 
 def _run(
@@ -407,18 +409,27 @@ def _validation(
         objective = dataclasses.replace(objective, sigma=fixed)
     batch = _held_out_batch(feed, seed)
 
-    @jax.jit
-    def measure(params, constants, batch, data):
-        results = objective.outputs(params, constants, batch, data=data)
-        metrics, outputs = objective.metrics_of(*results)[1], results[2]
-        if isinstance(outputs, PairOutputs):
-            halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
-            metrics["separation"] = separation(*halves, layout)
-            metrics["confusion"] = -metrics["separation"]
-        return metrics
-
     def validate(state: TrainState) -> dict[str, float]:
-        metrics = measure(state.params, state.constants, batch, feed.data)
+        arrays = (state.params, state.constants, batch, feed.data)
+        metrics = _measure(layout, objective, *arrays)
         return {name: float(x) for name, x in metrics.items()}
 
     return validate
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(
+    layout: FactorLayout,
+    objective: FlowObjective,
+    params: Tree,
+    constants: Tree,
+    batch: Any,
+    data: Started,
+) -> dict[str, Any]:
+    results = objective.outputs(params, constants, batch, data=data)
+    metrics, outputs = objective.metrics_of(*results)[1], results[2]
+    if isinstance(outputs, PairOutputs):
+        halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
+        metrics["separation"] = separation(*halves, layout)
+        metrics["confusion"] = -metrics["separation"]
+    return metrics

@@ -1,6 +1,7 @@
 """Adam with the published schedule, or with warm-up at large batch."""
 
 import dataclasses
+import functools
 
 import jax
 import optax
@@ -43,20 +44,23 @@ class Schedule:
         return optax.join_schedules(parts, boundaries)
 
 
+@functools.lru_cache(maxsize=8)
 def adam(
     schedule: Schedule,
     batch_size: int,
     *,
-    fast: dict[str, float] | None = None,
+    fast: tuple[tuple[str, float], ...] = (),
     decay: float = 0.0,
 ) -> optax.GradientTransformation:
     """Adam(0.5, 0.9), as published, with the learning rate scaled by the batch.
 
+    The same object for equal arguments, so that what is compiled is found again.
+
     Args:
       schedule: of the learning rate.
       batch_size: global batch size.
-      fast: top-level name in ``params`` -> factor on its learning rate, for single
-        numbers that have far to go (a learned scale or similarity).
+      fast: pairs of a top-level name in ``params`` and a factor on its learning rate,
+        for single numbers that have far to go (a learned scale or similarity).
       decay: decoupled weight decay of matrices, times the learning rate.
     """
     rate = schedule.rate(batch_size)
@@ -65,7 +69,7 @@ def adam(
         transforms = [
             optax.adamw(rate, b1=0.5, b2=0.9, weight_decay=decay, mask=_matrices)
         ]
-    for name, factor in (fast or {}).items():
+    for name, factor in fast:
         transforms.append(optax.masked(optax.scale(factor), _only(name)))
     return optax.chain(*transforms)
 

@@ -8,6 +8,7 @@ collectives; under ``pmap`` each device holds its share, and ``iin_jax.batch`` t
 means over all of them.
 """
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class Feed(NamedTuple):
           seed: of the run; a stream gives its first steps' batches, until they have as
             many examples.
         """
-        draw, parts, count_drawn = jax.jit(self.draw), [], 0
+        draw, parts, count_drawn = functools.partial(_drawn, self.draw), [], 0
         while count_drawn < count:
             if self.stream is None:
                 examples = jnp.arange(count_drawn, min(count_drawn + CHUNK, count))
@@ -80,6 +81,11 @@ class Feed(NamedTuple):
                 parts.append(draw(Streamed(self.data, arrays), step_key, examples))
             count_drawn += len(examples)
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn(draw: Draw, data: Any, key: Key, examples: Array) -> Any:
+    return draw(data, key, examples)
 
 
 def check_batch(
@@ -163,8 +169,7 @@ class Runner:
             raise ValueError(f"parallel is one of {list(MODES)}; got {mode!r}")
         check_batch(batch_size, accumulate, len(self.devices))
         draw, data, stream = feed
-        self.step, self.draw, self.seed = step, draw, seed
-        self.accumulate, self.batch_size, self.mode = accumulate, batch_size, mode
+        self.draw, self.seed, self.batch_size, self.mode = draw, seed, batch_size, mode
         if fused and stream is not None:
             raise ValueError("streamed steps cannot be fused; leave fused out")
         on_cpu = self.devices[0].platform == "cpu"
@@ -173,10 +178,13 @@ class Runner:
         if stream is not None:
             self._streamed(stream, int(state.step))  # refused before anything compiles
         self._mesh = Mesh(np.array(self.devices), (AXIS,))
+        self._key = np.asarray(jax.random.key_data(jax.random.key(seed)))
+        sizes = (batch_size, accumulate, mode, tuple(self.devices))
+        program = Program(step, draw, *sizes, self.fused, stream is not None)
         if self.fused:
-            self._zeros = self._zero_metrics(state, data)
+            self._zeros = program.zero_metrics(state, data, self._key)
         self._data = self.place(data)
-        self._run = self._compile()
+        self._run = compiled(program)
 
     def place(self, tree: Any) -> Any:
         """Copies arrays to every device, in the form that ``run`` takes."""
@@ -212,7 +220,7 @@ class Runner:
         if not self.fused:
             return self._run_apart(state, count)
         carry = (state, *self.place(self._zeros))
-        carry = self._run(carry, self._data, jnp.int32(count))
+        carry = self._run(carry, self._data, np.int32(count), self._key)
         state, totals, bad = carry
         totals, bad = jax.device_get(self.fetch((totals, bad)))
         metrics = {name: float(total) / count for name, total in totals.items()}
@@ -225,7 +233,7 @@ class Runner:
         first = int(np.asarray(self.fetch(state.step)))
         values, data = [], self._data_of(first)
         for step in range(first, first + count):
-            state, metrics = self._run(state, data, 1)
+            state, metrics = self._run(state, data, np.int32(1), self._key)
             if step + 1 < first + count:
                 data = self._data_of(step + 1)
             state, metrics = jax.block_until_ready((state, metrics))
@@ -265,54 +273,86 @@ class Runner:
             )
         return arrays
 
-    def _compile(self):
-        rows = (self.accumulate, -1)
-        if self.mode == "jit":
-            split = NamedSharding(self._mesh, PartitionSpec(None, AXIS))
-            replicated = NamedSharding(self._mesh, PartitionSpec())
 
-            def run_global(carry, data, count):
-                examples = jnp.arange(self.batch_size).reshape(rows)
-                examples = jax.lax.with_sharding_constraint(examples, split)
-                return self._steps(carry, data, count, examples)
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What is compiled of a ``Runner``; equal ones share what is.
 
-            return jax.jit(run_global, donate_argnums=0, out_shardings=replicated)
+    Attributes:
+      step, draw: as of the runner and its feed.
+      batch_size, accumulate, mode, devices, fused: as of the runner.
+      streamed: the draw reads ``Streamed``.
+    """
 
-        def run_share(carry, data, count):
-            examples = jnp.arange(self.batch_size).reshape(rows)
-            share = examples.shape[1] // len(self.devices)
-            first = jax.lax.axis_index(AXIS) * share
-            examples = jax.lax.dynamic_slice_in_dim(examples, first, share, axis=1)
-            with divided_over(AXIS):
-                return self._steps(carry, data, count, examples)
+    step: Step
+    draw: Draw
+    batch_size: int
+    accumulate: int
+    mode: str
+    devices: tuple[Any, ...]
+    fused: bool
+    streamed: bool
 
-        axes = {"in_axes": (0, 0, None), "devices": self.devices}
-        return jax.pmap(run_share, AXIS, donate_argnums=0, **axes)
+    def global_steps(self, carry, data, count, seed_key):
+        """``count`` steps in global view."""
+        mesh = Mesh(np.array(self.devices), (AXIS,))
+        split = NamedSharding(mesh, PartitionSpec(None, AXIS))
+        examples = jnp.arange(self.batch_size).reshape(self.accumulate, -1)
+        examples = jax.lax.with_sharding_constraint(examples, split)
+        return self._steps(carry, data, count, seed_key, examples)
 
-    def _steps(self, carry, data, count, examples):
+    def steps_of_a_share(self, carry, data, count, seed_key):
+        """``count`` steps on one device's examples."""
+        examples = jnp.arange(self.batch_size).reshape(self.accumulate, -1)
+        share = examples.shape[1] // len(self.devices)
+        first = jax.lax.axis_index(AXIS) * share
+        examples = jax.lax.dynamic_slice_in_dim(examples, first, share, axis=1)
+        with divided_over(AXIS):
+            return self._steps(carry, data, count, seed_key, examples)
+
+    def zero_metrics(self, state: TrainState, data: Any, seed_key: Array):
+        """Zeros of the metrics' shapes, and "no bad step"."""
+        rows = (self.accumulate, self.batch_size // self.accumulate)
+        examples = jax.ShapeDtypeStruct(rows, jnp.int32)
+        shapes = jax.eval_shape(self._one_step, state, data, seed_key, examples)[1]
+        zeros = {name: np.zeros(x.shape, x.dtype) for name, x in shapes.items()}
+        return zeros, np.int32(-1)
+
+    def _steps(self, carry, data, count, seed_key, examples):
         """A state after one step and its metrics; fused, a carry after ``count``."""
         if not self.fused:
-            return self._one_step(carry, data, examples)
+            return self._one_step(carry, data, seed_key, examples)
 
         def body(carry):
             state, totals, bad = carry
-            new_state, metrics = self._one_step(state, data, examples)
+            new_state, metrics = self._one_step(state, data, seed_key, examples)
             broken = ~jnp.isfinite(metrics["loss"]) & (bad < 0)
             totals = jax.tree.map(jnp.add, totals, metrics)
             return new_state, totals, jnp.where(broken, state.step, bad)
 
         return jax.lax.fori_loop(0, count, lambda _, carry: body(carry), carry)
 
-    def _one_step(self, state, data, examples):
-        key = jax.random.fold_in(jax.random.key(self.seed), state.step)
+    def _one_step(self, state, data, seed_key, examples):
+        key = jax.random.fold_in(jax.random.wrap_key_data(seed_key), state.step)
         batches = jax.vmap(functools.partial(self.draw, data, key))(examples)
-        resident = data.resident if self.stream is not None else data
-        return self.step(state, batches, resident)
+        return self.step(state, batches, data.resident if self.streamed else data)
 
-    def _zero_metrics(self, state: TrainState, data: Any):
-        """Zeros of the metrics' shapes, and "no bad step", placed."""
-        rows = (self.accumulate, self.batch_size // self.accumulate)
-        examples = jax.ShapeDtypeStruct(rows, jnp.int32)
-        metrics = jax.eval_shape(self._one_step, state, data, examples)[1]
-        zeros = {name: np.zeros(x.shape, x.dtype) for name, x in metrics.items()}
-        return zeros, np.int32(-1)
+
+@functools.lru_cache(maxsize=8)
+def compiled(program: Program) -> Callable[[Any, Any, Any, Array], Any]:
+    """(carry, data, count, data of the seed's key) -> carry, or state and metrics.
+
+    The carry's buffers are given away.
+    """
+    if program.mode == "jit":
+        replicated = NamedSharding(
+            Mesh(np.array(program.devices), (AXIS,)), PartitionSpec()
+        )
+        return jax.jit(program.global_steps, donate_argnums=0, out_shardings=replicated)
+    return jax.pmap(
+        program.steps_of_a_share,
+        AXIS,
+        donate_argnums=0,
+        in_axes=(0, 0, None, None),
+        devices=program.devices,
+    )

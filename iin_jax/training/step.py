@@ -31,8 +31,12 @@ class Objective(Protocol):
         ...
 
 
+@functools.lru_cache(maxsize=8)
 def gradient_step(objective: Objective, tx: optax.GradientTransformation) -> Step:
-    """The step that follows an objective's gradients with an optimiser."""
+    """The step that follows an objective's gradients with an optimiser.
+
+    The same object for equal arguments, so that what is compiled is found again.
+    """
     return functools.partial(_step, objective, tx)
 
 

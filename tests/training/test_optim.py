@@ -29,7 +29,7 @@ def test_adam_has_the_published_betas_and_fast_parameters():
     params = {"flow": jnp.zeros(2), "sigma": jnp.zeros(1)}
     gradients = {"flow": jnp.array([1.0, -2.0]), "sigma": jnp.array([0.5])}
     schedule = Schedule(100, 1e-3, decay_start=1.0)
-    tx = adam(schedule, 1, fast={"sigma": 10.0})
+    tx = adam(schedule, 1, fast=(("sigma", 10.0),))
     updates, _ = tx.update(gradients, tx.init(params), params)
     plain = optax.adam(1e-3, b1=0.5, b2=0.9)
     expected, _ = plain.update(gradients, plain.init(params), params)
