@@ -8,16 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from iin_jax.arrays import at_least_float32
 from iin_jax.factors import FactorLayout
 from iin_jax.files.hints import short
-from iin_jax.files.json_files import read_description, write_description
+from iin_jax.files.json_files import (
+    read_description,
+    read_json,
+    write_description,
+)
 from iin_jax.files.paths import local_path
 from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
 from iin_jax.flows.certificate import certify_flow, relative_error
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
-from iin_jax.latents.batches import in_batches
+from iin_jax.latents.batches import batch_slices, padded, padded_size
 from iin_jax.linen import module_fields
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network, save_network
@@ -35,6 +40,7 @@ NETWORK = "network.json"
 FORMAT = 2
 READ_FORMATS = (1, FORMAT)  # format 1: version 0.1, without linear starts
 BATCH = 256  # images per call of the network
+LATENTS = 1024  # latents per call of the flow alone
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -106,13 +112,11 @@ class Interpreter:
 
     def decode(self, z: Array) -> Array:
         """z -> what the network makes of it: images in [-1, 1], or logits."""
-        network = self._network()
-        z = self._flat(z).reshape(-1, *network.latent_shape)
-        return _mapped(network.decode, z)
+        return _mapped(self._decode, self._flat(z))
 
     def translate(self, z: Array) -> Latents:
         """T: z -> z_tilde (B, N)."""
-        return jitted_forward(self.flow, self.variables, self._flat(z))[0]
+        return _mapped(self._translate, self._flat(z), most=LATENTS)
 
     def to_factors(self, z: Array) -> dict[str, Latents]:
         """z -> name -> (B, N_k)."""
@@ -124,7 +128,7 @@ class Interpreter:
 
     def untranslate(self, z_tilde: Latents) -> Array:
         """Inverse of T: z_tilde (B, N) -> z."""
-        z = jitted_inverse(self.flow, self.variables, at_least_float32(z_tilde))
+        z = _mapped(self._untranslate, at_least_float32(z_tilde), most=LATENTS)
         if self.network is None:
             return z
         return z.reshape(len(z), *self.network.latent_shape)
@@ -134,18 +138,29 @@ class Interpreter:
 
         An empty list of names edits nothing: the result is G(E(a)) up to rounding.
         """
-        z_tilde_a, z_tilde_b = self._translate_pair(images_a, images_b)
-        return self.decode(
-            self.untranslate(self.layout.swap(z_tilde_a, z_tilde_b, names))
-        )
+        mask = self.layout.mask(names)
+
+        def edited(a: Images, b: Images) -> Array:
+            z_tilde = jnp.where(mask, self._read(b), self._read(a))
+            return self._decode(self._untranslate(z_tilde))
+
+        return _mapped(edited, *self._checked_pair(images_a, images_b))
 
     def interpolate(
         self, images_a: Images, images_b: Images, names: Iterable[str], *, steps: int
     ) -> Array:
         """From a to b in the named factors, decoded; (steps, B, ...)."""
-        z_tilde_a, z_tilde_b = self._translate_pair(images_a, images_b)
-        path = self.layout.interpolate(z_tilde_a, z_tilde_b, names, steps=steps)
-        return self._decode_stack(path)
+        names = names if isinstance(names, str) else tuple(names)
+        self.layout.mask(names)
+
+        def path(a: Images, b: Images) -> Array:
+            ends = self._read(a), self._read(b)
+            return self._decode_stack(
+                self.layout.interpolate(*ends, names, steps=steps)
+            )
+
+        pair = self._checked_pair(images_a, images_b)
+        return _mapped(path, *pair, most=max(1, BATCH // steps), axis=1)
 
     def sample(
         self, images: Images, names: Iterable[str], key: Key, *, count: int
@@ -153,14 +168,27 @@ class Interpreter:
         """The named factors drawn from N(0, 1), all others kept; (count, B, ...)."""
         if count < 1:
             raise ValueError(f"count is a number of samples >= 1; got {count}")
-        z_tilde = self.translate(self.encode(images))
-        draws = jax.random.normal(key, (count, *z_tilde.shape), z_tilde.dtype)
-        return self._decode_stack(self.layout.swap(z_tilde[None], draws, names))
+        mask = self.layout.mask(names)
+        self._network().check_images(images)
+
+        draws = jax.random.normal(key, (count, len(images), self.flow.dim))
+
+        def drawn(images: Images, draws: Array) -> Array:
+            draws = jnp.moveaxis(draws, 1, 0)
+            return self._decode_stack(jnp.where(mask, draws, self._read(images)))
+
+        by_image = jnp.moveaxis(draws, 0, 1)
+        most = max(1, BATCH // count)
+        return _mapped(drawn, images, by_image, most=most, axis=1)
 
     def log_prob(self, z: Array) -> PerExample:
         """log density of z under T and a standard normal prior, in nats, (B,)."""
-        z_tilde, log_det = jitted_forward(self.flow, self.variables, self._flat(z))
-        return -gaussian_nll(z_tilde, log_det)
+
+        def log_prob(z: Latents) -> PerExample:
+            z_tilde, log_det = jitted_forward(self.flow, self.variables, z)
+            return -gaussian_nll(z_tilde, log_det)
+
+        return _mapped(log_prob, self._flat(z), most=LATENTS)
 
     def certify(self, images: Images) -> dict[str, Any]:
         """Measures, on real images, that interpreting changes nothing.
@@ -227,19 +255,35 @@ class Interpreter:
             )
         return z
 
-    def _translate_pair(self, images_a: Images, images_b: Images):
+    def _checked_pair(
+        self, images_a: Images, images_b: Images
+    ) -> tuple[Images, Images]:
         if len(images_a) != len(images_b):
             raise ValueError(
                 f"an edit takes as many a as b; got {len(images_a)} and {len(images_b)}"
             )
-        return (
-            self.translate(self.encode(images_a)),
-            self.translate(self.encode(images_b)),
-        )
+        for images in (images_a, images_b):
+            self._network().check_images(images)
+        return images_a, images_b
+
+    def _translate(self, z: Latents) -> Latents:
+        return jitted_forward(self.flow, self.variables, z)[0]
+
+    def _untranslate(self, z_tilde: Latents) -> Latents:
+        return jitted_inverse(self.flow, self.variables, z_tilde)
+
+    def _read(self, images: Images) -> Latents:
+        """images -> z_tilde."""
+        return self._translate(self._flat(self._network().encode(images)))
+
+    def _decode(self, z: Latents) -> Array:
+        network = self._network()
+        return network.decode(z.reshape(-1, *network.latent_shape))
 
     def _decode_stack(self, z_tilde: Latents) -> Array:
+        """(steps, B, N) -> (steps, B, ...)."""
         lead = z_tilde.shape[:2]
-        decoded = self.decode(self.untranslate(z_tilde.reshape(-1, self.flow.dim)))
+        decoded = self._decode(self._untranslate(z_tilde.reshape(-1, self.flow.dim)))
         return decoded.reshape(*lead, *decoded.shape[1:])
 
 
@@ -258,11 +302,15 @@ def load(path: str | os.PathLike) -> Interpreter:
         raise ValueError(
             f"no interpreter in {path}: neither interpreter.json nor a finished run"
         )
+    entries = read_json(file)
+    number = entries.get("format") if isinstance(entries, dict) else FORMAT
+    if number not in READ_FORMATS:  # so another version's, with a checksum of its own
+        raise ValueError(
+            f"{file} cannot be used: it has format {number}; this version reads "
+            f"{FORMAT}"
+        )
     description = read_description(file)
     with described_by(file):
-        number = description.get("format")
-        if number not in READ_FORMATS:
-            raise ValueError(f"it has format {number}; this version reads {FORMAT}")
         flow = _flow_from(description)
         layout = FactorLayout(description["layout"])
         digest, sigma = description["digest"], description["sigma"]
@@ -330,6 +378,25 @@ def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:
         )
 
 
-def _mapped(function: Callable[[Array], Array], values: Array) -> Array:
-    parts = in_batches(function, lambda part: values[part], len(values), BATCH)
-    return jnp.concatenate([part for _, part in parts])
+def _mapped(
+    function: Callable[..., Array], *arrays: Array, most: int = BATCH, axis: int = 0
+) -> Array:
+    """Maps a function over entries, in batches of few sizes; traced arrays as they are.
+
+    Args:
+      function: arrays (b, ...) -> array with the entries on its ``axis``.
+      arrays: (B, ...) each.
+      most: entries per call.
+      axis: of the result.
+    """
+    count = len(arrays[0])
+    size = padded_size(count, most)
+    if size == count or any(isinstance(x, Tracer) for x in arrays):
+        return jnp.asarray(function(*arrays))
+    # on the host, since cuts of every length would be compiled too
+    hosts, parts = [np.asarray(x) for x in arrays], []
+    for part in batch_slices(count, size):
+        result = np.asarray(function(*(padded(x[part], size) for x in hosts)))
+        parts.append(np.moveaxis(result, axis, 0)[: part.stop - part.start])
+    whole = np.moveaxis(np.concatenate(parts), 0, axis)
+    return jax.device_put(np.ascontiguousarray(whole))

@@ -53,7 +53,9 @@ def read_description(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise ValueError(f"{path} cannot be used: it is no JSON object")
     if CHECKSUM in entries and entries.pop(CHECKSUM) != _checksum(entries):
-        raise ValueError(f"{path} differs from what was saved: its checksum is wrong")
+        raise ValueError(
+            f"{path} cannot be used: its checksum is wrong, so it is not what was saved"
+        )
     return entries
 
 

@@ -1,4 +1,7 @@
-"""The one loop over batches of a network's inputs."""
+"""The one loop over batches of a network's inputs; batches have few sizes.
+
+A program is compiled for every size, and may take longer than all it is used for.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +11,24 @@ import numpy as np
 from tqdm import tqdm
 
 from iin_jax.types import Array
+
+GROWTH = 4  # from one size of a batch to the next: few sizes, some entries in vain
+
+
+def padded_size(count: int, most: int) -> int:
+    """Size of the batches that some entries go into: 1, 4, 16, ... or ``most``."""
+    size = 1
+    while size < min(count, most):
+        size *= GROWTH
+    return min(size, most) if count else 0
+
+
+def padded(batch: np.ndarray, size: int) -> np.ndarray:
+    """A batch that is filled up to a size with its last entry."""
+    missing = size - len(batch)
+    if not missing or not len(batch):
+        return batch
+    return np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
 
 
 def batch_slices(count: int, size: int) -> list[slice]:
@@ -30,8 +51,8 @@ def in_batches(
 ) -> Iterator[tuple[slice, Any]]:
     """Maps a function over entries, batch by batch, with batches of one shape.
 
-    The last batch is padded with its last entry, so that the function is compiled only
-    once; results of the padding are cut off.
+    The last batch is padded, so that the function is compiled only once; results of the
+    padding are cut off.
 
     Args:
       function: array (b, ...) -> tree of arrays (b, ...).
@@ -43,19 +64,20 @@ def in_batches(
     Yields:
       Slice of a batch, and the function's result on its entries.
     """
-    size = max(1, min(size, count))
+    size = max(1, padded_size(count, size))
     batches = tqdm(batch_slices(count, size), desc=progress, disable=progress is None)
     for entries in batches:
         batch = read(entries)
-        missing = size - len(batch)
-        if missing == 0 or missing == size:
+        if len(batch) in (0, size):
             yield entries, function(batch)
-            continue
-        batch = np.asarray(batch)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
-        yield entries, _first(function(padded), len(batch))
+        else:
+            results = function(padded(np.asarray(batch), size))
+            yield entries, _first(results, len(batch))
 
 
 def _first(tree: Any, count: int) -> Any:
-    """The first ``count`` entries of every array of a tree."""
-    return jax.tree.map(lambda x: x[:count], tree)
+    """The first ``count`` entries of every array of a tree.
+
+    On the host, since a cut of every length would be compiled too.
+    """
+    return jax.tree.map(lambda x: np.asarray(x)[:count], tree)
