@@ -20,7 +20,7 @@ from iin_jax.latents.batches import in_batches
 from iin_jax.networks import load
 from iin_jax.networks.backbones.inception import FID_FILE
 from iin_jax.networks.pretrained import PretrainedNetwork
-from iin_jax.types import Array, Images
+from iin_jax.types import Array, Images, Tree
 from iin_jax.weights import locate, tree_digest
 
 Kind = Literal["frechet", "kernel"]
@@ -170,14 +170,7 @@ def image_features(
         network, not square or outside [-1, 1], or another number of images than asked
         for.
     """
-    cut = dataclasses.replace(network, layer=layer, size=resize)
-
-    @jax.jit
-    def features(variables, batch: Images) -> Array:
-        shape = (len(batch), resize, resize, 3)
-        batch = jax.image.resize(batch, shape, "bilinear", antialias=True)
-        z = cut.encode_pure(variables, batch)
-        return z.mean(axis=tuple(range(1, z.ndim - 1)))
+    cut, features = _compiled_features(network, layer, resize)
 
     def read(entries: slice) -> Images:
         batch = np.asarray(images(entries), np.float32)
@@ -194,6 +187,23 @@ def image_features(
     features_of = functools.partial(features, cut.variables)
     batches = in_batches(features_of, read, count, batch_size)
     return np.concatenate([np.asarray(part, np.float64) for _, part in batches])
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_features(
+    network: PretrainedNetwork, layer: str, resize: int
+) -> tuple[PretrainedNetwork, Callable[[Tree, Images], Array]]:
+    """The network cut at a layer, and its features, compiled once for all calls."""
+    cut = dataclasses.replace(network, layer=layer, size=resize)
+
+    @jax.jit
+    def features(variables: Tree, batch: Images) -> Array:
+        shape = (len(batch), resize, resize, 3)
+        batch = jax.image.resize(batch, shape, "bilinear", antialias=True)
+        z = cut.encode_pure(variables, batch)
+        return z.mean(axis=tuple(range(1, z.ndim - 1)))
+
+    return cut, features
 
 
 def distances(

@@ -13,7 +13,7 @@ from iin_jax.analysis.base import Evidence, Record, Section, Table
 from iin_jax.concepts import FactorScores, Pairs, factor_scores
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks import Network
-from iin_jax.types import Images
+from iin_jax.types import Array, Images, Tree
 
 MAX_COMPONENTS = 256  # most components of a layer that are scored
 MOST_PAIRS = 1000  # most pairs behind the scores of a layer
@@ -32,6 +32,28 @@ class LayerScores:
     shape: tuple[int, ...]
     components: int
     scores: FactorScores
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_components(
+    network: Network, seed: int
+) -> Callable[[Tree, Images], dict[str, Array]]:
+    """Some components of every layer's output, compiled once for all calls."""
+    rng = np.random.default_rng([seed, 0x1A7E])
+    chosen = {
+        layer: np.sort(rng.permutation(int(np.prod(shape)))[:MAX_COMPONENTS])
+        for layer, shape in network.layers().items()
+    }
+
+    @jax.jit
+    def components(variables: Tree, batch: Images) -> dict[str, Array]:
+        features = network.features_pure(variables, batch)
+        return {
+            layer: features[layer].reshape(len(batch), -1)[:, jnp.asarray(indices)]
+            for layer, indices in chosen.items()
+        }
+
+    return components
 
 
 def layer_scores(
@@ -70,20 +92,7 @@ def layer_scores(
     Raises:
       ValueError: pairs or an estimator that ``factor_scores`` cannot use.
     """
-    rng = np.random.default_rng([seed, 0x1A7E])
-    chosen = {
-        layer: np.sort(rng.permutation(int(np.prod(shape)))[:MAX_COMPONENTS])
-        for layer, shape in network.layers().items()
-    }
-
-    @jax.jit
-    def components(variables, batch):
-        features = network.features_pure(variables, batch)
-        return {
-            layer: features[layer].reshape(len(batch), -1)[:, jnp.asarray(indices)]
-            for layer, indices in chosen.items()
-        }
-
+    components = _compiled_components(network, seed)
     components_of = functools.partial(components, network.variables)
     parts = [
         jax.device_get(part)

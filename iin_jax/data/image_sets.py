@@ -1,6 +1,7 @@
 """Sets of images as a network sees them: variants of images, in colours or not."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from iin_jax.data.augment import Affine
 from iin_jax.data.palette import Background, colorize, to_unit
-from iin_jax.types import Images
+from iin_jax.types import Array, Images, Key
 
 COLOR = "color"  # label of painted images
 
@@ -143,5 +144,9 @@ def plain_set(
 def _distort(augment: Affine, images: np.ndarray, seed: int) -> np.ndarray:
     """Distorted images 0..255, float32 (n, H, W, C), each by a draw of its own."""
     keys = jax.random.split(jax.random.key(seed), len(images))
-    distorted = jax.jit(jax.vmap(augment))(keys, jnp.asarray(images, jnp.float32))
-    return np.asarray(distorted)
+    return np.asarray(_distorted(augment, keys, jnp.asarray(images, jnp.float32)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _distorted(augment: Affine, keys: Key, images: Array) -> Array:
+    return jax.vmap(augment)(keys, images)

@@ -17,6 +17,7 @@ import tyro
 from iin_jax.command_line import one_line
 from iin_jax.files.hints import near
 from iin_jax.files.paths import local_path
+from iin_jax.files.programs import keep_programs
 from iin_jax.runs.conditions import check
 from iin_jax.runs.configs import FULL, Config, find, names
 from iin_jax.runs.preflight import check_new
@@ -38,6 +39,7 @@ class RunOptions:
       workdir: Folder of the run; the same command goes on where it stopped.
       experiment: Settings of the experiment.
       budget: Which schedule: full, or cpu for minutes on two cores.
+      compilation_cache: Keep compiled programs in the cache folder for the next start.
       smoke: Schedules of seconds: everything runs, the figures mean nothing.
       traceback: Print whole tracebacks instead of one line.
     """
@@ -45,6 +47,7 @@ class RunOptions:
     workdir: str
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     budget: str = FULL
+    compilation_cache: bool = True
     smoke: bool = False
     traceback: bool = False
 
@@ -87,6 +90,8 @@ def _run(arguments: list[str], program: str) -> int:
             "smoke: schedules of seconds, few images, no LPIPS, no distances; figures "
             "mean nothing"
         )
+    if options.compilation_cache:
+        keep_programs()
     with run.folder.held():
         if run.folder.is_new:
             check_new(run)
