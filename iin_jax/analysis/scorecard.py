@@ -35,7 +35,7 @@ from iin_jax.analysis.pair_scores import PairScoresAnalysis
 from iin_jax.concepts import PairSource
 from iin_jax.data.values import is_class, is_color
 from iin_jax.files.hints import nearest
-from iin_jax.files.machine import versions
+from iin_jax.files.machine import commit, versions
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Images
 
@@ -126,6 +126,7 @@ def score(
         **scorecard(evidence, analyses),
         "test_images": len(test_set),
         "seed": seed,
+        "commit": commit(),
         "versions": versions(),
         "device": f"{len(jax.devices())} x {device.device_kind} ({device.platform})",
     }
