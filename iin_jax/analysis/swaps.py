@@ -9,6 +9,7 @@ import numpy as np
 
 from iin_jax.analysis.base import Record, Values
 from iin_jax.analysis.comparisons import (
+    BASELINES,
     Difference,
     PairedImages,
     unbeaten_lines,
@@ -54,6 +55,10 @@ class SwapRecord(Record):
       floor_counts: attribute -> number of images behind that figure.
       measure: attribute -> measure of its judge, as in ``Judge.measure``.
       swap_pairs: number of pairs.
+      unedited: as ``swap``, for images that no edit changed; None in scorecards of
+        older versions.
+      value_ranges: attribute -> least and greatest true value in the pairs, for
+        attributes that are judged by an error; None in scorecards of older versions.
       floor_inputs: attribute -> figure of its judge on the input images; None if the
         network does not decode to images.
       linear: as ``swap``, for the linear edit; None without one.
@@ -66,7 +71,8 @@ class SwapRecord(Record):
         ``edited``, ``linear``, ``unedited`` (the reconstruction of a) and
         ``reconstructed`` (that of the true result, which no edit is expected to beat);
         None without true results.
-      judges: attribute -> how well its judge reads unedited test images.
+      judges: attribute -> what its judge is, and how well it reads unedited test
+        images.
     """
 
     swap: dict[str, OfSwap[float | None]]
@@ -76,6 +82,8 @@ class SwapRecord(Record):
     floor_counts: dict[str, int]
     measure: dict[str, str]
     swap_pairs: int
+    unedited: dict[str, OfSwap[float | None]] | None = None
+    value_ranges: dict[str, Interval] | None = None
     floor_inputs: dict[str, float | None] | None = None
     linear: dict[str, OfSwap[float | None]] | None = None
     start: dict[str, OfSwap[float | None]] | None = None
@@ -277,15 +285,16 @@ def evaluate_swaps(
     for concept in interpreter.layout.concepts:
         edited = edits.of(concept, jury.rows(concept), values_a, values_b)
         inputs = {name: _judge_inputs(interpreter, z) for name, z in edited.items()}
+        inputs["unedited"] = unedited
         verdicts[concept] = {n: jury.verdict(concept, x) for n, x in inputs.items()}
         if concept in truths:
             inputs.pop("start", None)
-            compared = {**inputs, "unedited": unedited}
-            errors[concept] = _truth_errors(interpreter, compared, truths[concept])
+            errors[concept] = _truth_errors(interpreter, inputs, truths[concept])
     return dataclasses.replace(
         _recorded(verdicts, jury.unedited_scores(unedited), pairs, judges),
         truth_l1=errors or None,
         floor_inputs=_on_inputs(interpreter, jury, images_a),
+        value_ranges=_value_ranges(jury, values_a, values_b),
     )
 
 
@@ -330,6 +339,7 @@ def _recorded(
         floor_counts={name: score.count for name, score in floor.items()},
         measure=measure,
         swap_pairs=len(images.first),
+        unedited=column("unedited", lambda score: score.figure),
         linear=column("linear", lambda score: score.figure) or None,
         start=column("start", lambda score: score.figure) or None,
         compared=compared if has_baseline else None,
@@ -349,6 +359,19 @@ def _on_inputs(
         _JudgeInputs(images, lambda: images)
     )
     return {name: score.figure for name, score in scores.items()}
+
+
+def _value_ranges(jury: _Jury, values_a: Values, values_b: Values) -> dict[str, Any]:
+    """Attribute -> least and greatest known value, of those judged by an error."""
+    ranges = {}
+    for name, judge in jury.judges.items():
+        sides = (values_a, jury.known_a), (values_b, jury.known_b)
+        known = np.concatenate(
+            [plain(values[name])[rows[name]] for values, rows in sides]
+        )
+        if judge.measure != "accuracy" and known.size:
+            ranges[name] = (float(known.min()), float(known.max()))
+    return ranges
 
 
 def _truth_errors(
@@ -410,7 +433,7 @@ def _compared(
     through_flow = verdicts["swap"].of(concept)
     result: dict[str, dict[str, Difference | None]] = {}
     for baseline, verdict in verdicts.items():
-        if baseline == "swap":
+        if baseline not in BASELINES:
             continue
         result[baseline] = {}
         for name, score in verdict.of(concept).items():

@@ -15,8 +15,10 @@ class JudgeTest:
 
     Attributes:
       kind: kind of the judge's model, in words.
-      held_out_accuracy: share of right classes, in [0, 1]; None for real values.
-      held_out_error: mean absolute error, in the attribute's units; None for classes.
+      held_out_accuracy: share of right classes, in [0, 1]; None for real values, and
+        for a judge that was not tested.
+      held_out_error: mean absolute error, in the attribute's units; None for classes,
+        and for a judge that was not tested.
     """
 
     kind: str
@@ -30,11 +32,13 @@ class Judge(abc.ABC):
     Attributes:
       measure: ``"accuracy"``, in [0, 1] (higher is better), or ``"mean_abs_error"``
         (lower is better).
+      kind: what the judge is, in words.
       looks_at: what the judge reads: the network's ``"output"`` (images in [-1, 1] or
         logits), or ``"z"`` (latents).
     """
 
     measure: str
+    kind: str = "a judge without a description"
     looks_at: Literal["output", "z"] = "output"
 
     def tested(self) -> "JudgeTest | None":

@@ -21,6 +21,7 @@ class LogitsJudge(ReadingJudge):
     """Reads the class from a classifier's own logits; classes are indices of logits."""
 
     measure = "accuracy"
+    kind = "the network's own largest logit"
 
     def read(self, images: Array) -> np.ndarray:
         """Index of the largest logit (B,), from logits (B, classes)."""
@@ -41,6 +42,7 @@ class LatentJudge(ReadingJudge):
 
     model: Pipeline
     measure: str
+    kind = "kernel method that reads z"
     looks_at = "z"
 
     @classmethod

@@ -78,6 +78,7 @@ class ColorJudge(ReadingJudge):
     """Measures the colour of bright pixels; targets are colours of real images."""
 
     measure = "mean_abs_error"
+    kind = "mean colour of the bright pixels, without training"
 
     def read(self, images: Images) -> np.ndarray:
         """Colours (B, 3) in [0, 1] of images (B, H, W, 3) in [-1, 1].
