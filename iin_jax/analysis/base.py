@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import cattrs
 import numpy as np
@@ -19,6 +19,8 @@ from iin_jax.types import Images
 
 # attribute -> values (n,) or (n, d); missing values are masked or NaN
 Values = Mapping[str, np.ndarray]
+Verdict = Literal["fails", "in part", "open", "holds"]
+HOLDS, IN_PART = 0.8, 0.5  # least shares of what can be reached for these verdicts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -249,6 +251,21 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
+class Finding:
+    """What an analysis says on one claim, for the first lines of the report.
+
+    Attributes:
+      verdict: whether the claim holds; ``"open"`` where the figures cannot tell.
+      text: the claim and its main figures, in one or two sentences.
+      details: further lines, in smaller type.
+    """
+
+    verdict: Verdict
+    text: str
+    details: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Section:
     """The section of a report that presents a record.
 
@@ -259,6 +276,7 @@ class Section:
       notes: paragraphs in smaller type below the tables.
       figures: name -> figure, below the notes.
       lead: lines for the top of the report: a sentence, then items of a list.
+      findings: verdicts for the top of the report, above all leads.
     """
 
     title: str
@@ -267,6 +285,7 @@ class Section:
     notes: Sequence[str] = ()
     figures: Mapping[str, Figure] = dataclasses.field(default_factory=dict)
     lead: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
 
 
 class Analysis(Protocol):
@@ -284,6 +303,13 @@ class Analysis(Protocol):
     def section(self, record: Any, /) -> Section:
         """The report's section on a record of this analysis."""
         ...
+
+
+def verdict_of(share: float) -> Verdict:
+    """``"holds"`` from 0.8 of what can be reached, ``"in part"`` from 0.5 of it."""
+    if share >= HOLDS:
+        return "holds"
+    return "in part" if share >= IN_PART else "fails"
 
 
 def shown(value: float | None, measure: str) -> str:

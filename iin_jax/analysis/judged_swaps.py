@@ -4,11 +4,18 @@ import dataclasses
 from collections.abc import Mapping
 
 from iin_jax.analysis.base import Evidence, Section, Table, shown
+from iin_jax.analysis.judges import JudgeTest
 from iin_jax.analysis.linear_edits import LinearEdits
-from iin_jax.analysis.swaps import Interval, SwapRecord, evaluate_swaps
+from iin_jax.analysis.swap_findings import between, reached, swap_findings
+from iin_jax.analysis.swaps import SwapRecord, evaluate_swaps
 
 # field of ``SwapRecord`` -> head of its column
-EDITS = {"swap": "through T", "linear": "linear", "start": "T₀ alone"}
+EDITS = {
+    "unedited": "no edit",
+    "swap": "through T",
+    "linear": "linear",
+    "start": "T_0 alone",
+}
 
 
 class SwapAnalysis:
@@ -35,95 +42,130 @@ class SwapAnalysis:
             start=interpreter.without_flow() if interpreter.has_start else None,
             pictures=(swapped.a.picture, swapped.b.picture),
         )
-        tests = {name: judge.tested() for name, judge in evidence.judges.items()}
-        judges = {name: test for name, test in tests.items() if test is not None}
+        judges = {
+            name: judge.tested() or JudgeTest(judge.kind, None, None)
+            for name, judge in evidence.judges.items()
+        }
         return dataclasses.replace(record, judges=judges)
 
     def section(self, record: SwapRecord) -> Section:
         text = (
-            "Edits are judged by models that never saw the flow, on "
-            f"{record.swap_pairs} pairs of held-out images with unlike concepts. "
-            + _explained(record)
+            "A swap gives an image one factor of another image and leaves all other "
+            f"factors as they are. On {record.swap_pairs} pairs of held-out images "
+            "with unlike concepts, judges say whether the swapped concept became that "
+            "of the other image (transferred) and every other attribute stayed (kept). "
+            "A judge is a model or rule that reads one attribute and never saw T."
         )
         lines = [
             f"Swap of {concept} against the image that it should give, mean absolute "
-            f"error in [0, 1]: {_errors_in_words(errors)}."
+            f"error of pixels in [0, 1]: {_errors_in_words(errors)}."
             for concept, errors in (record.truth_l1 or {}).items()
-        ]
-        notes = [
-            f"Judge of {name}: {test.kind}, right on "
-            f"{100 * test.held_out_accuracy:.2f} % of the unedited test images."
-            for name, test in (record.judges or {}).items()
-            if test.held_out_accuracy is not None
         ]
         return Section(
             "Judged edits",
             [text],
-            [_table(record)],
-            [*notes, *lines],
-            lead=_lead(record),
+            [_table(record), _judges_table(record)],
+            [*_legend(record), *lines],
+            findings=swap_findings(record),
         )
 
 
-def _explained(record: SwapRecord) -> str:
-    """Meaning of the table's columns and figures."""
-    if record.floor_inputs is not None:
-        text = (
-            "The column floor has the figures of the same judge on unedited "
-            "reconstructions, the column inputs those on the input images."
-        )
+def _legend(record: SwapRecord) -> list[str]:
+    """Meaning of the table's columns and figures, one line for each."""
+    shows_images = record.floor_inputs is not None
+    lines = [
+        "through T: share of right classes in per cent (higher is better), or mean "
+        "absolute error in the attribute's own units, for colours the mean over R, G, "
+        "B in [0, 1] (lower is better, beside the range of true values); 95 %: its "
+        "interval.",
+        "ceiling: the same judge on "
+        + ("reconstructions without any edit" if shows_images else "unedited images")
+        + ", so the best figure that an edit can be expected to have: the highest "
+        "share right, or the lowest error.",
+    ]
+    if record.unedited is not None:
+        lines += [
+            "no edit: the same question about images that were not edited at all.",
+            "reached: the figure through T on the way from nothing (0 %: the attribute "
+            "reads as that of the wrong image) to the ceiling (100 %); a dash where a "
+            "judge cannot tell both apart.",
+        ]
+    if shows_images:
+        lines.append("inputs: the same judge on the input images themselves.")
     else:
-        text = (
-            "The network does not decode to images, so judges read its logits, or z "
-            "itself. The column floor has the figures of the same judge on unedited "
-            "images."
+        lines.append(
+            "The network puts out no images, so judges read its logits, or z itself."
         )
     if record.linear is not None:
-        text += (
-            " The column linear has the same edit of raw z without T, by class means "
-            "or ridge directions, which is given both true values."
+        lines.append(
+            "linear: the same edit of raw z without T, by class means or ridge "
+            "directions, which is given both true values."
         )
-    return text + (
-        " Classes are scored by accuracy in per cent (higher is better), real values "
-        "by mean absolute error, colours by its mean over R, G, B in [0, 1] (lower is "
-        "better)."
-    )
+    if record.start is not None:
+        lines.append("T_0 alone: the swap through the linear map from which T starts.")
+    return lines
 
 
 def _table(record: SwapRecord) -> Table:
     """A table with a row for every judged question and a column for every edit."""
     edits = {name: getattr(record, name) for name in EDITS}
     edits = {name: figures for name, figures in edits.items() if figures is not None}
-    head = ["edit", "question", EDITS["swap"], "95 %"]
-    head += [EDITS[name] for name in edits if name != "swap"] + ["floor"]
+    head = ["swap: question", "measure"]
+    for name in edits:
+        own = ["95 %", "reached"] if record.unedited is not None else ["95 %"]
+        head += [EDITS[name], *(own if name == "swap" else [])]
+    head.append("ceiling")
     head += [] if record.floor_inputs is None else ["inputs"]
-    rows = []
-    for concept, figures in record.swap.items():
-        intervals = record.swap_intervals[concept].of(concept)
-        for name, figure in figures.of(concept).items():
-            if name not in record.measure:
-                continue
-            measure = record.measure[name]
-            verb = "transferred" if name == concept else "kept"
-            row = [f"swap {concept}", f"{name} {verb}", shown(figure, measure)]
-            row.append(_between(intervals[name], measure))
-            for edit in edits:
-                if edit != "swap":
-                    edited = edits[edit].get(concept)
-                    value = None if edited is None else edited.of(concept).get(name)
-                    row.append(shown(value, measure))
-            row.append(shown(record.floor[name], measure))
-            if record.floor_inputs is not None:
-                row.append(shown(record.floor_inputs.get(name), measure))
-            rows.append(row)
+    rows = [
+        _row(record, edits, concept, name)
+        for concept, figures in record.swap.items()
+        for name in figures.of(concept)
+        if name in record.measure
+    ]
     return Table(head, rows)
 
 
-def _between(interval: Interval | None, measure: str) -> str:
-    """Both bounds of an interval as text."""
-    if interval is None:
-        return "-"
-    return " to ".join(shown(bound, measure) for bound in interval)
+def _row(record: SwapRecord, edits: Mapping, concept: str, name: str) -> list[str]:
+    """Cells of one judged question, in the order of the table's head."""
+    measure = record.measure[name]
+    verb = "transferred" if name == concept else "kept"
+    row = [f"{concept}: {name} {verb}", _unit(record, name)]
+    for edit, by_concept in edits.items():
+        figures = by_concept.get(concept)
+        value = None if figures is None else figures.of(concept).get(name)
+        row.append(shown(value, measure))
+        if edit == "swap":
+            interval = record.swap_intervals[concept].of(concept)[name]
+            row.append(between(interval, measure))
+            if record.unedited is not None:
+                share = reached(record, concept, name)
+                row.append("-" if share is None else f"{100 * share:.0f} %")
+    row.append(shown(record.floor[name], measure))
+    if record.floor_inputs is not None:
+        row.append(shown(record.floor_inputs.get(name), measure))
+    return row
+
+
+def _judges_table(record: SwapRecord) -> Table:
+    """A table with a row for every judge."""
+    rows = []
+    for name, test in (record.judges or {}).items():
+        known = (test.held_out_accuracy, test.held_out_error)
+        figure = next((x for x in known if x is not None), None)
+        tested = "-" if figure is None else shown(figure, record.measure[name])
+        rows.append([name, test.kind, _unit(record, name), tested])
+    head = ["attribute", "its judge", "measure", "on unedited test images"]
+    return Table(head if rows else (), rows)
+
+
+def _unit(record: SwapRecord, name: str) -> str:
+    """What a judge's figure counts, and for an error the range of the attribute."""
+    if record.measure[name] == "accuracy":
+        return "right ↑"
+    low, high = (record.value_ranges or {}).get(name, (None, None))
+    if low is None or high is None:
+        return "error ↓"
+    return f"error ↓; values {low:.3g} to {high:.3g}"
 
 
 def _errors_in_words(errors: Mapping[str, float]) -> str:
@@ -136,21 +178,3 @@ def _errors_in_words(errors: Mapping[str, float]) -> str:
         f"any edit, {errors['reconstructed']:.4f} where the network reconstructs that "
         "image itself"
     )
-
-
-def _lead(record: SwapRecord) -> list[str]:
-    """Lines on whether T beats simpler edits, for the top of the report."""
-    if record.unbeaten is None:
-        return []
-    if record.unbeaten:
-        return [
-            "T does not beat a simpler edit everywhere (differences on the same pairs, "
-            "with 95 % intervals that allow for pairs with an image in common):",
-            *record.unbeaten,
-        ]
-    start = "" if record.start is None else " and than the linear start T₀ alone"
-    return [
-        "For every concept T transfers more, and keeps more of all others, than the "
-        f"linear edit (which is given both true values){start}, with intervals above "
-        "zero."
-    ]

@@ -13,7 +13,16 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from iin_jax.analysis.base import Evidence, Record, Section, Table, Values, shown
+from iin_jax.analysis.base import (
+    Evidence,
+    Finding,
+    Record,
+    Section,
+    Table,
+    Values,
+    Verdict,
+    shown,
+)
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Latents
@@ -21,6 +30,7 @@ from iin_jax.types import Latents
 PER_TEST = 4  # most training latents for each test latent
 SLOW_TRAIN, SLOW_TEST = 8192, 4096  # most latents of the MLP and nearest neighbours
 NEIGHBORS = 5
+SPARED, LEAKED = 0.2, 0.5  # shares of the own factor's reading in any other factor
 HELD_OUT = 0.1  # share of training latents held out to stop the MLP early
 MLP: Any = {
     "hidden_layer_sizes": (128,),
@@ -101,12 +111,19 @@ class LeakageAnalysis:
         for name, cell in first.items():
             measure = "R²" if cell.measure == "r2" else cell.measure
             head.append(
-                f"{name} ({measure}; chance {shown(cell.chance, cell.measure)})"
+                f"{name} ({measure}; a guess has {shown(cell.chance, cell.measure)})"
             )
         rows = [
             [space_names.get(space, f"factor {space}"), *map(_in_words, row.values())]
             for space, row in record.leakage.items()
         ]
+        text = (
+            "A probe is a small model that reads an attribute from one factor alone. "
+            "It should read a concept from the concept's own factor, and no better "
+            "than by guessing from all others. Accuracy is the share of right classes; "
+            "R² the share of the variance of real values that the probe explains, "
+            "below 0 if it does worse than the mean."
+        )
         note = (
             "Every cell has a linear probe / an MLP / the five nearest neighbours, "
             f"fitted on {record.probe_train} training latents and scored on "
@@ -114,7 +131,58 @@ class LeakageAnalysis:
             "subsets). Linear probes alone understate what a factor holds."
         )
         title = "What probes read from each factor"
-        return Section(title, (), [Table(head, rows)], [note])
+        return Section(
+            title, [text], [Table(head, rows)], [note], findings=_findings(record)
+        )
+
+
+def _findings(record: LeakageRecord) -> list[Finding]:
+    """Whether each concept is read from no factor but its own."""
+    factors = [name for name in record.leakage if name not in ("z", "pca")]
+    groups: dict[Verdict, list[str]] = {"fails": [], "in part": [], "holds": []}
+    for concept in factors:
+        cells = {f: record.leakage[f].get(concept) for f in factors}
+        known = {f: cell for f, cell in cells.items() if cell is not None}
+        if concept not in known or len(known) < 2:
+            continue
+        verdict, line = _spill(concept, known)
+        groups[verdict].append(line)
+    texts: dict[Verdict, str] = {
+        "fails": "Other factors hold much of a concept (more than half of what its own "
+        "factor holds above guessing):",
+        "in part": "Other factors hold some of a concept (20 % to 50 % of what its own "
+        "factor holds above guessing):",
+        "holds": "A concept is read from its own factor and hardly from any other:",
+    }
+    return [Finding(v, texts[v], lines) for v, lines in groups.items() if lines]
+
+
+def _spill(concept: str, cells: dict[str, ProbeFigures]) -> tuple[Verdict, str]:
+    """Verdict and line on the factor, beside its own, that best gives a concept away.
+
+    Args:
+      concept: the concept.
+      cells: factor -> figures of the probes of the concept.
+    """
+    best = {f: max(x.figure, x.mlp, x.nearest) for f, x in cells.items()}
+    own, chance, measure = best.pop(concept), *_guess(cells[concept])
+    factor = max(best, key=lambda name: best[name])
+    line = (
+        f"{concept}: {'R² ' if measure == 'r2' else ''}{shown(own, measure)} from its "
+        "own factor, at most "
+        f"{shown(best[factor], measure)} from another ({factor}), "
+        f"{shown(chance, measure)} by guessing"
+    )
+    held = own - chance
+    spilled = (best[factor] - chance) / held if held > 0 else 1.0
+    if spilled <= SPARED:
+        return "holds", line
+    return ("in part" if spilled <= LEAKED else "fails"), line
+
+
+def _guess(cell: ProbeFigures) -> tuple[float, str]:
+    """The figure of a guess and its measure."""
+    return cell.chance, cell.measure
 
 
 def _in_words(cell: ProbeFigures) -> str:

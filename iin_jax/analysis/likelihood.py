@@ -4,12 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from iin_jax.analysis.base import Evidence, Record, Section, Table
+from iin_jax.analysis.base import Evidence, Finding, Record, Section, Table
 from iin_jax.concepts.whitening import fit_whitening
 from iin_jax.latents import LatentCache
 from iin_jax.losses import bits_per_dim
 
 MAX_LATENTS = 8192  # most latents on either side
+
+TOLERANCE = 0.02  # excess bits per dimension over the Gaussian that says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +69,38 @@ class LikelihoodAnalysis:
             row(gaussian, record.gaussian_train, record.gaussian_test),
         ]
         note = (
-            "Lower is better. Likelihoods of densities have no natural zero, so "
-            "negative values are possible. T is trained on pairs, which is a different "
-            "objective from this marginal likelihood."
+            "Bits per dimension are the negative logarithm (base 2) of the density "
+            "that a model gives a latent, over the N numbers of z. Lower is better. "
+            "Likelihoods of densities have no natural zero, so negative values are "
+            "possible. T is trained on pairs, which is a different objective from this "
+            "marginal likelihood."
         )
         title = "Likelihood of the latents, in bits per dimension"
-        return Section(title, (), [Table(("", "train", "test"), rows)], [note])
+        head = ("", f"{record.train_latents} training latents")
+        table = Table((*head, f"{record.test_latents} test latents"), rows)
+        return Section(title, (), [table], [note], findings=[_finding(record)])
+
+
+def _finding(record: LikelihoodRecord) -> Finding:
+    """Whether T describes unseen latents better than a Gaussian."""
+    figures = (
+        f"({record.test:.2f} against {record.gaussian_test:.2f} bits per dimension, "
+        "lower is better)"
+    )
+    gained = record.gaussian_test - record.test
+    if gained > TOLERANCE:
+        return Finding(
+            "holds",
+            f"T describes the density of unseen z better than a Gaussian {figures}.",
+        )
+    if gained >= -TOLERANCE:
+        return Finding(
+            "in part",
+            f"T describes the density of unseen z no better than a Gaussian {figures}.",
+        )
+    return Finding(
+        "fails", f"T describes the density of unseen z worse than a Gaussian {figures}."
+    )
 
 
 def _sample(cache: LatentCache, rng: np.random.Generator) -> np.ndarray:

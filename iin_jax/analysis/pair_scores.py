@@ -5,6 +5,29 @@ import dataclasses
 from iin_jax.analysis.base import Evidence, Record, Section, Table
 from iin_jax.concepts import factor_scores, factor_sizes
 
+# estimator -> what its score is; also for the report's figure of sizes
+SCORE_MEANINGS = {
+    "pooled": "the covariance of the latents of the two images of a pair over the "
+    "variance of all latents, so 1 if z says nothing but this concept and 0 if it says "
+    "nothing of it",
+    "correlation": "the correlation between the latents of the two images of a pair, "
+    "averaged over the numbers of z, so 1 if z says nothing but this concept and 0 if "
+    "it says nothing of it",
+    "shared_rank": "the number of directions of z along which the two images of a pair "
+    "are more alike than images paired at random",
+    "calibrated": "the correlations along the directions of z that the two images of a "
+    "pair share, less those of images paired at random, over the numbers of z",
+}
+
+
+def score_meaning(estimator: str) -> str:
+    """A sentence on what the score of a concept is."""
+    meaning = SCORE_MEANINGS.get(estimator, "how much the latents of pairs share")
+    return (
+        "The score of a concept says how strongly z encodes it, from pairs of images "
+        f"that agree in this concept. By the estimator {estimator} it is {meaning}."
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class PairScores:
@@ -79,9 +102,10 @@ class PairScoresAnalysis:
             for name, score in measured.scores.items()
         ]
         text = (
-            f"Sizes by the published estimate ({measured.estimator}) on "
-            f"{measured.pairs} pairs of test images; the sizes of this flow are listed "
-            "under Sizes."
+            f"{score_meaning(measured.estimator)} These scores stand on "
+            f"{measured.pairs} pairs of test images. The last column has the sizes "
+            "that the published method would give from them, for comparison: those of "
+            "this T are listed under Sizes."
         )
-        head = ("concept", "score", "95 %", "dimensions")
+        head = ("concept", "score", "95 % interval", "size it would give")
         return Section("Sizes on test images", [text], [Table(head, rows)])
