@@ -7,12 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
-from iin_jax.analysis.base import Evidence, Examples, Record, Section, Values
+from iin_jax.analysis.base import Evidence, Examples, Record, Section
+from iin_jax.analysis.marks import MARKERS, SAFE_COLORS
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array
 
 MAX_POINTS = 1000  # most latents on a map
+MAP_COLUMNS = 3  # most maps beside each other
+MOST_MARKS = 20  # most classes that have a mark of their own each
+FREQUENT = 10  # classes with a mark of their own where there are more
 DIGITS = 4  # digits of the largest coordinate or real value in a scorecard
 
 
@@ -96,10 +100,14 @@ class EmbeddingAnalysis:
         points = {name: np.array(x) for name, x in maps.points.items()}
         values = {name: _as_column(x) for name, x in maps.values.items()}
         text = (
-            "The first two principal components of every factor, coloured by every "
-            "attribute: a concept should be visible in its own factor and in no other."
+            "Every point is one held-out image, placed by the two directions in which "
+            "the factor varies most (its principal components; the axes have no unit). "
+            "There is one figure for every attribute: images alike in a concept should "
+            "stand together in the map of its own factor, and mix in all others."
         )
-        figures = {"maps": draw_maps(points, values)}
+        figures = {
+            f"maps_{name}": draw_maps(points, name, x) for name, x in values.items()
+        }
         return Section("Maps of the factors", [text], figures=figures)
 
 
@@ -129,39 +137,90 @@ def _as_column(values: list[Any]) -> np.ndarray:
     return np.ma.array(column, mask=mask) if missing.any() else column
 
 
-def draw_maps(positions: dict[str, np.ndarray], labels: Values) -> Figure:
-    """Scatter plots of every factor (rows), coloured by every attribute (columns).
+def draw_maps(
+    positions: dict[str, np.ndarray], attribute: str, values: np.ndarray
+) -> Figure:
+    """Scatter plots of every factor, with marks for the values of one attribute.
+
+    Up to 20 classes have a marker and colour each; of more, the ten most frequent do,
+    and all others share a grey dot. Colours are drawn as they are, real values by a
+    scale beside the maps.
 
     Args:
       positions: factor -> points (n, 2).
-      labels: attribute -> values (n,) or colours (n, 3); missing values are not drawn.
+      attribute: name of the attribute.
+      values: (n,), or colours (n, 3); missing values are not drawn.
     """
-    size = (2.6 * len(labels), 2.4 * len(positions))
+    columns = min(MAP_COLUMNS, len(positions))
+    rows = -(-len(positions) // columns)
+    size = (2.2 * columns + 0.4, 2.1 * rows + 0.7)
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(positions), len(labels), squeeze=False)
-    for row, (factor, points) in enumerate(positions.items()):
-        for axis, (attribute, values) in zip(axes[row], labels.items(), strict=True):
-            known = known_rows(values)
-            values = np.ma.getdata(values)[known]
-            axis.set_title(f"factor {factor}, by {attribute}", fontsize=8)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if not len(values):
-                axis.text(0.5, 0.5, "no value is known", ha="center", fontsize=7)
-                continue
-            scatter = axis.scatter(*points[known].T, s=3, **_point_colors(values))
-            if row == 0 and is_class(values) and len(np.unique(values)) <= 10:
-                handles, _ = scatter.legend_elements(num=None)
-                names = np.unique(values).tolist()
-                axis.legend(handles, names, fontsize=5, loc="upper left")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    known = known_rows(values)
+    values = np.ma.getdata(values)[known]
+    marks = _marks(values)
+    for axis, (factor, points) in zip(axes, positions.items(), strict=False):
+        axis.set_title(f"factor {factor}, by {attribute}", fontsize=9)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if not len(values):
+            axis.text(0.5, 0.5, "no value is known", ha="center", fontsize=8)
+        for rows_of_mark, options in marks:
+            axis.scatter(*points[known][rows_of_mark].T, **options)
+    for axis in axes[len(positions) :]:
+        axis.axis("off")
+    _explain(figure, axes[: len(positions)], attribute, values, marks)
     return figure
 
 
-def _point_colors(values: np.ndarray) -> dict[str, Any]:
-    """Colour arguments of ``Axes.scatter`` for known values (n,) or colours (n, 3)."""
+def _marks(values: np.ndarray) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """Rows and options of ``Axes.scatter``, with a label for each class.
+
+    Args:
+      values: known values (n,), or colours (n, 3).
+    """
+    everywhere = np.ones(len(values), bool)
     if values.ndim == 2:
-        return {"color": np.clip(values, 0.0, 1.0)}
-    if is_class(values):
-        codes = np.unique(values, return_inverse=True)[1]
-        return {"c": codes, "cmap": "tab10" if codes.max() < 10 else "turbo"}
-    return {"c": values, "cmap": "viridis"}
+        return [(everywhere, {"s": 8, "color": np.clip(values, 0.0, 1.0)})]
+    if not is_class(values):
+        return [(everywhere, {"s": 8, "c": values, "cmap": "viridis"})]
+    classes, counts = np.unique(values, return_counts=True)
+    others = np.zeros(len(values), bool)
+    if len(classes) > MOST_MARKS:
+        frequent = np.argsort(-counts, kind="stable")[:FREQUENT]
+        others = ~np.isin(values, classes[frequent])
+        classes = classes[np.sort(frequent)]
+    marks = []
+    if others.any():
+        label = f"{len(counts) - len(classes)} other classes"
+        marks.append((others, {"s": 2, "c": "0.8", "marker": ".", "label": label}))
+    for index, name in enumerate(classes.tolist()):
+        options = {
+            "s": 14,
+            "lw": 0,
+            "alpha": 0.8,
+            "color": SAFE_COLORS[index % len(SAFE_COLORS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "label": str(name),
+        }
+        marks.append((values == name, options))
+    return marks
+
+
+def _explain(figure: Figure, axes, attribute: str, values: np.ndarray, marks) -> None:
+    """Adds a legend of classes, a scale of real values, or a line on colours."""
+    if not len(values):
+        return
+    if values.ndim == 2:
+        text = f"points are drawn in the {attribute} of their image"
+        figure.supxlabel(text, fontsize=8)
+    elif not is_class(values):
+        scale = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.8)
+        scale.set_label(attribute, fontsize=8)
+        scale.ax.tick_params(labelsize=8)
+    else:
+        handles = axes[0].collections
+        names = [options["label"] for _, options in marks]
+        # names are given, since a legend would hide those that begin with _
+        place = "outside lower center"
+        figure.legend(handles, names, loc=place, ncols=5, fontsize=8, markerscale=1.4)

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from iin_jax.analysis.base import Evidence, Record, Section, Table
+from iin_jax.analysis.marks import LINES, MARKERS, SAFE_COLORS
 from iin_jax.concepts import FactorScores, Pairs, factor_scores
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks import Network
@@ -190,9 +192,11 @@ class LayersAnalysis:
         if len(record.layer_scores) == 1:
             return _section_of_one(*next(iter(record.layer_scores.items())))
         text = (
-            "The published score of every concept at every layer of the network, from "
-            "input to output, with 95 % intervals. The pale bands hold 95 % of the "
-            "scores of randomly matched pairs: a score inside its band shows nothing."
+            "The score of every concept at every layer of the network, from input to "
+            "output: how alike the outputs of the layer are for two images that agree "
+            "in the concept, from 0 (no more than for any two images) to 1. The darker "
+            "band of a line is its 95 % interval. The pale band holds 95 % of the "
+            "scores of images paired at random: a score inside it shows nothing."
         )
         return Section(
             "Which layer encodes what",
@@ -214,21 +218,31 @@ def _section_of_one(layer: str, figures: LayerFigures) -> Section:
     ]
     text = (
         f"The network can be cut at one layer, {layer!r}, with {figures.components} "
-        f"components. The published score of every concept there, on {figures.pairs} "
-        "pairs: a score within the range of randomly matched pairs shows nothing."
+        f"components. The score of a concept there says how alike z is for two images "
+        "that agree in the concept, from 0 (no more than for any two images) to 1, on "
+        f"{figures.pairs} pairs. A score within the range of images paired at random "
+        "shows nothing."
     )
-    head = ["concept", "score", "95 %", "random pairs"]
+    head = ["concept", "score", "95 % interval", "paired at random, 95 %"]
     return Section("What the latent encodes", [text], [Table(head, rows)])
 
 
 def _figure(layers: dict[str, LayerFigures]) -> Figure:
     """Curves of every concept's score over the layers, with interval and null."""
-    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+    figure = Figure(figsize=(8.0, 3.8), layout="constrained")
     axis, positions = figure.subplots(), np.arange(len(layers))
     names, lines = list(next(iter(layers.values())).scores), []
-    for name in names:
+    for index, name in enumerate(names):
         scores = [figures.scores[name] for figures in layers.values()]
-        (line,) = axis.plot(positions, scores, ".-", lw=1, label=name)
+        (line,) = axis.plot(
+            positions,
+            scores,
+            lw=1,
+            ms=4,
+            color=SAFE_COLORS[index % len(SAFE_COLORS)],
+            marker=MARKERS[index % len(MARKERS)],
+            ls=LINES[index % len(LINES)],
+        )
         lines.append(line)
         bands = (
             ([figures.score_intervals[name] for figures in layers.values()], 0.3),
@@ -238,9 +252,12 @@ def _figure(layers: dict[str, LayerFigures]) -> Figure:
             low, high = np.array(bounds).T
             color = line.get_color()
             axis.fill_between(positions, low, high, color=color, alpha=alpha, lw=0)
-    axis.set_xticks(positions, list(layers), rotation=90, fontsize=6)
-    axis.set_ylabel("score of the pairs", fontsize=8)
-    axis.tick_params(axis="y", labelsize=7)
+    axis.set_xticks(positions, list(layers), rotation=90, fontsize=7)
+    axis.set_ylabel("score", fontsize=9)
+    axis.tick_params(axis="y", labelsize=8)
     axis.grid(axis="y", lw=0.3)
-    axis.legend(lines, names, fontsize=7)  # given, since it would hide _names
+    lines += [Patch(color="0.3", alpha=alpha, lw=0) for _, alpha in bands]
+    names += ["darker: 95 % interval", "paler: paired at random, 95 %"]
+    # names are given, since a legend would hide those that begin with _
+    figure.legend(lines, names, fontsize=8, loc="outside upper left", ncols=4)
     return figure
