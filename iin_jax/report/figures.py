@@ -1,16 +1,27 @@
 """Figures of a report: grids of edited images, sizes and loss curves."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from iin_jax.analysis.marks import LINES, SAFE_COLORS
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
 
 CELL = 0.62  # side of an image in a grid, in inches
 BLANK = np.nan  # pixels of a cell that stays white
+TITLE = 11  # size of titles, in points
+CURVES = {  # entry of a line of metrics -> what its curve shows
+    "loss": "training images",
+    "validation_loss": "held-out images",
+    "bits_per_dim": "training images",
+    "validation_bits_per_dim": "held-out images",
+    "gaussian_bits_per_dim": "Gaussian fitted to z",
+}
 
 
 def swap_grid(
@@ -32,28 +43,30 @@ def swap_grid(
     blank = np.full((1, 1, *cells.shape[2:]), BLANK)
     head = np.concatenate([blank, np.asarray(columns)[None]], axis=1)
     body = np.concatenate([np.asarray(rows)[:, None], cells], axis=1)
-    figure = _mosaic(np.concatenate([head, body]), gap_after_first=True)
-    figure.suptitle(f"{name} of the row, all other factors of the column", fontsize=9)
+    figure = _mosaic(np.concatenate([head, body]), row_gaps=[1], column_gaps=[1])
+    title = f"{name} of the row, all other factors of the column"
+    figure.suptitle(title, fontsize=TITLE)
     return figure
 
 
 def interpolations(
     interpreter: Interpreter, starts: Images, ends: Images, name: str, steps: int = 8
 ) -> Figure:
-    """A row of images per pair, in which one factor moves from start to end.
+    """A row per pair: the start, images in which one factor moves, and the end.
 
     Args:
       interpreter: an interpreter whose network decodes to images.
-      starts, ends: images (n, H, W, C) in [-1, 1]; the ends are the last column.
+      starts, ends: images (n, H, W, C) in [-1, 1], the first and last column.
       name: the factor that moves.
       steps: number of images along the path.
     """
     path = np.asarray(interpreter.interpolate(starts, ends, [name], steps=steps))
     rows = np.swapaxes(path, 0, 1)
-    rows = np.concatenate([rows, np.asarray(ends)[:, None]], axis=1)
-    figure = _mosaic(rows)
-    title = f"{name} moves from the value of the first column to that of the last"
-    figure.suptitle(title, fontsize=9)
+    sides = (np.asarray(x)[:, None] for x in (starts, ends))
+    rows = np.concatenate([next(sides), rows, next(sides)], axis=1)
+    figure = _mosaic(rows, column_gaps=[1, steps + 1])
+    title = f"{name} moves from that of the first column to that of the last"
+    figure.suptitle(title, fontsize=TITLE)
     return figure
 
 
@@ -72,8 +85,9 @@ def samples(
     drawn = np.asarray(interpreter.sample(images, [name], key, count=count))
     first = np.asarray(images)[:, None]
     rows = np.concatenate([first, np.swapaxes(drawn, 0, 1)], axis=1)
-    figure = _mosaic(rows, gap_after_first=True, head_row=False)
-    figure.suptitle(f"{name} drawn from N(0, 1), all other factors fixed", fontsize=9)
+    figure = _mosaic(rows, column_gaps=[1])
+    title = f"{name} drawn from N(0, 1), all other factors of the first column"
+    figure.suptitle(title, fontsize=TITLE)
     return figure
 
 
@@ -86,8 +100,9 @@ def reconstructions(interpreter: Interpreter, images: Images) -> Figure:
         np.concatenate([part, blank]).reshape(-1, per_row, *decoded.shape[1:])
         for part in (np.asarray(images), decoded)
     ]
-    figure = _mosaic(np.stack(rows, axis=1).reshape(-1, *rows[0].shape[1:]))
-    figure.suptitle("images, each with its reconstruction below", fontsize=9)
+    cells = np.stack(rows, axis=1).reshape(-1, *rows[0].shape[1:])
+    figure = _mosaic(cells, row_gaps=range(2, len(cells), 2))
+    figure.suptitle("images, each with its reconstruction below", fontsize=TITLE)
     return figure
 
 
@@ -103,7 +118,7 @@ def generated(z: Array, interpreter: Interpreter, title: str) -> Figure:
     figure = _mosaic(
         images[: len(images) // 10 * 10].reshape(-1, 10, *images.shape[1:])
     )
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=TITLE)
     return figure
 
 
@@ -121,33 +136,50 @@ def sizes_and_scores(
       intervals: concept -> bounds of the score's 95 % interval.
       null: concept -> bounds that hold 95 % of the scores of random pairs.
     """
-    figure = Figure(figsize=(6.4, 2.2), layout="constrained")
+    height = 1.5 + 0.25 * len(sizes)
+    figure = Figure(figsize=(6.4, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     bars = left.barh(list(sizes), list(sizes.values()), color="0.6")
-    left.bar_label(bars, fontsize=8)
-    left.set_title("dimensions", fontsize=9)
+    left.bar_label(bars, fontsize=8, padding=2)
+    left.margins(x=0.15)
+    left.set_title("size of each factor", fontsize=TITLE)
+    left.set_xlabel("numbers of z", fontsize=8)
     if scores is None:
         right.axis("off")
     else:
-        names = list(scores)
-        values = np.array([scores[name] for name in names])
-        right.barh(names, values, color="0.8")
-        if intervals is not None:
-            low, high = np.array([intervals[name] for name in names]).T
-            errors = [values - low, high - values]
-            right.errorbar(values, names, xerr=np.maximum(errors, 0), fmt="none")
-        if null is not None:
-            low, high = np.array([null[name] for name in names]).T
-            right.hlines(names, low, high, color="tab:red", label="random pairs, 95 %")
-            right.legend(fontsize=6)
-        right.set_title("score of the pairs, 95 % interval", fontsize=9)
+        handles = _score_bars(right, scores, intervals, null)
+        figure.legend(handles=handles, loc="outside lower right", ncols=3, fontsize=8)
     for axis in (left, right):
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
     return figure
 
 
-def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
+def _score_bars(axis: Axes, scores, intervals, null) -> list[Any]:
+    """Bars of scores with their intervals, as ``sizes_and_scores``; legend handles."""
+    names = list(scores)
+    values = np.array([scores[name] for name in names])
+    handles: list[Any] = [axis.barh(names, values, color="0.8", label="score")]
+    if intervals is not None:
+        low, high = np.array([intervals[name] for name in names]).T
+        errors = np.maximum([values - low, high - values], 0)
+        style: dict[str, Any] = {"fmt": "none", "ecolor": "black", "capsize": 4}
+        label = "its 95 % interval"
+        handles.append(axis.errorbar(values, names, xerr=errors, label=label, **style))
+    if null is not None:
+        low, high = np.array([null[name] for name in names]).T
+        style = {"color": SAFE_COLORS[3], "lw": 5, "alpha": 0.8}
+        axis.plot(low, names, "|", color=SAFE_COLORS[3], ms=12)  # shows one of no width
+        label = "paired at random, 95 %"
+        handles.append(axis.hlines(names, low, high, label=label, **style))
+    axis.set_title("score of each concept", fontsize=TITLE)
+    axis.use_sticky_edges = False  # room for marks at 0
+    return handles
+
+
+def loss_curves(
+    lines: Sequence[Mapping[str, float]], title: str, kept: int | None = None
+) -> Figure:
     """Curves of the loss over training steps.
 
     The first panel has losses in nats. A flow has a second one, in bits per dimension
@@ -158,53 +190,71 @@ def loss_curves(lines: Sequence[Mapping[str, float]], title: str) -> Figure:
     Args:
       lines: lines of metrics, each with ``step``.
       title: headline of the panels.
+      kept: the step whose state was kept, which gets a vertical line; None: no line.
     """
     panels: list[tuple[str, tuple[str, ...]]] = [("nats", ("loss", "validation_loss"))]
     if any("gaussian_bits_per_dim" in line for line in lines):
         names = ("bits_per_dim", "validation_bits_per_dim", "gaussian_bits_per_dim")
         panels.append(("bits per dimension", names))
-    figure = Figure(figsize=(3.8 * len(panels), 2.4), layout="constrained")
+    figure = Figure(figsize=(3.8 * len(panels), 2.8), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (unit, names) in zip(axes, panels, strict=True):
-        for name in names:
+        for index, name in enumerate(names):
             points = [(line["step"], line[name]) for line in lines if name in line]
             if points:
-                marker = "." if len(points) < 3 else ""
-                axis.plot(*zip(*points, strict=True), label=name, marker=marker, lw=1)
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel("step", fontsize=8)
-        axis.set_ylabel(unit, fontsize=8)
-        axis.tick_params(labelsize=7)
-        axis.legend(fontsize=7)
+                axis.plot(
+                    *zip(*points, strict=True),
+                    label=CURVES[name],
+                    color=SAFE_COLORS[index],
+                    ls=LINES[index],
+                    marker="." if len(points) < 3 else "",
+                    lw=1.3,
+                )
+        if kept is not None:
+            axis.axvline(kept, color="0.4", ls=":", lw=1.3, label="state that was kept")
+        axis.set_title(title, fontsize=TITLE)
+        axis.set_xlabel("step of training", fontsize=9)
+        axis.set_ylabel(unit, fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=8)
     return figure
 
 
 def _mosaic(
-    cells: np.ndarray, *, gap_after_first: bool = False, head_row: bool = True
+    cells: np.ndarray, *, row_gaps: Sequence[int] = (), column_gaps: Sequence[int] = ()
 ) -> Figure:
     """A grid of images.
 
+    A gap has a thin line, which sets images of any background apart.
+
     Args:
       cells: images (r, c, H, W, C) in [-1, 1]; NaN stays white.
-      gap_after_first: whether the first column stands apart.
-      head_row: whether the first row stands apart, too.
+      row_gaps, column_gaps: rows and columns before which there is a gap.
     """
     rows, columns, height, width, channels = cells.shape
-    gap = max(1, height // 8)
-    row_gap = gap if gap_after_first and head_row else 0
-    column_gap = gap if gap_after_first else 0
-    shape = (rows * height + row_gap, columns * width + column_gap, channels)
-    canvas = np.ones(shape)
-    for i in range(rows):
-        for j in range(columns):
-            top = i * height + (row_gap if i else 0)
-            left = j * width + (column_gap if j else 0)
+    gap = max(2, height // 5)
+    tops = _offsets(rows, height, row_gaps, gap)
+    lefts = _offsets(columns, width, column_gaps, gap)
+    canvas = np.ones((tops[-1] + height, lefts[-1] + width, channels))
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
             cell = (np.nan_to_num(cells[i, j], nan=1.0) + 1.0) / 2.0
             canvas[top : top + height, left : left + width] = cell
     figure = Figure(figsize=(CELL * columns, CELL * rows + 0.3), layout="constrained")
     axis = figure.subplots()
     canvas = np.clip(canvas, 0.0, 1.0)
     grey = channels == 1
-    axis.imshow(canvas[..., 0] if grey else canvas, cmap="gray" if grey else None)
+    options = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0} if grey else {}
+    axis.imshow(canvas[..., 0] if grey else canvas, **options)
+    for row in row_gaps:
+        axis.axhline(tops[row] - (gap + 1) / 2, color="0.5", lw=0.8)
+    for column in column_gaps:
+        axis.axvline(lefts[column] - (gap + 1) / 2, color="0.5", lw=0.8)
     axis.axis("off")
     return figure
+
+
+def _offsets(count: int, side: int, gaps: Sequence[int], gap: int) -> list[int]:
+    """First pixels of ``count`` cells in a line, with gaps before some of them."""
+    before = [sum(first <= index for first in gaps) for index in range(count)]
+    return [index * side + gap * shift for index, shift in enumerate(before)]

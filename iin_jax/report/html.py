@@ -1,6 +1,7 @@
 """The report as one self-contained HTML file, with its figures inside."""
 
 import base64
+import collections
 import dataclasses
 import io
 import os
@@ -16,18 +17,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from iin_jax.analysis import Examples, sections
+from iin_jax.analysis.base import Finding, Section
 from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.analysis.pair_scores import score_meaning
 from iin_jax.data.values import label_columns
 from iin_jax.files.machine import versions
 from iin_jax.files.paths import local_path
 from iin_jax.files.whole import whole_file, write_text
-from iin_jax.fit import TOLERANCE
 from iin_jax.interpreter import Interpreter
+from iin_jax.report import facts
 from iin_jax.report import figures as draw
 from iin_jax.types import Images
 
 DPI = 110  # resolution of the figures, in pixels per inch
 # names are drawn as they are written: a dollar sign begins no formula
+MARKS = {"fails": "✗", "in part": "~", "open": "?", "holds": "✓"}
 LITERAL: Any = {"text.parse_math": False, "text.usetex": False}
 
 
@@ -39,6 +43,7 @@ class RunRecord:
       title: headline of the report.
       command: command line that started the run; None: not shown.
       curves: stage of training -> lines of metrics, as in ``loss_curves``.
+      data: name of the images; None: not said.
     """
 
     title: str = "Interpretation"
@@ -46,6 +51,7 @@ class RunRecord:
     curves: Mapping[str, Sequence[Mapping[str, float]]] = dataclasses.field(
         default_factory=dict
     )
+    data: str | None = None
 
 
 def write(
@@ -90,27 +96,84 @@ def write(
         figures = _all_figures(interpreter, images, card, record)
         figures |= {name: fig for part in parts for name, fig in part.figures.items()}
         pngs = {name: _png(figure) for name, figure in figures.items()}
+    alts = {name: _alt(name, figure) for name, figure in figures.items()}
     if figures_folder is not None:
         _write_figures(local_path(figures_folder), pngs)
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
-    ).get_template("report.html")
-    page = template.render(
-        record=record,
-        card=card,
-        sections=parts,
-        sizes=interpreter.layout.as_dict(),
-        concepts=interpreter.layout.concepts,
-        count=len(images),
-        figures={n: base64.b64encode(png).decode() for n, png in pngs.items()},
-        tolerance=TOLERANCE,
-        versions=versions(),
-        device=str(jax.devices()[0].device_kind),
-    )
+    page = _page(interpreter, card, record, parts, len(images), alts, pngs)
     path = local_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
+
+
+def _page(
+    interpreter: Interpreter,
+    card: Mapping[str, Any],
+    record: RunRecord,
+    parts: Sequence[Section],
+    count: int,
+    alts: Mapping[str, str],
+    pngs: Mapping[str, bytes],
+) -> str:
+    """The page as text, with ``count`` images behind its figures."""
+    layout, network = interpreter.layout, interpreter.network
+    findings = facts.all_findings(parts, card)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
+    )
+    environment.tests["figure"] = _is_figure
+    return environment.get_template("report.html").render(
+        record=record,
+        card=card,
+        sections=parts,
+        findings=findings,
+        summary=_summary(findings),
+        marks=MARKS,
+        introduction=facts.introduction(interpreter, record.data),
+        shows_edits=network is not None and network.output == "images",
+        sizes=layout.as_dict(),
+        dim=layout.dim,
+        meaning=_meaning(card),
+        concepts=layout.concepts,
+        count=count,
+        kept=facts.kept_state(card.get("training") or {}),
+        origin=facts.origin(
+            {"device": jax.devices()[0].device_kind, **card},
+            card.get("versions") or versions(),
+        ),
+        figures={
+            name: {"png": base64.b64encode(png).decode(), "alt": alts[name]}
+            for name, png in pngs.items()
+        },
+    )
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    """How many findings have which verdict."""
+    counts = collections.Counter(finding.verdict for finding in findings)
+    return ", ".join(f"{counts[v]} {v}" for v in MARKS if counts[v]) + "."
+
+
+def _meaning(card: Mapping[str, Any]) -> str | None:
+    """What the scores beside the sizes are; None if they are of no known estimator.
+
+    Scores beside given sizes are those of one of the estimates.
+    """
+    estimator, estimates = card.get("estimator"), card.get("estimates") or {}
+    if estimator == "given":
+        same = (n for n, x in estimates.items() if x["scores"] == card.get("scores"))
+        estimator = next(same, None)
+    return None if estimator in (None, "none") else score_meaning(estimator)
+
+
+def _is_figure(cell: str) -> bool:
+    """Whether a table's cell is a number, with a unit or an interval, or a dash."""
+    return re.match(r"[-+]?\d|-$", cell) is not None
+
+
+def _alt(name: str, figure: Figure) -> str:
+    """What a figure shows, for readers who do not see it."""
+    return figure.get_suptitle() or name.replace("_", " ")
 
 
 def _check(images: Images, labels: Mapping[str, np.ndarray]) -> None:
@@ -163,7 +226,8 @@ def _all_figures(
         )
     }
     for stage, lines in record.curves.items():
-        result[f"loss_{stage}"] = draw.loss_curves(lines, stage)
+        kept = (card.get("training") or {}).get("step") if stage == "flow" else None
+        result[f"loss_{stage}"] = draw.loss_curves(lines, stage, kept)
     if interpreter.network is not None and interpreter.network.output == "images":
         result |= _edit_figures(interpreter, images)
         result |= _generated_figures(interpreter, images)

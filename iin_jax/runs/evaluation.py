@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from iin_jax.analysis import (
 )
 from iin_jax.analysis.choice import MOST_PICTURES, Pictures
 from iin_jax.data import COLOR, ImageSet
-from iin_jax.files.machine import cores, processor, versions
+from iin_jax.files.machine import commit, cores, processor, versions
 from iin_jax.report import RunRecord, write
 from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
@@ -39,12 +40,14 @@ def evaluate_stage(run: Run) -> None:
         "training": run.folder.read_json("training.json"),
         **scorecard(evidence),
         "split": split,
+        "split_images": run.images.describe()["images"],
         "test_indices": run.images.judged.tolist(),
         "test_images": len(run.images.judged),
         "latents": run.latents.encoding_speed(),
         "peak_memory_mb": _peak_memory_mb(),
         "command": run.command,
         "seed": run.experiment.seed,
+        "commit": commit(),
         "versions": versions(),
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "processor": f"{cores()} cores of {processor()}",
@@ -71,7 +74,7 @@ def report_stage(run: Run) -> None:
         {name: run.images.dataset.named(name, x) for name, x in attributes.items()},
         run.folder.path / "report.html",
         scorecard=card,
-        record=RunRecord(title, run.command, curves),
+        record=RunRecord(title, run.command, curves, _data_name(run)),
         figures_folder=run.folder.path / "figures",
     )
 
@@ -81,6 +84,14 @@ def _seconds(run: Run, here: float) -> dict[str, float]:
     seconds = {name: entry["seconds"] for name, entry in run.folder.stages.items()}
     seconds["evaluate"] = round(seconds.get("evaluate", 0.0) + here, 2)
     return seconds
+
+
+def _data_name(run: Run) -> str:
+    """Name of the images; of a folder, the name that its owner gave it."""
+    settings = run.experiment.data
+    if settings.source == "folder" and settings.root is not None:
+        return f"the folder {Path(settings.root).resolve().name!r}"
+    return run.images.dataset.name
 
 
 def evidence_of(run: Run) -> Evidence:

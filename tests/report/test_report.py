@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from iin_jax.analysis import Examples
-from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.analysis.embedding import EmbeddingAnalysis, draw_maps
 from iin_jax.report import RunRecord, figures, write
 
 
@@ -21,7 +21,7 @@ def mosaic_of(figure):
 def test_the_swap_grid_shows_the_swaps(interpreter, images):
     rows, columns = images[:3], images[3:5]
     shown = mosaic_of(figures.swap_grid(interpreter, rows, columns, "color"))
-    gap = 1
+    gap = 2
     top, left = 8 + gap, 8 + gap
     for i in range(3):
         for j in range(2):
@@ -45,8 +45,8 @@ def test_loss_curves_draw_what_was_logged():
     axis = figures.loss_curves(lines, "flow").axes[0]
     curves = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
     assert curves == {
-        "loss": [[10, 3.0], [20, 2.0], [30, 1.0]],
-        "validation_loss": [[20, 2.5], [30, 2.2]],
+        "training images": [[10, 3.0], [20, 2.0], [30, 1.0]],
+        "held-out images": [[20, 2.5], [30, 2.2]],
     }
 
 
@@ -55,9 +55,10 @@ def test_a_flows_curve_has_the_gaussian_beside_it():
         {"step": 1, "loss": -3.0, "bits_per_dim": 1.0, "gaussian_bits_per_dim": 1.5},
         {"step": 2, "loss": -4.0, "bits_per_dim": 0.5, "gaussian_bits_per_dim": 1.5},
     ]
-    axis = figures.loss_curves(lines, "flow").axes[1]
-    curves = {line.get_label(): line.get_ydata().tolist() for line in axis.lines}
-    assert curves == {"bits_per_dim": [1.0, 0.5], "gaussian_bits_per_dim": [1.5, 1.5]}
+    axis = figures.loss_curves(lines, "flow", kept=2).axes[1]
+    curves = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
+    assert curves.pop("state that was kept") == [0, 1]
+    assert curves == {"training images": [1.0, 0.5], "Gaussian fitted to z": [1.5, 1.5]}
 
 
 def test_the_page_holds_every_picture_and_no_address(interpreter, images, tmp_path):
@@ -92,7 +93,7 @@ def test_the_page_holds_every_picture_and_no_address(interpreter, images, tmp_pa
         assert {
             f"{kind}_{concept}" for kind in ("swap", "interpolate", "sample")
         } <= names
-    assert {"maps", "sizes", "loss_flow"} <= names
+    assert {"maps_digit", "maps_color", "maps_angle", "sizes", "loss_flow"} <= names
     for png in embedded:
         picture = matplotlib.image.imread(io.BytesIO(png))
         assert min(picture.shape[:2]) > 50 and picture[..., :3].std() > 0.01
@@ -109,14 +110,26 @@ def test_maps_name_the_classes(interpreter, images, classes):
     analysis = EmbeddingAnalysis()
     card = json.loads(json.dumps(analysis.mapped(interpreter, examples).entries()))
     section = analysis.section(analysis.record.of(card))
-    figure = section.figures["maps"]
-    named, numbers = figure.axes[:2]
-    legend = named.get_legend()
+    (legend,) = section.figures["maps_kind"].legends
     assert [text.get_text() for text in legend.get_texts()] == names
-    colors = {tuple(handle.get_color()) for handle in legend.legend_handles}
-    assert len(colors) == classes
-    assert len(named.collections[0].get_offsets()) == len(images) - 1
-    assert numbers.get_legend() is None
+    points = section.figures["maps_kind"].axes[0].collections
+    assert sum(len(x.get_offsets()) for x in points) == len(images) - 1
+    assert not section.figures["maps_size"].legends
+    assert section.figures["maps_size"].axes[-1].get_ylabel() == "size"  # its scale
+
+
+@pytest.mark.parametrize(("classes", "marks"), [(2, 2), (10, 10), (20, 20), (30, 11)])
+def test_classes_are_told_apart_by_shape_and_colour(classes, marks):
+    values = np.repeat([f"kind {k}" for k in range(classes)], 3)
+    points = {"a": np.random.default_rng(0).standard_normal((len(values), 2))}
+    figure = draw_maps(points, "kind", values)
+    drawn = figure.axes[0].collections
+    shapes = [mark.get_paths()[0].vertices.tobytes() for mark in drawn]
+    colors = [mark.get_facecolor().tobytes() for mark in drawn]
+    assert len(drawn) == len({*zip(shapes, colors, strict=True)}) == marks
+    assert len({*shapes}) >= min(marks, 10)
+    assert len(figure.legends[0].get_texts()) == marks
+    assert sum(len(mark.get_offsets()) for mark in drawn) == len(values)
 
 
 @pytest.mark.parametrize(
