@@ -66,7 +66,7 @@ def report_stage(run: Run) -> None:
     }
     rng = np.random.default_rng(run.experiment.seed)
     order = rng.permutation(len(run.images.test_set))[:REPORT_IMAGES]
-    title = f"{run.name}: {run.network.architecture} of {run.images.dataset.name}"
+    title = f"{run.name}: {run.network.architecture} of {_data_name(run)}"
     attributes = run.concepts.values(run.images.test_set, order)
     write(
         iin_jax.load(run.folder.path),
