@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
+
 from iin_jax.analysis.base import Evidence, Section, Table, shown
 from iin_jax.analysis.judges import JudgeTest
 from iin_jax.analysis.linear_edits import LinearEdits
@@ -165,7 +167,9 @@ def _unit(record: SwapRecord, name: str) -> str:
     low, high = (record.value_ranges or {}).get(name, (None, None))
     if low is None or high is None:
         return "error ↓"
-    return f"error ↓; values {low:.3g} to {high:.3g}"
+    span = high - low
+    decimals = max(0, 2 - int(np.floor(np.log10(span)))) if span > 0 else 3
+    return f"error ↓; values {low:.{decimals}f} to {high:.{decimals}f}"
 
 
 def _errors_in_words(errors: Mapping[str, float]) -> str:

@@ -81,8 +81,9 @@ def _training_findings(training: Mapping[str, Any]) -> list[Finding]:
     return [
         Finding(
             "fails",
-            f"Training added nothing: none of {training['steps']} steps did better on "
-            "held-out images than the linear map T_0 from which T starts, so T is T_0.",
+            f"Training added nothing: after none of {training['steps']} steps was the "
+            "loss of held-out images lower without describing z or separating the "
+            "concepts worse than T_0, the linear map from which T starts: T is T_0.",
         )
     ]
 
@@ -91,12 +92,19 @@ def kept_state(training: Mapping[str, Any]) -> str | None:
     """A sentence on which state of T's training was kept; None if none is known."""
     if "held_out_bits_per_dim" not in training:
         return None
+    step, steps = training["step"], training["steps"]
+    if step == steps:
+        kept = f"The last state, after step {step}, was kept"
+    else:
+        kept = (
+            f"The state after step {step} of {steps} was kept, the one with the lowest "
+            "loss of held-out images among those that neither describe z nor separate "
+            "the concepts worse than the linear start"
+        )
     return (
-        f"The state after step {training['step']} of {training['steps']} was kept, the "
-        "best on held-out images: "
-        f"{training['held_out_bits_per_dim']:.2f} bits per dimension through T, "
-        f"{training['gaussian_bits_per_dim']:.2f} under a Gaussian fitted to the "
-        "training latents (lower is better)."
+        f"{kept}: {training['held_out_bits_per_dim']:.2f} bits per dimension through "
+        f"T, {training['gaussian_bits_per_dim']:.2f} under a Gaussian fitted to the "
+        "training latents."
     )
 
 

@@ -86,7 +86,7 @@ def test_real_values_have_a_unit_and_a_figure_without_edit():
     table = section.tables[0]
     rows = {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
     moved = rows["stroke: stroke transferred"]
-    assert moved["measure"] == "error ↓; values 1.5 to 6.25"
+    assert moved["measure"] == "error ↓; values 1.50 to 6.25"
     assert moved["no edit"] == "1.200" and moved["ceiling"] == "0.200"
     assert rows["digit: digit transferred"]["95 %"] == "84.0 % to 100.0 %"
     for name in ("ceiling", "no edit", "reached"):
@@ -128,6 +128,17 @@ def test_the_worst_comes_first_and_training_in_vain_is_said():
     findings = facts.all_findings([section], card)
     assert [finding.verdict for finding in findings] == ["fails", "in part", "holds"]
     assert "none of 70 steps" in findings[0].text
+
+
+@pytest.mark.parametrize(
+    ("step", "words"), [(30, "after step 30 of 70"), (70, "The last state")]
+)
+def test_it_says_which_state_was_kept(step, words):
+    bits = {"held_out_bits_per_dim": 1.5, "gaussian_bits_per_dim": 2.0}
+    kept = facts.kept_state({**bits, "step": step, "steps": 70}) or ""
+    assert words in kept and "1.50 bits per dimension" in kept
+    assert ("lowest loss" in kept) == (step < 70)
+    assert facts.kept_state({}) is None
 
 
 @pytest.fixture(scope="module")
