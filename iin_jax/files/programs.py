@@ -21,7 +21,8 @@ def keep_programs() -> None:
     Raises:
       OSError: the cache folder cannot be written.
     """
-    if jax.config.jax_compilation_cache_dir or sys.platform == "darwin":
+    told = jax.config.values["jax_compilation_cache_dir"]
+    if told or sys.platform == "darwin":
         return
     made_for = text_digest([processor(), jaxlib.__version__])[:12]
     folder = cache_of("programs") / made_for
