@@ -1,6 +1,7 @@
 """From arrays, or from a network with images and labels, to an Interpreter."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -42,9 +43,11 @@ from iin_jax.training.defaults import (
 )
 from iin_jax.training.flow_training import Trained, train_flow
 from iin_jax.training.log import MetricsLog
+from iin_jax.training.loop import TrainingInterrupt
 from iin_jax.training.parallel import Feed, divisible_batch
 from iin_jax.types import Images, Latents, Shared
 
+HOW_TO_GET = "except KeyboardInterrupt as e, or sys.last_value in a notebook"
 TOLERANCE = 0.02  # excess bits per dimension of held-out latents without a warning
 
 
@@ -102,7 +105,8 @@ def fit_prepared(
         start = view.start({name: layout[name] for name in layout.concepts})
     defaults = flow_defaults(train.images if images is None else images, dim)
     looks_through = None if loss is None else network
-    trained = train_flow(
+    train_it = functools.partial(
+        train_flow,
         flow_behind(flow, defaults, dim, start),
         layout,
         train.feed(looks_through) if feed is None else feed,
@@ -116,10 +120,21 @@ def fit_prepared(
         log=log,
         progress="flow" if progress else None,
     )
+    try:
+        trained = train_it()
+    except TrainingInterrupt as stopped:
+        message = f"{stopped}; what was trained is this error's result: {HOW_TO_GET}"
+        result = _interpreter(stopped.result, layout, network)
+        raise TrainingInterrupt(message, result) from None
     for line in training_warnings(trained):
         warnings.warn(line, stacklevel=3)
-    it = Interpreter(trained.flow, trained.variables, layout, network, trained.sigma)
-    return it, trained.record
+    return _interpreter(trained, layout, network), trained.record
+
+
+def _interpreter(
+    trained: Trained, layout: FactorLayout, network: Network | None
+) -> Interpreter:
+    return Interpreter(trained.flow, trained.variables, layout, network, trained.sigma)
 
 
 def training_warnings(trained: Trained) -> list[str]:
@@ -187,6 +202,7 @@ def fit(
       ValueError: empty arrays, unlike lengths, NaN, odd N, sizes that do not sum to N,
         sigma outside (0, 1), latents that never vary, a held-out share that leaves no
         pair.
+      KeyboardInterrupt: Ctrl-C; its ``result`` is the Interpreter so far.
     """
     za, zb = latents_of(za, "za"), latents_of(zb, "zb")
     shared = np.asarray(shared)

@@ -99,6 +99,12 @@ def _run(arguments: list[str], program: str) -> int:
         return run_to_end(run)
 
 
+def end_at_once(number: int, frame: Any) -> None:
+    """Ctrl-C before anything has begun: no traceback of half an import."""
+    os.write(2, b"interrupted before the run began\n")
+    os._exit(EXIT_STOPPED)
+
+
 def parse(config: Config, flags: Sequence[str], program: str = PROGRAM) -> RunOptions:
     """Command-line flags over an experiment's settings.
 

@@ -38,7 +38,7 @@ from iin_jax.training.flow_step import (
     started_feed,
 )
 from iin_jax.training.log import MetricsLog
-from iin_jax.training.loop import Choice, train
+from iin_jax.training.loop import Choice, TrainingInterrupt, train
 from iin_jax.training.optim import Schedule, adam
 from iin_jax.training.parallel import Feed, Runner, Step
 from iin_jax.training.state import TrainState
@@ -141,6 +141,7 @@ def train_flow(
 
     Raises:
       ValueError: sigma outside (0, 1), concepts without pairs, or what is no loss.
+      TrainingInterrupt: Ctrl-C without checkpoints, with what was trained so far.
     """
     plan = _checked(plan, layout)
     batch = first_batch(feed, plan.seed)
@@ -177,7 +178,12 @@ def train_flow(
         validated = _Validation(measure, choice)
     run = _runner(plan, step, feed, state)
     sinks = {"checkpoints": checkpoints, "log": log, "progress": progress}
-    state, record = _run(run, state, plan, validated, beside, sinks)
+    try:
+        state, record = _run(run, state, plan, validated, beside, sinks)
+    except TrainingInterrupt as stopped:
+        so_far = stopped.result
+        stopped.result = _trained(flow, objective, so_far, start, arranged, {})
+        raise
     trained = _trained(flow, objective, state, start, arranged, record)
     if plan.sigma is None and objective.noise and isinstance(batch, LatentPairs):
         return trained._replace(sigma=_sigma_without_noise(trained, batch, layout))

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ Validate = Callable[[TrainState], dict[str, float]]
 
 # metrics in the progress bar, where a step has them
 SHOWN = ("loss", "bits_per_dim", "held_out_bits_per_dim", "gaussian_bits_per_dim")
+TERM = signal.SIGTERM
 SLACK = 1e-4  # relative excess over a limit that counts as rounding
 
 
@@ -28,6 +30,19 @@ class NonFiniteLossError(FloatingPointError):
 
 class StoppedError(Exception):
     """Training was asked to stop (SIGTERM, Ctrl-C) and has saved its state."""
+
+
+class TrainingInterrupt(KeyboardInterrupt):
+    """Ctrl-C in a training that saves no states.
+
+    Attributes:
+      result: what it had come to, as its caller would have got it: the best state, if
+        one is chosen.
+    """
+
+    def __init__(self, message: str, result: Any):
+        super().__init__(message)
+        self.result = result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +144,7 @@ def train(
     Raises:
       NonFiniteLossError: with step and batch.
       StoppedError: after a signal, with the state saved.
+      TrainingInterrupt: after Ctrl-C, without checkpoints.
     """
     _check_numbers(steps, every, checkpoint_every)
     if choice is not None:
@@ -140,15 +156,16 @@ def train(
     step, held_out = int(state.step), {}
     placed = runner.place(state)
     bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
-    with bar, _deferred_signals() as stop_requested:
+    numbers = (signal.SIGINT,) if checkpoints is None else (signal.SIGINT, TERM)
+    with bar, _deferred_signals(numbers) as stop_requested:
         while step < steps and not (choice and choice.ends(state, checkpoint_every)):
             marks = (every, checkpoint_every)
             count = min(steps - step, *(mark - step % mark for mark in marks))
-            placed, metrics, first_bad = runner.run(placed, count)
+            placed, metrics, first_bad = runner.run(placed, count, stop_requested)
             if first_bad is not None:
                 raise NonFiniteLossError(_describe_failure(runner, first_bad))
-            step += count
-            bar.update(count)
+            before, step = step, int(np.asarray(runner.fetch(placed.step)))
+            bar.update(step - before)
             metrics |= beside or {}
             due = step == steps or step % checkpoint_every == 0
             save = due or stop_requested()
@@ -169,7 +186,15 @@ def train(
             if save and checkpoints is not None:
                 checkpoints.save(state)
             if stop_requested():
-                raise StoppedError(f"stopped at step {step} of {steps}")
+                stopped = f"stopped at step {step} of {steps}"
+                if checkpoints is None:
+                    raise TrainingInterrupt(stopped, _kept(state, choice))
+                raise StoppedError(stopped)
+    return _kept(state, choice)
+
+
+def _kept(state: TrainState, choice: Choice | None) -> TrainState:
+    """The state that a training is for: the last, or the best."""
     if choice is None:
         return state
     return dataclasses.replace(state, params=state.best["params"])
@@ -220,8 +245,10 @@ def _describe_failure(runner: Runner, step: int) -> str:
 
 
 @contextlib.contextmanager
-def _deferred_signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C set a flag in here; a second Ctrl-C interrupts at once."""
+def _deferred_signals(
+    numbers: Sequence[signal.Signals],
+) -> Iterator[Callable[[], bool]]:
+    """Signals set a flag in here; a second Ctrl-C interrupts at once."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -232,7 +259,6 @@ def _deferred_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.signal(number, remember) for number in numbers}
     try:
         yield lambda: bool(received)

@@ -206,19 +206,22 @@ class Runner:
             return tree
         return jax.tree.map(lambda x: x.addressable_shards[0].data[0], tree)
 
-    def run(self, state: Any, count: int) -> tuple[Any, dict[str, float], int | None]:
+    def run(
+        self, state: Any, count: int, stop: Callable[[], bool] = lambda: False
+    ) -> tuple[Any, dict[str, float], int | None]:
         """Does ``count`` steps and waits for them.
 
         Args:
           state: placed; its buffers are given away.
           count: number of steps, >= 1; another number compiles nothing anew.
+          stop: asked after every step that is a dispatch of its own; True: do no more.
 
         Returns:
           The placed state, metrics averaged over these steps, and the first step whose
           loss was not finite (None if there was none).
         """
         if not self.fused:
-            return self._run_apart(state, count)
+            return self._run_apart(state, count, stop)
         carry = (state, *self.place(self._zeros))
         carry = self._run(carry, self._data, np.int32(count), self._key)
         state, totals, bad = carry
@@ -227,7 +230,7 @@ class Runner:
         return state, metrics, int(bad) if bad >= 0 else None
 
     def _run_apart(
-        self, state: Any, count: int
+        self, state: Any, count: int, stop: Callable[[], bool]
     ) -> tuple[Any, dict[str, float], int | None]:
         """``run``, one dispatch per step."""
         first = int(np.asarray(self.fetch(state.step)))
@@ -238,6 +241,8 @@ class Runner:
                 data = self._data_of(step + 1)
             state, metrics = jax.block_until_ready((state, metrics))
             values.append(metrics)
+            if stop():
+                break
         values = jax.device_get([self.fetch(metrics) for metrics in values])
         bad = [first + i for i, m in enumerate(values) if not np.isfinite(m["loss"])]
         means = {name: float(np.mean([m[name] for m in values])) for name in values[0]}
