@@ -13,6 +13,7 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.labels import entry_codes
+from iin_jax.concepts.rules import Others
 from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
@@ -238,6 +239,7 @@ def interpret(
     estimator: str = "shared_rank",
     agree: Iterable[str] | None = None,
     differ: Iterable[str] = (),
+    others: Others = "free",
     identity: np.ndarray | None = None,
     training: Training | None = None,
     progress: bool = True,
@@ -264,7 +266,7 @@ def interpret(
         residual, last; None: estimated.
       estimator: of the sizes, as in ``concepts.factor_scores``; a ``"shared_rank"`` is
         taken once, 1.5 times or twice, by what held-out images say.
-      agree, differ, identity: which pairs, as in ``concepts.pair_table``.
+      agree, differ, others, identity: which pairs, as in ``concepts.pair_table``.
       training, progress, changes: as in ``fit``.
 
     Raises:
@@ -276,8 +278,9 @@ def interpret(
     check_image_values(images)
     labels, graded = label_columns(labels), label_columns(graded)
     if pairs is None:
-        rules = (agree, differ, identity)
-        pairs = _label_pairs(len(images), labels, graded, *rules)
+        pairs = _label_pairs(
+            len(images), labels, graded, agree, tuple(differ), others, identity
+        )
     elif labels or graded or agree is not None or tuple(differ):
         raise ValueError("pairs come from labels or from pairs=...; give one of them")
     elif len(pairs.image) != len(images):
@@ -320,7 +323,8 @@ def _label_pairs(
     labels: Mapping[str, np.ndarray],
     graded: Mapping[str, np.ndarray],
     agree: Iterable[str] | None,
-    differ: Iterable[str],
+    differ: tuple[str, ...],
+    others: Others,
     identity: np.ndarray | None,
 ) -> LabelPairs | None:
     """The source that labels define; None without any. Warns of values without partner.
@@ -334,13 +338,12 @@ def _label_pairs(
                 f"concept {name!r} has {len(column)} labels for {count} images"
             )
     agree = None if agree is None else tuple(agree)
-    rules = {"agree": agree, "differ": tuple(differ), "identity": identity}
-    if not (labels or graded or rules["differ"] or identity is not None):
+    if not (labels or graded or differ or identity is not None):
         return None
     image = np.arange(count)
     if identity is not None:
         image = entry_codes(identity, "identity", count)
-    source = LabelPairs(labels, graded, image, **rules)
+    source = LabelPairs(labels, graded, image, identity, agree, differ, others)
     for name, alone in source.alone.items():
         warnings.warn(
             f"concept {name!r}: {alone} of {count} entries have no partner, so its "
