@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,10 @@ def locked(lock: Path, waiting: str | None = None) -> Iterator[None]:
 
     Raises:
       BlockingIOError: another process holds it, and nobody waits.
-      OSError: the lock file cannot be written.
+      OSError: the lock file cannot be written, or is a link.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with open(lock, "a", opener=_unlinked) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -29,3 +30,7 @@ def locked(lock: Path, waiting: str | None = None) -> Iterator[None]:
             print(f"waiting: {waiting}", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _unlinked(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)

@@ -11,12 +11,15 @@ import os
 import re
 from pathlib import Path
 
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.folders import cache_of
 from iin_jax.files.locks import locked
 from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
+from iin_jax.weights.connection import check_address
 from iin_jax.weights.download import Download, DownloadError
 
 MIB = 2**20
+MOST_UNSTATED = 2**32  # bytes of a file whose size is not stated
 ROUNDING = 0.00051  # tolerance in MiB of sizes that are printed to three decimals
 
 
@@ -45,8 +48,7 @@ class WeightsFile:
         parts = self.name.split("/")
         if len(parts) > 2 or any(part[:1] in ("", ".") for part in parts):
             raise ValueError(f"{self.name!r} is no file name in one folder at most")
-        if not self.url.startswith(("https://", "http://")):
-            raise ValueError(f"weights come by http or https, not from {self.url!r}")
+        check_address(self.url)
         if not re.fullmatch("[0-9a-f]{8,64}", self.sha256):
             raise ValueError(
                 f"{self.sha256!r} is no SHA-256; give its 64 lower-case hexadecimal "
@@ -106,7 +108,9 @@ def locate(
       progress: whether to draw a bar on stderr while it comes.
       timeout: seconds without a byte after which a connection counts as dead.
       attempts: connections in a row that bring nothing new before it gives up.
-      pause: seconds before a second attempt; doubled for every further one.
+      pause: seconds before a second attempt; doubled for every further one. After as
+        long as all attempts may take, less than 1,000 bytes a second on average are
+        given up, too.
 
     Returns:
       Path of a file whose size and SHA-256 are right.
@@ -114,7 +118,8 @@ def locate(
     Raises:
       ValueError: not found, with all that is needed to get it by hand; a file of that
         name has another content; the download failed or brought another file; the cache
-        folder cannot be written.
+        folder cannot be written; a size that is not stated is beyond 4 GiB.
+      OSError: the system cannot read a file, whatever its content.
     """
     for folder in weights_folders():
         if os.path.isfile(folder / file.name):
@@ -128,8 +133,11 @@ def locate(
     target = cache_folder() / file.name
     partial = target.with_name(f".{target.name}.partial")
     label = file.name if progress else None
+    least, greatest = file.size_range
+    if math.isinf(greatest):
+        greatest = MOST_UNSTATED
     transfer = Download(
-        file.url, partial, *file.size_range, label, timeout, attempts, pause
+        file.url, partial, least, greatest, label, timeout, attempts, pause
     )
     try:
         waiting = f"another process fetches {target.name}"
@@ -152,10 +160,12 @@ def check_file(path: str | os.PathLike, file: WeightsFile) -> None:
 
     Raises:
       ValueError: another size or SHA-256; names both, and what to do.
+      OSError: the system cannot read it, whatever its content.
     """
     try:
         fault = _fault(Path(path), file)
     except OSError as error:
+        raise_system_fault(error, path)
         raise ValueError(f"{path} cannot be read: {error}") from error
     if fault:
         raise ValueError(
@@ -168,6 +178,8 @@ def _fault(path: Path, file: WeightsFile) -> str | None:
     """What is wrong with a file, in words."""
     check_regular(path)
     size = path.stat().st_size
+    if math.isinf(file.size_range[1]) and size > MOST_UNSTATED:
+        return f"it has more than {MOST_UNSTATED / MIB:,.0f} MiB, and no stated size"
     if not file.has_size(size):
         other = stand_in(starting_bytes(path))
         return other or f"it has {size:,} bytes, expected: {file.size}"
