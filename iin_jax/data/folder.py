@@ -1,6 +1,7 @@
 """A user's own images: a folder of picture files and a CSV of attributes."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from PIL import Image
 from tqdm import tqdm
 
@@ -32,8 +32,10 @@ from iin_jax.data.pictures import (
     UnreadablePictureError,
     read_picture,
 )
+from iin_jax.files.array_files import ArrayFile
 from iin_jax.files.digests import text_digest
 from iin_jax.files.paths import local_path
+from iin_jax.files.whole import write_text
 
 CITATION = "your own images"
 VERSION = 3  # version of ``read_picture``; caches of other versions are stale
@@ -278,23 +280,23 @@ def _decode_into(
     conversions: collections.Counter[str] = collections.Counter()
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     pixels = hashlib.sha256()  # equal to that in ``Dataset.digest`` of an array
-    images = None
-    if keep:
-        shape = (len(files), size, size, CHANNELS)
-        images = open_memmap(target / "images.npy", "w+", np.uint8, shape)
+    shape = (len(files), size, size, CHANNELS)
     written = 0
-    for file, outcome in zip(files, _outcomes(root, files, size), strict=True):
-        if isinstance(outcome, str):
-            faults[file] = outcome
-            continue
-        conversions.update(outcome.conversions)
-        sizes[outcome.size] += 1
-        pixels.update(outcome.pixels.data)
-        if images is not None:
-            images[written] = outcome.pixels
-        written += 1
-    if images is not None:
-        images.flush()
+    with contextlib.ExitStack() as stack:
+        images = None
+        if keep:
+            new = ArrayFile(target / "images.npy", shape, np.uint8)
+            images = stack.enter_context(new)
+        for file, outcome in zip(files, _outcomes(root, files, size), strict=True):
+            if isinstance(outcome, str):
+                faults[file] = outcome
+                continue
+            conversions.update(outcome.conversions)
+            sizes[outcome.size] += 1
+            pixels.update(outcome.pixels.data)
+            if images is not None:
+                images[written] = outcome.pixels
+            written += 1
     if len(sizes) > 1:
         (width, height), most = sizes.most_common(1)[0]
         conversions[f"resized from other sizes than {width}x{height}"] = written - most
@@ -303,7 +305,7 @@ def _decode_into(
         "conversions": conversions,
         "pixels": pixels.hexdigest(),
     }
-    (target / "report.json").write_text(json.dumps(report, indent=2))
+    write_text(target / "report.json", json.dumps(report, indent=2))
 
 
 def _outcomes(root: Path, files: Sequence[str], size: int) -> Iterator[Picture | str]:

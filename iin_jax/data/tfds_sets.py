@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from PIL import Image
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from iin_jax.data.tfds_files import (
     record_files,
     tfds_root,
 )
+from iin_jax.files.array_files import ArrayFile, save_array
 from iin_jax.files.digests import text_digest
 
 VERSION = 1  # version of the preprocessing; caches of other versions are stale
@@ -205,15 +205,16 @@ def _decode_into(
     target: Path, records: Records, kind: TfdsSet, shape: tuple[int, ...] | None
 ) -> None:
     """Writes ``labels.npy``, and ``images.npy`` unless the images stay on disk."""
-    images = None
-    if shape is not None:
-        images = open_memmap(target / "images.npy", "w+", np.uint8, shape)
-    np.save(target / "labels.npy", _read_all(records, kind, images))
-    if images is not None:
-        images.flush()
+    if shape is None:
+        save_array(target / "labels.npy", _read_all(records, kind, None))
+        return
+    with ArrayFile(target / "images.npy", shape, np.uint8) as images:
+        save_array(target / "labels.npy", _read_all(records, kind, images))
 
 
-def _read_all(records: Records, kind: TfdsSet, images: np.ndarray | None) -> np.ndarray:
+def _read_all(
+    records: Records, kind: TfdsSet, images: np.ndarray | ArrayFile | None
+) -> np.ndarray:
     """Reads every example; fills ``images``, returns labels int32 (n, attributes)."""
     labels = []
 

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from iin_jax.files.paths import local_path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, quota or file is full
 
 
 @contextlib.contextmanager
@@ -22,6 +25,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path = local_path(path)
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
+        if unfinished.is_symlink():  # writing would follow it
+            unfinished.unlink()
         yield unfinished
         sync(unfinished)
         os.replace(unfinished, path)
@@ -39,13 +44,13 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of ``path`` once it is complete.
 
     Raises:
-      OSError: it could not be made; what was at ``path`` then stays.
+      OSError: it could not be made; names the path. What was at ``path`` then stays.
     """
     path = local_path(path)
     unfinished = path.with_name(f".{path.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     try:
+        unfinished.mkdir(parents=True)
         yield unfinished
         for file in (*unfinished.rglob("*"), unfinished):
             sync(file)
@@ -53,6 +58,10 @@ def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(unfinished, path)
         sync(path.parent)
+    except OSError as error:
+        if not _is_of_writing(error, unfinished):
+            raise
+        raise OSError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -64,6 +73,13 @@ def sync(path: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def _is_of_writing(error: OSError, folder: Path) -> bool:
+    """Whether an error comes from writing to a folder, not from what is read for it."""
+    if error.filename is None:
+        return error.errno in FULL
+    return Path(os.fsdecode(error.filename)).is_relative_to(folder)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -1,5 +1,6 @@
 """A cache of latents of a frozen network: computed once, memory-mapped afterwards."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from iin_jax.files.array_files import ArrayFile, save_array
 from iin_jax.files.digests import file_digest
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.json_files import read_description, write_description
 from iin_jax.files.whole import whole_folder
 from iin_jax.latents.batches import in_batches
@@ -92,6 +94,7 @@ def encode_to(
 
     Raises:
       ValueError: no images, or latents that are not finite; names the first.
+      OSError: the cache cannot be written, as on a full disk; names its folder.
     """
     start = time.perf_counter()
     parts = _encoded(network, images, count, batch_size, progress)
@@ -134,7 +137,7 @@ def save_latents(
     """
     with whole_folder(folder) as unfinished:
         for name in ARRAYS:
-            np.save(unfinished / f"{name}.npy", getattr(cache, name))
+            save_array(unfinished / f"{name}.npy", getattr(cache, name))
         origin = _origin(network, data)
         _write_origin(unfinished, {**origin, "entries": len(cache.mean)})
 
@@ -152,6 +155,7 @@ def load_latents(
     Raises:
       StaleLatentsError: a cache that is missing, damaged, or made by another network,
         from another layer or of other data.
+      OSError: the system cannot read it, whatever its content.
     """
     folder = Path(folder)
     try:
@@ -160,6 +164,7 @@ def load_latents(
             np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
         )
     except (OSError, EOFError, ValueError) as error:
+        raise_system_fault(error, folder)
         raise StaleLatentsError(
             f"no complete latent cache in {folder}: {error}"
         ) from error
@@ -200,18 +205,17 @@ def _digests(folder: Path) -> dict[str, str]:
 def _write_parts(
     folder: Path, parts: Iterator[tuple[slice, LatentCache]], count: int
 ) -> None:
-    """Fills memory-mapped files, created once the first part tells the size of z."""
-    files: dict[str, np.memmap] = {}
-    for entries, part in parts:
-        for name in ARRAYS:
-            values = getattr(part, name)
-            if name not in files:
-                files[name] = open_memmap(
-                    folder / f"{name}.npy", "w+", np.float32, (count, values.shape[1])
-                )
-            files[name][entries] = values
-    for file in files.values():
-        file.flush()
+    """Fills files that are created once the first part tells the size of z."""
+    files: dict[str, ArrayFile] = {}
+    with contextlib.ExitStack() as stack:
+        for entries, part in parts:
+            for name in ARRAYS:
+                values = getattr(part, name)
+                if name not in files:
+                    shape = (count, values.shape[1])
+                    file = ArrayFile(folder / f"{name}.npy", shape, np.float32)
+                    files[name] = stack.enter_context(file)
+                files[name][entries] = values
 
 
 def _encoded(
