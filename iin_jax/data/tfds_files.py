@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.json_format import ParseError
 
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.paths import local_path
 
 Example = Mapping[str, Any]
@@ -61,6 +62,7 @@ class Records:
             try:
                 examples = source.__getitems__(keys)
             except (RuntimeError, OSError) as error:
+                raise_system_fault(error, self.root / self.name)
                 raise ValueError(_damaged(self.name, self.root, error)) from error
             for i, example in zip(positions, examples, strict=True):
                 result[i] = example
@@ -101,6 +103,7 @@ def open_builder(name: str, root: Path, download: bool) -> Any:
     try:
         builder = tfds.builder(name, data_dir=os.fspath(root))
     except (ParseError, ValueError, OSError) as error:  # truncated files
+        raise_system_fault(error, root / name)
         raise ValueError(_damaged(name, root, error)) from error
     if download and not builder.is_prepared():
         _download(builder, name)
@@ -170,6 +173,7 @@ def _open(
     try:
         source.__getitems__([0, len(source) - 1])
     except (RuntimeError, OSError) as error:
+        raise_system_fault(error, root / name)
         raise ValueError(_damaged(name, root, error)) from error
     return source
 

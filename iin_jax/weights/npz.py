@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.limits import check_claim
 
 ZIP_ERRORS = (  # what zipfile and NumPy raise for damage
@@ -28,6 +29,7 @@ def zip_members(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except ZIP_ERRORS as error:
+        raise_system_fault(error, path)
         raise ValueError(
             f"{path} is truncated or damaged: it starts as an .npz or PyTorch file, "
             "but does not end as one; fetch or copy it again"
@@ -50,6 +52,8 @@ def read_npz(path: Path) -> list[tuple[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as arrays:
             return [(name, arrays[name]) for name in arrays.files]
     except ZIP_ERRORS as error:
+        if not isinstance(error, MemoryError):  # a claim that no memory holds
+            raise_system_fault(error, path)
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"{path} holds an array of Python objects, which is a pickle and is "

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.limits import check_claim
 from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
 from iin_jax.weights.caffe import read_caffemodel
@@ -15,6 +16,7 @@ from iin_jax.weights.torch_files import load_torch_file
 
 FORMATS = "safetensors, .npz, .caffemodel and PyTorch files"
 TORCH_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # near the start of legacy files
+MOST_ARRAYS = 10_000  # largest networks here have hundreds
 NUMBERS = "fiub"  # NumPy's kinds of type that weights may have
 
 # safetensors type -> NumPy's; bfloat16 is read as its bits
@@ -43,7 +45,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Raises:
       ImportError: a PyTorch file, and torch is not installed.
       ValueError: no such file, a folder, an empty, truncated or foreign file, one
-        without arrays, or with arrays of other than numbers.
+        without arrays, with more than ``MOST_ARRAYS``, or of other than numbers.
+      OSError: the system cannot read it, whatever its content.
     """
     path = local_path(path)
     if path.is_dir():
@@ -58,11 +61,13 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         entries = _read(path)
         arrays = {name: _as_number(array, name, path) for name, array in entries}
     except OSError as error:
+        raise_system_fault(error, path)
         raise ValueError(f"{path} cannot be read: {error}") from error
     except MemoryError as error:
         raise ValueError(f"there is not enough memory to read {path}") from error
     if not arrays:
         raise ValueError(f"{path} holds no arrays")
+    _check_count(path, len(arrays))
     return without_wrappers(arrays)
 
 
@@ -91,6 +96,7 @@ def _read(path: Path) -> list[tuple[str, np.ndarray]]:
 def _read_zip(path: Path) -> list[tuple[str, np.ndarray]]:
     """An ``.npz`` or PyTorch's newer format; both are zip archives."""
     members = zip_members(path)
+    _check_count(path, len(members))
     if any(member.endswith("/data.pkl") for member in members):
         return _torch_arrays(path)
     if not all(member.endswith(".npy") for member in members):
@@ -109,8 +115,10 @@ def _read_safetensors(path: Path) -> list[tuple[str, np.ndarray]]:
             f"{path} is truncated or no safetensors file: its header claims "
             f"{header:,} bytes"
         )
+    content = path.read_bytes()
+    _check_count(path, content.count(b'"data_offsets"', 8, 8 + header))
     try:
-        entries = deserialize(path.read_bytes())
+        entries = deserialize(content)
     except SafetensorError as error:
         raise ValueError(
             f"{path} is truncated or no safetensors file: {error}"
@@ -125,6 +133,14 @@ def _read_safetensors(path: Path) -> list[tuple[str, np.ndarray]]:
             array = (array.astype("<u4") << 16).view("<f4")
         arrays.append((name, array.reshape(entry["shape"])))
     return arrays
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MOST_ARRAYS:
+        raise ValueError(
+            f"{path} holds {count:,} arrays, more than the {MOST_ARRAYS:,} that are "
+            "read; save those of one network alone"
+        )
 
 
 def _as_number(array: np.ndarray, name: str, path: Path) -> np.ndarray:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.hints import short
 from iin_jax.files.limits import check_claim
 from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
@@ -101,6 +102,7 @@ def _loaded(torch: Any, path: Path) -> Any:
     except MemoryError as error:
         raise ValueError(f"there is not enough memory to read {path}") from error
     except Exception as error:  # a damaged pickle fails with whatever it runs into
+        raise_system_fault(error, path)
         reason = str(error).lower()
         if not any(sign in reason for sign in REFUSED) or _is_cut_short(path):
             raise ValueError(f"{path} is truncated or no PyTorch file") from error

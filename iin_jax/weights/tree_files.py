@@ -6,7 +6,7 @@ import os
 import numpy as np
 from flax import traverse_util
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from iin_jax.files.digests import array_digest
 from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
@@ -36,6 +36,7 @@ def load_tree(path: str | os.PathLike) -> Tree:
 
     Raises:
       ValueError: no such file, or not a complete safetensors file.
+      OSError: the system cannot read it, whatever its content.
     """
     path = local_path(path)
     check_regular(path)
@@ -45,7 +46,7 @@ def load_tree(path: str | os.PathLike) -> Tree:
     if other:
         raise ValueError(f"{path} {other}")
     try:
-        return traverse_util.unflatten_dict(load_file(path), sep="/")
+        return traverse_util.unflatten_dict(load(path.read_bytes()), sep="/")
     except SafetensorError as error:
         raise ValueError(
             f"{path} is truncated or no safetensors file: {error}"
