@@ -1,7 +1,12 @@
 """Checkpoints: Orbax, plus a digest per array and a fallback that says what it did."""
 
+import contextlib
+import logging
 import os
-from collections.abc import Callable
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -9,7 +14,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from iin_jax.files.digests import array_digest
+from iin_jax.files.faults import first_line, raise_system_fault, system_fault
+from iin_jax.files.hints import short
 from iin_jax.training.state import TrainState, as_leaves, from_leaves
+
+DAMAGED = "damaged"  # suffix of checkpoints that are set aside
+# what Orbax raises for damage, and for faults of the system
+FAULTS = (ValueError, KeyError, OSError, TypeError, RuntimeError, MemoryError)
+UNFINISHED = "*.orbax-checkpoint-tmp"  # Orbax's name of one that is being written
 
 
 class Checkpoints:
@@ -19,6 +31,9 @@ class Checkpoints:
       folder: made if missing.
       keep: number of newest checkpoints that stay.
       say: gets one line for every checkpoint that had to be passed over.
+
+    Raises:
+      OSError: the folder cannot be made or read.
     """
 
     def __init__(
@@ -39,42 +54,51 @@ class Checkpoints:
         """Writes a state under its step; one of the same step is replaced.
 
         Raises:
-          OSError: the folder cannot be written.
+          OSError: it cannot be written, as on a full disk; those before it stay.
         """
         leaves = jax.device_get(as_leaves(state))
         step = int(state.step)
-        if step in self._manager.all_steps():
-            self._manager.delete(step)
         digests = {name: array_digest(leaf) for name, leaf in leaves.items()}
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(leaves), digests=ocp.args.JsonSave(digests)
         )
-        if not self._manager.save(step, args=arguments):
+        try:
+            with self._replaced(step), _quiet_orbax():
+                written = self._manager.save(step, args=arguments)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._remove_unfinished()
+            reason = system_fault(error) or short(first_line(error))
+            raise OSError(
+                f"{self.folder / str(step)} cannot be written: {reason}; the "
+                "checkpoints before it are kept"
+            ) from error
+        if not written:
             raise OSError(f"no checkpoint of step {step} was written to {self.folder}")
 
     def restore(self, template: TrainState) -> TrainState | None:
         """The newest intact state, or None if there is no checkpoint at all.
 
-        Damaged checkpoints newer than it are named and removed.
+        Damaged checkpoints newer than it are renamed, and that is said.
 
         Args:
           template: a state of the same structure and shapes.
 
         Raises:
           ValueError: checkpoints are there, but none can be used; says why for each.
+          OSError: the system cannot read one, damaged or not; nothing was given up.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         damaged: dict[int, str] = {}
         for step in steps:
             try:
                 state = self._restore_step(step, template)
-            except (ValueError, KeyError, OSError, TypeError) as error:
-                reason = str(error).strip().splitlines()[0]
-                damaged[step] = f"checkpoint {step} is damaged ({reason})"
+            except FAULTS as error:
+                raise_system_fault(error, self.folder / str(step))
+                damaged[step] = f"checkpoint {step} is damaged ({first_line(error)})"
                 continue
             for passed_over, reason in damaged.items():
-                self.say(f"{reason}; going back to step {step}")
-                self._manager.delete(passed_over)  # Orbax saves newer steps only
+                kept = self._set_aside(passed_over)
+                self.say(f"{reason} and kept as {kept}; going back to step {step}")
             return state
         if damaged:
             reasons = "; ".join(damaged.values())
@@ -95,7 +119,8 @@ class Checkpoints:
         arguments = ocp.args.Composite(
             state=ocp.args.StandardRestore(shapes), digests=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=arguments)
+        with _quiet_orbax():
+            restored = self._manager.restore(step, args=arguments)
         leaves, digests = restored["state"], restored["digests"]
         if not isinstance(digests, dict) or set(digests) != set(leaves):
             raise ValueError("its digests are not those of its arrays")
@@ -107,3 +132,59 @@ class Checkpoints:
         if wrong:
             raise ValueError(f"digest differs for {wrong[0]} and {len(wrong) - 1} more")
         return from_leaves(template, leaves)
+
+    def _set_aside(self, step: int) -> str:
+        """Renames a checkpoint, since Orbax saves newer steps only; its new name."""
+        name, number = f"{step}.{DAMAGED}", 1
+        while (self.folder / name).exists():
+            number += 1
+            name = f"{step}.{DAMAGED}{number}"
+        os.rename(self.folder / str(step), self.folder / name)
+        self._manager.reload()
+        return name
+
+    @contextlib.contextmanager
+    def _replaced(self, step: int) -> Iterator[None]:
+        """Removes an older checkpoint of a step once its successor is there."""
+        if step not in self._manager.all_steps():
+            yield
+            return
+        older, place = self.folder / f"{step}.replaced", self.folder / str(step)
+        shutil.rmtree(older, ignore_errors=True)
+        os.rename(place, older)
+        self._manager.reload()
+        try:
+            yield
+        finally:
+            if not place.exists():
+                os.rename(older, place)
+                self._manager.reload()
+            shutil.rmtree(older, ignore_errors=True)
+
+    def _remove_unfinished(self) -> None:
+        """Frees the space that a checkpoint took which could not be completed."""
+        for path in self.folder.glob(UNFINISHED):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Silences the tracebacks of Orbax's threads; the error itself is raised.
+
+    After an error it stays quiet: writes that were under way then end one by one, each
+    of them without the event loop that waited for it.
+    """
+    logger, usual = logging.getLogger("absl"), sys.unraisablehook
+    level = logger.level
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        of_loop = "EventLoop" in repr(unraisable.object)
+        if not of_loop and "Event loop is closed" not in str(unraisable.exc_value):
+            usual(unraisable)
+
+    warnings.filterwarnings("ignore", "coroutine .* never awaited", RuntimeWarning)
+    logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = hook
+    yield
+    logger.setLevel(level)
+    sys.unraisablehook = usual
