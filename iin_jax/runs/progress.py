@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from iin_jax.runs.differences import differences
 from iin_jax.runs.folder import RESULTS
 from iin_jax.runs.run import Run
 from iin_jax.runs.stages import STAGES
+from iin_jax.runs.stopping import stopped_by_signals
 from iin_jax.training.loop import StoppedError
 
 EXIT_STOPPED = 143
@@ -29,8 +29,8 @@ def run_to_end(run: Run) -> int:
         print(f"complete: nothing to do. Report: {report}")
         return 0
     try:
-        signal.signal(signal.SIGTERM, _stop)
-        _run_stages(run, faults)
+        with stopped_by_signals():
+            _run_stages(run, faults)
     except (StoppedError, KeyboardInterrupt) as stopped:
         reason = str(stopped) or "interrupted; complete stages are kept"
         print(f"{reason}; go on with:\n  {run.command}")
@@ -123,7 +123,3 @@ def _print_summary(card: dict[str, Any]) -> None:
                 f"swap {concept}: {attribute} {verb} {figure:.3f} ({measure}; "
                 f"on plain reconstructions {floor:.3f})"
             )
-
-
-def _stop(number: int, frame: Any) -> None:
-    raise StoppedError("stopped between two steps; complete stages are kept")

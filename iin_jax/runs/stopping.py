@@ -1,0 +1,58 @@
+"""Stop signals outside of a training, where nothing asks between two steps."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+REASONS = {
+    signal.SIGTERM: "stopped between two steps; complete stages are kept",
+    signal.SIGINT: "interrupted; complete stages are kept",
+}
+AGAIN = 0.05  # seconds after which a signal that was lost is sent again
+
+
+class _Stop(KeyboardInterrupt):
+    """What a stop signal raises; no ``except Exception`` catches it."""
+
+    def __init__(self, number: int):
+        super().__init__(REASONS[signal.Signals(number)])
+        self.number = number
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and Ctrl-C raise ``KeyboardInterrupt`` with a reason in here.
+
+    No exception leaves a garbage collection or a ``__del__``: Python reports it to
+    ``sys.unraisablehook`` and goes on. A signal that came just then is sent again.
+    """
+    usual_hook, timers = sys.unraisablehook, []
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        lost = unraisable.exc_value
+        if not isinstance(lost, _Stop):
+            usual_hook(unraisable)
+            return
+        timer = threading.Timer(AGAIN, os.kill, (os.getpid(), lost.number))
+        timer.daemon = True
+        timers.append(timer)
+        timer.start()
+
+    previous = {number: signal.signal(number, _stop) for number in REASONS}
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual_hook
+        for timer in timers:
+            timer.cancel()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stop(number)
