@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from iin_jax.files.whole import write_text
 CITATION = "your own images"
 VERSION = 3  # version of ``read_picture``; caches of other versions are stale
 CHANNELS = 3
+Outcomes = Generator[Picture | str, None, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,7 +288,9 @@ def _decode_into(
         if keep:
             new = ArrayFile(target / "images.npy", shape, np.uint8)
             images = stack.enter_context(new)
-        for file, outcome in zip(files, _outcomes(root, files, size), strict=True):
+        # closed, the bar ends before an error is printed
+        outcomes = stack.enter_context(contextlib.closing(_outcomes(root, files, size)))
+        for file, outcome in zip(files, outcomes, strict=True):
             if isinstance(outcome, str):
                 faults[file] = outcome
                 continue
@@ -308,7 +311,7 @@ def _decode_into(
     write_text(target / "report.json", json.dumps(report, indent=2))
 
 
-def _outcomes(root: Path, files: Sequence[str], size: int) -> Iterator[Picture | str]:
+def _outcomes(root: Path, files: Sequence[str], size: int) -> Outcomes:
     """For every file its picture, or why it cannot be read; decoded in threads."""
 
     def attempt(file: str) -> Picture | str:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ def encode_to(
     """
     start = time.perf_counter()
     parts = _encoded(network, images, count, batch_size, progress)
-    with whole_folder(folder) as unfinished:
+    # closed, the bar ends before an error is printed
+    with whole_folder(folder) as unfinished, contextlib.closing(parts):
         _write_parts(unfinished, parts, count)
         seconds = time.perf_counter() - start
         speed = {"seconds": seconds, "images_per_second": count / seconds}
@@ -224,7 +225,7 @@ def _encoded(
     count: int,
     batch_size: int,
     progress: str | None,
-) -> Iterator[tuple[slice, LatentCache]]:
+) -> Generator[tuple[slice, LatentCache], None, None]:
     """Yields a cache by batches; raises ValueError at the end unless all are finite."""
     if count < 1:
         raise ValueError("there are no images to encode")

@@ -22,6 +22,7 @@ from iin_jax.data.pictures import (
     fit_square,
     read_picture,
 )
+from tests.files.shortages import full, small_disk
 
 SIZE = 16
 
@@ -439,6 +440,18 @@ def test_mixed_images_are_converted_and_said(pictures):
         "2 images were converted: resized from other sizes than 16x16",
         "1 images were converted: transparent, laid on white",
     ]
+
+
+def test_a_full_disk_is_one_line_while_images_are_decoded(
+    pictures, tmp_path, monkeypatch
+):
+    csv = table("image,odd", [(name, i % 2) for i, name in enumerate(NAMES)])
+    with small_disk(tmp_path / "disk") as disk:
+        monkeypatch.setenv("IIN_JAX_CACHE", str(disk))
+        message = rf"^{disk}[^\n]* cannot be written: No space left on device$"
+        with full(disk, 8192), pytest.raises(OSError, match=message):
+            load(pictures, csv)
+        assert load(pictures, csv).images.shape == (12, SIZE, SIZE, 3)
 
 
 def test_a_large_folder_stays_on_disk(pictures):

@@ -76,6 +76,21 @@ def test_an_encoding_that_fails_leaves_the_older_cache(autoencoder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["latents"]
 
 
+def test_the_bar_of_an_encoding_that_fails_ends_before_its_error(
+    autoencoder, tmp_path, capsys
+):
+    def read(part):
+        (tmp_path / ".latents.unfinished" / "mean.npy").mkdir()  # no file there
+        return np.zeros((4, 8, 8, 3), np.float32)
+
+    with pytest.raises(OSError) as error:
+        encode_to(
+            tmp_path / "latents", autoencoder, read, 9, batch_size=4, progress="x"
+        )
+    assert capsys.readouterr().err.endswith("\n")
+    assert "latents cannot be written" in str(error.value)  # kept, and so its frames
+
+
 def test_a_cache_of_other_data_is_refused(autoencoder, tmp_path):
     images = np.zeros((4, 8, 8, 3), np.float32)
     cache = encode_all(autoencoder, lambda part: images[part], 4)
