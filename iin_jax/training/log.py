@@ -64,7 +64,9 @@ class MetricsLog:
             stack.callback(self._lines.close)
 
     def _write_events(self, step: int, metrics: dict[str, float]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.event_pb2 import (
+            Event,  # pyright: ignore[reportAttributeAccessIssue] made at run time
+        )
         from tensorboardX.summary import scalar
 
         for name, value in metrics.items():
