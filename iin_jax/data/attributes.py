@@ -188,7 +188,8 @@ def _check_header(
             "one with the images' paths by --data.image-column (columns are separated "
             "by commas, semicolons or tabs)"
         )
-    repeated = [name for name in header if name and header.count(name) > 1]
+    counts = collections.Counter(header)
+    repeated = [name for name in header if name and counts[name] > 1]
     if repeated:
         raise ValueError(f"{path} has the column {repeated[0]!r} twice")
 

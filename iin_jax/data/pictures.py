@@ -166,4 +166,5 @@ def _from_wide(image: Image.Image) -> tuple[Image.Image, str]:
             f" that uses {bits} bits of 16 alone and comes out dark, with few levels "
             f"left (if that is its range, save it times {2 ** (16 - bits)})"
         )
-    return Image.fromarray(np.round(values / 257.0).astype(np.uint8)), conversion
+    levels = np.round(np.arange(65536) / 257.0).astype(np.uint8)
+    return Image.fromarray(levels[values]), conversion

@@ -11,6 +11,7 @@ import pandas as pd
 from iin_jax.files.paths import check_regular, stand_in, starting_bytes
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+MOST_COLUMNS = 4096  # more take minutes: each is read as an attribute
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 
 
@@ -25,12 +26,14 @@ def read_cells(path: Path, key: str) -> tuple[np.ndarray, list[str]]:
       Stripped text (rows, columns), the header as first row, and notes on the form.
 
     Raises:
-      ValueError: a file that is missing, empty, not UTF-8 or not a table.
+      ValueError: a file that is missing, empty, not UTF-8, not a table, or has more
+        than ``MOST_COLUMNS``.
     """
     text = _text(path)
     lines = text.split("\n", 3)[:3]
     if len(lines) > 1 and lines[0].strip().isdigit() and "," not in lines[1]:
         return _celeba(text, path, key)
+    _check_width(max(map(lines[0].count, SEPARATORS)) + 1, path)
     separator = _separator(lines[0], key)
     try:
         table = pd.read_csv(
@@ -73,10 +76,21 @@ def _text(path: Path) -> str:
     return text
 
 
+def _check_width(columns: int, path: Path) -> None:
+    if columns > MOST_COLUMNS:
+        raise ValueError(
+            f"{path} has {columns:,} columns, more than the {MOST_COLUMNS:,} that are "
+            "read: keep the image's and those to look at"
+        )
+
+
 def _separator(header: str, key: str) -> str:
     """The separator with which a header has the key; a comma if there is none."""
     for separator in SEPARATORS:
-        names = next(csv.reader([header], delimiter=separator), [])
+        try:
+            names = next(csv.reader([header], delimiter=separator), [])
+        except csv.Error:  # a name of more characters than the module takes
+            continue
         if key in [name.strip() for name in names]:
             return separator
     return ","
@@ -105,6 +119,7 @@ def _celeba(text: str, path: Path, key: str) -> tuple[np.ndarray, list[str]]:
     the image comes first; blanks separate.
     """
     count, header, *rows = (line.split() for line in text.splitlines() if line.strip())
+    _check_width(len(header) + 1, path)
     if len(rows) != int(count[0]):
         raise ValueError(
             f"{path} is a list in CelebA's form that says it has {count[0]} rows, but "

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean A or B?"``, or a list of all names if none is near."""
+    """``"; did you mean A or B?"``, or a list of names if none is near."""
     known = list(known)
-    return near(name, known) or f"; known: {', '.join(known)}"
+    return near(name, known) or f"; known: {short(', '.join(known), 1000)}"
 
 
 def near(

@@ -43,6 +43,7 @@ from iin_jax.weights import (
     weights_folders,
 )
 from iin_jax.weights.descriptions import (
+    check_levels,
     described_by,
     free_ending,
     remove_others,
@@ -180,6 +181,7 @@ def load_network(folder: str | os.PathLike, name: str = DESCRIPTION) -> Network:
     variables = load_tree_checked(folder / arrays, digest)
     variables = jax.tree.map(jnp.asarray, variables)
     with described_by(file):
+        check_levels(settings.get("module", settings), len(jax.tree.leaves(variables)))
         return NETWORKS[architecture](settings, variables)
 
 

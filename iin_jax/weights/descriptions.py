@@ -6,8 +6,9 @@ use: the folder is the old one until the new description takes its place.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from flax.errors import FlaxError
 
@@ -16,7 +17,8 @@ from iin_jax.files.json_files import read_description
 
 # what readers of entries, constructors and modules raise for settings they do not know
 FAULTS = (AttributeError, KeyError, TypeError, ValueError, RecursionError, FlaxError)
-
+# fields of modules that count levels
+LEVELS = ("num_blocks", "hidden_depth", "num_down", "depth", "depths")
 ENDINGS = ("", "-2")  # of the names of files, in turn
 
 
@@ -63,3 +65,22 @@ def with_ending(name: str, ending: str) -> str:
     """``"flow.safetensors"`` -> ``"flow-2.safetensors"``."""
     stem, suffix = os.path.splitext(name)
     return f"{stem}{ending}{suffix}"
+
+
+def check_levels(settings: Mapping[str, Any], arrays: int) -> None:
+    """Raises ValueError for more levels than arrays, of which each level has one.
+
+    A network of a million layers would be built for hours before its weights are
+    compared with it.
+
+    Args:
+      settings: fields of a module.
+      arrays: number of the arrays that it is given.
+    """
+    for name in LEVELS:
+        value = settings.get(name, 0)
+        for levels in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(levels, (int, float)) and levels > arrays:
+                raise ValueError(
+                    f"{name} is {levels:.4g}, but its weights are {arrays} arrays alone"
+                )
