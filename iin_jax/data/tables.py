@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.paths import check_regular, stand_in, starting_bytes
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -28,6 +29,7 @@ def read_cells(path: Path, key: str) -> tuple[np.ndarray, list[str]]:
     Raises:
       ValueError: a file that is missing, empty, not UTF-8, not a table, or has more
         than ``MOST_COLUMNS``.
+      OSError: the system cannot read it, whatever its content.
     """
     text = _text(path)
     lines = text.split("\n", 3)[:3]
@@ -69,6 +71,7 @@ def _text(path: Path) -> str:
             f"{line}; save it as UTF-8"
         ) from error
     except OSError as error:
+        raise_system_fault(error, path)
         raise ValueError(f"no CSV of attributes at {path}: {error.strerror}") from error
     other = stand_in(starting_bytes(path))
     if other:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from iin_jax.data.decoded import load_array, load_json
+from iin_jax.data.tables import read_cells
 from iin_jax.files.faults import system_fault
 from iin_jax.latents import StaleLatentsError, load_latents, save_latents
 from iin_jax.latents.cache import LatentCache
@@ -95,3 +96,8 @@ def test_caches_are_not_called_stale(autoencoder, tmp_path):
     refused(load_array, tmp_path / "kept", "log_var", (3, 8), np.float32)
     fields = ("network", "layer", "data", "entries")
     refused(load_json, tmp_path / "kept", "origin", fields)
+
+
+def test_a_table_is_not_called_missing(tmp_path):
+    (tmp_path / "table.csv").write_text("image,x\na.png,1\n")
+    refused(read_cells, tmp_path / "table.csv", "image")
