@@ -29,6 +29,7 @@ from iin_jax.networks import NETWORKS, Network, load_network, save_network
 from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 from iin_jax.weights.descriptions import (
+    check_levels,
     described_by,
     free_ending,
     remove_others,
@@ -317,6 +318,8 @@ def load(path: str | os.PathLike) -> Interpreter:
         known = description["network"] in NETWORKS
         ending = description.get("ending", "")
     variables = load_tree_checked(folder / with_ending(ARRAYS, ending), digest)
+    with described_by(file):
+        check_levels(description["flow"], len(jax.tree.leaves(variables)))
     return Interpreter(
         flow,
         jax.tree.map(jnp.asarray, variables),
