@@ -30,7 +30,7 @@ from iin_jax.inputs import (
     warn_of_small_set,
 )
 from iin_jax.interpreter import Interpreter, check_fits
-from iin_jax.latents import NO_SPREAD, encode_all
+from iin_jax.latents import encode_all
 from iin_jax.losses import Loss, check_sigma
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
@@ -219,7 +219,7 @@ def fit(
     check_several_images(int(image.max()) + 1)
     source = ExplicitPairs(layout.concepts, first, second, shared, image, sigma)
     warn_of_self_pairs(source)
-    prepared = PreparedLatents(z, np.full_like(z, NO_SPREAD), source, image)
+    prepared = PreparedLatents(z, None, source, image)
     train, unseen = prepared.split(training.held_out, training.seed)
     warn_of_crossing(source, train, unseen)
     options = {"flow": flow, "loss": loss, "progress": progress}

@@ -23,7 +23,6 @@ from iin_jax.concepts.shared_directions import SharedDirections
 from iin_jax.concepts.size_choice import SizeChoice, choose_sizes
 from iin_jax.concepts.sizes import factor_sizes
 from iin_jax.factors import RESIDUAL, FactorLayout
-from iin_jax.latents import NO_SPREAD
 from iin_jax.networks import Network
 from iin_jax.training.flow_step import CachedLatents, draw_cached
 from iin_jax.training.parallel import Feed
@@ -39,13 +38,13 @@ class PreparedLatents:
     """Latents of one side of a split.
 
     Attributes:
-      mean, log_var: (n, N), the posterior; ``data.latents.NO_SPREAD`` stands for none.
+      mean, log_var: (n, N), the posterior; no log-variance where there is none.
       source: where pairs come from; None without concepts.
       image: int (n,), which image each entry is of, 0 .. images - 1.
     """
 
     mean: np.ndarray
-    log_var: np.ndarray
+    log_var: np.ndarray | None
     source: PairSource | None
     image: np.ndarray
 
@@ -62,9 +61,7 @@ class PreparedLatents:
     @property
     def spread(self) -> Latents | None:
         """Variance of each posterior, (n, N); None if there is none."""
-        if len(self.log_var) == 0 or self.log_var.max() <= NO_SPREAD:
-            return None
-        return np.exp(self.log_var)
+        return None if self.log_var is None else np.exp(self.log_var)
 
     @property
     def pairing_fault(self) -> str | None:
@@ -86,8 +83,9 @@ class PreparedLatents:
         """
         table = None if self.source is None else self.source.draws()
         variables = None if network is None else network.variables
-        arrays = jnp.asarray(self.mean), jnp.asarray(self.log_var)
-        return Feed(draw_cached, CachedLatents(*arrays, table, variables))
+        log_var = None if self.log_var is None else jnp.asarray(self.log_var)
+        latents = CachedLatents(jnp.asarray(self.mean), log_var, table, variables)
+        return Feed(draw_cached, latents)
 
     def pairs(self, seed: int) -> dict[str, PairForm]:
         """Concept -> its pairs."""
@@ -104,7 +102,7 @@ class PreparedLatents:
             return self
         return PreparedLatents(
             self.mean[rows],
-            self.log_var[rows],
+            None if self.log_var is None else self.log_var[rows],
             None if self.source is None else self.source.among(rows),
             np.unique(self.image[rows], return_inverse=True)[1].reshape(-1),
         )

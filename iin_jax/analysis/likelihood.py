@@ -106,6 +106,8 @@ def _finding(record: LikelihoodRecord) -> Finding:
 def _sample(cache: LatentCache, rng: np.random.Generator) -> np.ndarray:
     """One posterior sample of at most 8,192 random entries, (n, N) float32."""
     entries = np.sort(rng.permutation(len(cache.mean))[:MAX_LATENTS])
+    if cache.log_var is None:
+        return cache.mean[entries]
     std = np.exp(0.5 * cache.log_var[entries])
     noise = rng.standard_normal(std.shape).astype(np.float32)
     return cache.mean[entries] + std * noise

@@ -2,7 +2,6 @@
 
 from iin_jax.latents.batches import batch_slices, in_batches
 from iin_jax.latents.cache import (
-    NO_SPREAD,
     LatentCache,
     StaleLatentsError,
     check_finite,
@@ -13,7 +12,6 @@ from iin_jax.latents.cache import (
 )
 
 __all__ = [
-    "NO_SPREAD",
     "LatentCache",
     "StaleLatentsError",
     "batch_slices",

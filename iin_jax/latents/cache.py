@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from iin_jax.networks.base import Network
 from iin_jax.types import Images, Latents
 from iin_jax.weights import tree_digest
 
-NO_SPREAD = -80.0  # log-variance of a deterministic latent, practically a variance of 0
 ARRAYS = ("mean", "log_var")  # fields of a cache and names of its files
 
 
@@ -34,12 +33,18 @@ class LatentCache:
     """Posteriors of the latents of n images; spatial latents are flattened.
 
     Attributes:
-      mean, log_var: mean and log-variance of every component, (n, N) float32;
-        ``NO_SPREAD`` where a network has no posterior.
+      mean, log_var: mean and log-variance of every component, (n, N) float32 each;
+        no log-variance where a network has no posterior.
     """
 
     mean: np.ndarray
-    log_var: np.ndarray
+    log_var: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name -> array, of those that there are."""
+        named = {name: getattr(self, name) for name in ARRAYS}
+        return {name: array for name, array in named.items() if array is not None}
 
 
 def encode_all(
@@ -63,9 +68,12 @@ def encode_all(
       ValueError: no images, or latents that are not finite; names the first.
     """
     parts = [part for _, part in _encoded(network, images, count, batch_size, progress)]
+    names = parts[0].arrays
     return LatentCache(
-        np.concatenate([part.mean for part in parts]),
-        np.concatenate([part.log_var for part in parts]),
+        **{
+            name: np.concatenate([part.arrays[name] for part in parts])
+            for name in names
+        }
     )
 
 
@@ -137,8 +145,8 @@ def save_latents(
       data: digest of the data that was encoded.
     """
     with whole_folder(folder) as unfinished:
-        for name in ARRAYS:
-            save_array(unfinished / f"{name}.npy", getattr(cache, name))
+        for name, array in cache.arrays.items():
+            save_array(unfinished / f"{name}.npy", array)
         origin = _origin(network, data)
         _write_origin(unfinished, {**origin, "entries": len(cache.mean)})
 
@@ -161,9 +169,12 @@ def load_latents(
     folder = Path(folder)
     try:
         origin = read_description(folder / "origin.json")
-        mean, log_var = (
-            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
-        )
+        digests = origin.get("digests", {})
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r")
+            for name in ARRAYS
+            if name == "mean" or name in digests
+        }
     except (OSError, EOFError, ValueError) as error:
         raise_system_fault(error, folder)
         raise StaleLatentsError(
@@ -176,13 +187,13 @@ def load_latents(
         )
     if origin.get("data", "") != data:
         raise StaleLatentsError(f"the latents in {folder} were made of other data")
-    if not len(mean) == len(log_var) == origin.get("entries"):
+    if {len(array) for array in arrays.values()} != {origin.get("entries")}:
         raise StaleLatentsError(f"the latent cache in {folder} is cut short")
-    if origin.get("digests") != _digests(folder):
+    if digests != _digests(folder, arrays):
         raise StaleLatentsError(
             f"the latents in {folder} differ from what was encoded: a digest is wrong"
         )
-    return LatentCache(mean, log_var)
+    return LatentCache(**arrays)
 
 
 def _origin(network: Network, data: str) -> dict[str, Any]:
@@ -195,12 +206,13 @@ def _origin(network: Network, data: str) -> dict[str, Any]:
 
 
 def _write_origin(folder: Path, origin: dict[str, Any]) -> None:
-    origin = {**origin, "digests": _digests(folder)}
+    names = [name for name in ARRAYS if (folder / f"{name}.npy").is_file()]
+    origin = {**origin, "digests": _digests(folder, names)}
     write_description(folder / "origin.json", origin)
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    return {name: file_digest(folder / f"{name}.npy") for name in ARRAYS}
+def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: file_digest(folder / f"{name}.npy") for name in names}
 
 
 def _write_parts(
@@ -210,8 +222,7 @@ def _write_parts(
     files: dict[str, ArrayFile] = {}
     with contextlib.ExitStack() as stack:
         for entries, part in parts:
-            for name in ARRAYS:
-                values = getattr(part, name)
+            for name, values in part.arrays.items():
                 if name not in files:
                     shape = (count, values.shape[1])
                     file = ArrayFile(folder / f"{name}.npy", shape, np.float32)
@@ -234,8 +245,9 @@ def _encoded(
     batches = in_batches(posterior, images, count, batch_size, progress)
     for entries, arrays in batches:
         part = LatentCache(*arrays)
-        finite = np.isfinite(part.mean).all(axis=1)
-        finite &= np.isfinite(part.log_var).all(axis=1)
+        finite = np.ones(len(part.mean), bool)
+        for array in part.arrays.values():
+            finite &= np.isfinite(array).all(axis=1)
         nonfinite += (entries.start + np.flatnonzero(~finite)).tolist()
         yield entries, part
     if nonfinite:
@@ -245,10 +257,9 @@ def _encoded(
         )
 
 
-def _posterior(network: Network, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and log-variance of the latents of images (b, H, W, C), (b, N) each."""
+def _posterior(network: Network, images: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The latents of images (b, H, W, C), (b, N): their mean and log-variance, or z."""
     posterior = network.posterior(images)
     if posterior is not None:
         return np.asarray(posterior[0]), np.asarray(posterior[1])
-    z = np.asarray(network.encode(images)).reshape(len(images), -1)
-    return z, np.full_like(z, NO_SPREAD)
+    return (np.asarray(network.encode(images)).reshape(len(images), -1),)

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts.base import PairDraw, uniform_indices
-from iin_jax.latents import NO_SPREAD
 from iin_jax.networks import Network
 from iin_jax.training.flow_step import (
     LatentPairs,
@@ -163,10 +162,10 @@ def _image_keys(key: Key, examples: Array, *, halves: int) -> Key:
 
 def _encode(
     network: Network, variables: Tree, images: Images
-) -> tuple[Latents, Latents]:
+) -> tuple[Latents, Latents | None]:
     variables, images = jax.lax.stop_gradient((variables, images))
     posterior = network.posterior_pure(variables, images)
     if posterior is None:
         z = network.encode_pure(variables, images).reshape(len(images), -1)
-        posterior = z, jnp.full_like(z, NO_SPREAD)
+        return jax.lax.stop_gradient(z), None
     return jax.lax.stop_gradient(posterior)

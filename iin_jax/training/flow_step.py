@@ -27,8 +27,9 @@ MAX_SIMILARITY = 0.9995  # highest learned similarity: at 1 there is no bound
 NOISE_STREAM = 2**31 + 1  # folded into a batch key; larger than any example index
 QUIET = 0.9  # share of the steps over which the noise on latents fades to none
 
-# indices (b,) of entries -> mean and log-variance of their latents, (b, N) each
-Posterior = Callable[[Array], tuple[Latents, Latents]]
+# indices (b,) of entries -> mean and log-variance of their latents, (b, N) each; no
+# log-variance where latents are deterministic
+Posterior = Callable[[Array], tuple[Latents, Latents | None]]
 
 
 class LatentPairs(NamedTuple):
@@ -124,13 +125,13 @@ class CachedLatents(NamedTuple):
     """Latents of a set's entries, from which batches are drawn.
 
     Attributes:
-      mean, log_var: (n, N), the posterior; ``data.latents.NO_SPREAD`` stands for none.
+      mean, log_var: (n, N), the posterior; no log-variance where there is none.
       table: draws the pairs; None where there are no concepts.
       variables: of the network, for a loss that looks through it.
     """
 
     mean: Array
-    log_var: Array
+    log_var: Array | None
     table: PairDraw | None = None
     variables: Tree | None = None
 
@@ -229,9 +230,7 @@ def pairs_of(
     # a beside its b, so that a batch divided among devices stays where it is
     index = jnp.stack([drawn.index_a, drawn.index_b], axis=1)
     mean, log_var = posterior(index.reshape(-1))
-    halves = (count, 2, mean.shape[1])
-    eps = _noise(noise_key, examples, halves[1:])
-    z = mean.reshape(halves) + jnp.exp(0.5 * log_var.reshape(halves)) * eps
+    z = _sampled(mean, log_var, noise_key, examples).reshape(count, 2, -1)
     labels = (drawn.labels_a, drawn.labels_b)
     return LatentPairs(z[:, 0], z[:, 1], drawn.shared, drawn.sigma, None, *labels)
 
@@ -242,8 +241,7 @@ def samples_of(
     """Draws from 0 .. entries - 1 and samples the posteriors; see ``pairs_of``."""
     index_key, noise_key = jax.random.split(key)
     mean, log_var = posterior(uniform_indices(entries, index_key, examples))
-    eps = _noise(noise_key, examples, mean.shape[1:])
-    return LatentSamples(mean + jnp.exp(0.5 * log_var) * eps)
+    return LatentSamples(_sampled(mean, log_var, noise_key, examples))
 
 
 @functools.partial(
@@ -388,8 +386,19 @@ def _through(start: Tree, z: Latents, method: str) -> Latents:
     return apply(module, {"constants": start}, z, method=method)
 
 
-def _look_up(data: CachedLatents, index: Array) -> tuple[Latents, Latents]:
-    return data.mean[index], data.log_var[index]
+def _look_up(data: CachedLatents, index: Array) -> tuple[Latents, Latents | None]:
+    return data.mean[index], None if data.log_var is None else data.log_var[index]
+
+
+def _sampled(
+    mean: Latents, log_var: Latents | None, key: Key, examples: Array
+) -> Latents:
+    """Draws from posteriors (b, N), as many for each example; means without spread."""
+    if log_var is None:
+        return mean
+    shape = (len(mean) // len(examples), mean.shape[1])
+    eps = _noise(key, examples, shape).reshape(mean.shape)
+    return mean + jnp.exp(0.5 * log_var) * eps
 
 
 def _noise(key: Key, examples: Array, shape: tuple[int, ...]) -> Array:

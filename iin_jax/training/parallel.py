@@ -183,14 +183,20 @@ class Runner:
         program = Program(step, draw, *sizes, self.fused, stream is not None)
         if self.fused:
             self._zeros = program.zero_metrics(state, data, self._key)
-        self._data = self.place(data)
+        self._data = self.place(data, given_away=False)
         self._run = compiled(program)
 
-    def place(self, tree: Any) -> Any:
-        """Copies arrays to every device, in the form that ``run`` takes."""
+    def place(self, tree: Any, *, given_away: bool = True) -> Any:
+        """Puts arrays on every device, in the form that ``run`` takes.
+
+        Args:
+          tree: of arrays.
+          given_away: they are a state, whose buffers ``run`` uses for the next; others
+            are not copied where they are on the device already.
+        """
         if self.mode == "jit":
             replicated = NamedSharding(self._mesh, PartitionSpec())
-            copies = jax.tree.map(jnp.array, tree)  # since ``run`` gives them away
+            copies = jax.tree.map(jnp.array, tree) if given_away else tree
             return jax.device_put(copies, replicated)
         if not jax.tree.leaves(tree):  # pmap refuses an empty tree
             return tree

@@ -9,7 +9,6 @@ import numpy as np
 from iin_jax import FactorLayout, InterpretationFlow
 from iin_jax.concepts import ExplicitPairs
 from iin_jax.fit import fit_prepared
-from iin_jax.latents import NO_SPREAD
 from iin_jax.prepared import PreparedLatents
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.defaults import Training
@@ -29,7 +28,7 @@ def main(folder: str) -> None:
     first, second = np.arange(PAIRS), PAIRS + np.arange(PAIRS)
     z = np.concatenate([za, zb])
     source = ExplicitPairs.of(("shape",), first, second, shared, len(z))
-    whole = PreparedLatents(z, np.full_like(z, NO_SPREAD), source, source.image)
+    whole = PreparedLatents(z, None, source, source.image)
     train, held_out = whole.split(0.2, 0)
     training = Training(
         steps=STEPS,

@@ -60,7 +60,8 @@ def cached(network, table):
     cache = encode_all(
         network, lambda part: PIXELS[part] / np.float32(127.5) - 1, COUNT
     )
-    return CachedLatents(jnp.asarray(cache.mean), jnp.asarray(cache.log_var), table)
+    log_var = None if cache.log_var is None else jnp.asarray(cache.log_var)
+    return CachedLatents(jnp.asarray(cache.mean), log_var, table)
 
 
 @functools.cache
