@@ -212,7 +212,8 @@ class TrainSettings:
     Attributes:
       steps: Training steps.
       batch_size: Pairs per step, over all devices.
-      rate_per_example: Peak learning rate over the batch size.
+      rate_per_example: Peak learning rate over the batch size, as published: linear in
+        the batch; 0: one that suits the images, at any batch.
       warmup: Share of the steps over which the learning rate rises.
       decay_start: Share of the steps after which it falls to zero.
       accumulate: Micro-batches per step.

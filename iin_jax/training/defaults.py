@@ -18,7 +18,7 @@ from iin_jax.training.optim import Schedule
 VALIDATIONS = 20  # validations per training
 PUBLISHED_SIGMA = 0.975
 PLAIN_STEPS = 2000  # training steps without a linear start
-PLAIN_RATE_PER_EXAMPLE = 4e-6  # rate without a linear start; 1e-3 at a batch of 256
+PLAIN_RATE = 5e-4  # peak rate without a linear start, at any batch
 UNKNOWN = 0.9  # similarity in a factor that the start does not know
 
 STARTS = ("closed_form", "published")
@@ -44,7 +44,9 @@ class Training:
       held_out: share of the images that are not trained on, in [0, 1).
       steps: training steps.
       batch_size: pairs per step, over all devices; more where these do not divide it.
-      rate_per_example: peak learning rate over the batch size.
+      rate_per_example: peak learning rate over the batch size, for a rate that is
+        linear in the batch; None: a rate that does not depend on it, which under Adam
+        holds from 16 pairs a step to 1,024 (see the README's table).
       warmup: share of the steps over which the learning rate rises.
       decay_start: share of the steps after which it falls to zero.
       noise: standard deviation of what is added, at first, to latents that went through
@@ -180,13 +182,13 @@ def planned(
     if start is None and training.noise:
         raise ValueError("noise is in units of a linear start: start='closed_form'")
     if start is None:
-        steps, rate, noise, decay = PLAIN_STEPS, PLAIN_RATE_PER_EXAMPLE, 0.0, 0.0
+        steps, peak, noise, decay = PLAIN_STEPS, PLAIN_RATE, 0.0, 0.0
     else:
-        steps, rate = defaults.steps, defaults.rate / training.batch_size
+        steps, peak = defaults.steps, defaults.rate
         noise, decay = defaults.noise, defaults.decay
     schedule = Schedule(
         _or_default(training.steps, steps),
-        _or_default(training.rate_per_example, rate),
+        _or_default(training.rate_per_example, peak / training.batch_size),
         training.warmup,
         training.decay_start,
     )
