@@ -31,6 +31,11 @@ class Difference:
         return self.interval[0] > 0.0
 
     @property
+    def is_tie(self) -> bool:
+        """Whether no pair differs."""
+        return self.value == 0.0 and self.interval == (0.0, 0.0)
+
+    @property
     def is_behind(self) -> bool:
         """Whether the interval lies below zero."""
         return self.interval[1] < 0.0
@@ -108,14 +113,18 @@ def unbeaten(
     Returns:
       The line; None if T is ahead in every attribute that was judged.
     """
-    parts = []
+    parts, ties = [], []
     for name, difference in differences.items():
         if difference is None or difference.is_ahead:
             continue
-        verb = "transferred" if name == concept else "kept"
+        what = f"{name} {'transferred' if name == concept else 'kept'}"
+        if difference.is_tie:
+            ties.append(what)
+            continue
         outcome = "loses" if difference.is_behind else "is not ahead"
-        figures = _in_words(difference, measures[name])
-        parts.append(f"{outcome} in {name} {verb} ({figures})")
+        parts.append(f"{outcome} in {what} ({_in_words(difference, measures[name])})")
+    if ties:
+        parts.append(f"is not ahead in {', '.join(ties)} (no pair differs)")
     if not parts:
         return None
     return f"{concept}: against {BASELINES[baseline]} T {'; '.join(parts)}"
