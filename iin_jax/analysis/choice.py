@@ -1,10 +1,12 @@
 """Choice of a judge for each attribute, by the kind of output of a network."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from iin_jax.analysis.base import Examples
 from iin_jax.analysis.judges import (
@@ -34,6 +36,7 @@ def choose_judges(
     by_shape: bool,
     epochs: int | None = None,
     seed: int = 0,
+    progress: bool = False,
 ) -> dict[str, Judge]:
     """Trains a judge for every attribute that has values; no judge sees the flow.
 
@@ -52,6 +55,7 @@ def choose_judges(
       epochs: training passes of a convolutional judge that is not a shape judge; None:
         the judge's own number.
       seed: seed of the judges' training and of the drawn latents.
+      progress: shows a bar over the judges.
 
     Returns:
       attribute -> judge, in the order of ``names``.
@@ -60,14 +64,15 @@ def choose_judges(
       ValueError: values that a judge cannot learn from; see the judges' ``train``.
     """
     judged = [name for name in names if name in train.values]
+    bar = functools.partial(tqdm, desc="judges", disable=not progress)
     if train.network.output == "images":
-        return _image_judges(judged, train, pictures, by_shape, epochs, seed)
+        return _image_judges(judged, train, pictures, by_shape, epochs, seed, bar)
     judges: dict[str, Judge] = {}
     if train.network.output == "logits":
         judges = {n: LogitsJudge() for n in _predicted_by_logits(judged, train, seed)}
     rng = np.random.default_rng([seed, 0x10DC])
     rows = np.sort(rng.permutation(len(train))[:MOST_LATENTS])
-    for name in judged:
+    for name in bar(judged):
         if name not in judges:
             values = train.values[name][rows]
             with _naming(name):
@@ -82,6 +87,7 @@ def _image_judges(
     by_shape: bool,
     epochs: int | None,
     seed: int,
+    bar: Callable[[Sequence[str]], Iterable[str]],
 ) -> dict[str, Judge]:
     """Judges of images; images for training are asked for only if one needs them."""
     colors = [name for name in names if is_color(train.values[name])]
@@ -89,7 +95,7 @@ def _image_judges(
     if len(colors) == len(names):
         return judges
     (train_images, train_values), (test_images, test_values) = pictures()
-    for name in names:
+    for name in bar(names):
         if name in judges:
             continue
         options: Any = {"test": (test_images, test_values[name]), "seed": seed}

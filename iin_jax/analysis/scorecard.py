@@ -7,6 +7,7 @@ from typing import Any
 import cattrs
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from iin_jax.analysis.base import (
     Analysis,
@@ -65,6 +66,7 @@ def score(
     features: FeatureNetwork | None = None,
     analyses: Sequence[str] | None = None,
     seed: int = 0,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """Scores an interpreter: judged edits, leakage, certificate, likelihood and more.
 
@@ -83,6 +85,7 @@ def score(
       features: network that compares sets of images; None: no distances.
       analyses: names of rows of ``ANALYSES``; None: all that apply.
       seed: seed of every random draw.
+      progress: shows bars over judges and analyses.
 
     Returns:
       Entry -> JSON value: those of a run's ``scorecard.json`` that apply.
@@ -111,7 +114,7 @@ def score(
         interpreter=interpreter,
         train=train_set,
         test=test_set,
-        judges=_judges(concepts, train_set, test_set, seed)
+        judges=_judges(concepts, train_set, test_set, seed, progress)
         if judges is None
         else judges,
         swapped=draw_swapped(test_set, concepts, SWAPPED, seed) if concepts else None,
@@ -123,7 +126,7 @@ def score(
     device = jax.devices()[0]
     return {
         "sizes": interpreter.layout.as_dict(),
-        **scorecard(evidence, analyses),
+        **scorecard(evidence, analyses, progress=progress),
         "test_images": len(test_set),
         "seed": seed,
         "commit": commit(),
@@ -133,13 +136,17 @@ def score(
 
 
 def scorecard(
-    evidence: Evidence, analyses: Sequence[str] | None = None
+    evidence: Evidence,
+    analyses: Sequence[str] | None = None,
+    *,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Runs analyses and collects their figures.
 
     Args:
       evidence: the evidence that all analyses share.
       analyses: names of rows of ``ANALYSES``; None: all that apply.
+      progress: shows a bar over the analyses.
 
     Returns:
       Entry -> JSON value, of every analysis that applies.
@@ -148,7 +155,10 @@ def scorecard(
       ValueError: an unknown analysis.
     """
     card: dict[str, Any] = {}
-    for name in ANALYSES if analyses is None else analyses:
+    names = list(ANALYSES if analyses is None else analyses)
+    bar = tqdm(names, desc="scorecard", disable=not progress)
+    for name in bar:
+        bar.set_postfix_str(name)
         if name not in ANALYSES:
             raise ValueError(f"no analysis {name!r}{nearest(name, ANALYSES)}")
         record = ANALYSES[name].measure(evidence)
@@ -250,7 +260,7 @@ def _paired(
 
 
 def _judges(
-    concepts: Sequence[str], train: Examples, test: Examples, seed: int
+    concepts: Sequence[str], train: Examples, test: Examples, seed: int, progress: bool
 ) -> dict[str, Judge]:
     """Judges of the concepts, trained on training images and tested on test images."""
 
@@ -259,4 +269,5 @@ def _judges(
         return first, second
 
     by_shape = any(is_color(x) for x in train.values.values())
-    return choose_judges(concepts, train, pictures, by_shape=by_shape, seed=seed)
+    options: Any = {"by_shape": by_shape, "seed": seed, "progress": progress}
+    return choose_judges(concepts, train, pictures, **options)

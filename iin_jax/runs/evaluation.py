@@ -38,7 +38,7 @@ def evaluate_stage(run: Run) -> None:
     card: dict[str, Any] = {
         **run.folder.read_json("sizes.json"),
         "training": run.folder.read_json("training.json"),
-        **scorecard(evidence),
+        **scorecard(evidence, progress=True),
         "split": split,
         "split_images": run.images.describe()["images"],
         "test_indices": run.images.judged.tolist(),
@@ -175,6 +175,7 @@ def _judges(run: Run, train: Examples) -> dict[str, Judge]:
         by_shape=run.images.painted,
         epochs=run.experiment.evaluate.judge_epochs or None,
         seed=run.experiment.seed,
+        progress=True,
     )
 
 

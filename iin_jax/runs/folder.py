@@ -24,7 +24,7 @@ from iin_jax.runs.settings import Experiment
 CONFIG, DATA, STAGES = "config.json", "data.json", "stages.json"
 BEGUN = (DATA, STAGES, "metrics.jsonl")  # written only once there are settings
 RESULTS = {  # files and folders that each stage writes, in order
-    "network": ("network",),
+    "network": ("network/network.json", "network/network.safetensors"),
     "latents": ("latents",),
     "sizes": ("sizes.json",),
     "flow": ("interpreter", "training.json"),

@@ -228,6 +228,7 @@ def _train(run: Run, phases: list[Phase], feed: Feed, state: TrainState) -> Trai
             checkpoints=checkpoints,
             log=log,
             progress=settings.kind,
+            whole=phases[-1].end,
         )
     checkpoints.close()
     log.close()

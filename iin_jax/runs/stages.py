@@ -31,7 +31,7 @@ LEADING = 32  # eigenvalues that a scorecard lists
 def network_stage(run: Run) -> None:
     """Trains what gets interpreted, converts it, or copies it from a finished run."""
     network, folder = make_network(run), run.folder.path / "network"
-    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "network.json").unlink(missing_ok=True)  # of a network that is replaced
     save_network(folder, network)
 
 

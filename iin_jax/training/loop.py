@@ -120,6 +120,7 @@ def train(
     log: MetricsLog | None = None,
     validate: Validate | None = None,
     progress: str | None = None,
+    whole: int | None = None,
     beside: Mapping[str, float] | None = None,
     choice: Choice | None = None,
 ) -> TrainState:
@@ -137,6 +138,7 @@ def train(
       log: where metrics go; None: nowhere.
       validate: called at every checkpoint; its metrics are logged as ``validation_*``.
       progress: label of a progress bar; None: none.
+      whole: steps that the bar counts to, where these are a part of a training.
       beside: figures to read the loss by, on every line of metrics.
       choice: which state is returned, by what ``validate`` measures every
         ``checkpoint_every`` steps; None: the last.
@@ -155,7 +157,9 @@ def train(
         state = checkpoints.restore(state) or state
     step, held_out = int(state.step), {}
     placed = runner.place(state)
-    bar = tqdm(total=steps, initial=step, desc=progress, disable=progress is None)
+    shown = {"total": whole or steps, "initial": step, "desc": progress}
+    bar = tqdm(**shown, disable=progress is None)
+    bar.set_postfix_str("compiling")
     numbers = (signal.SIGINT,) if checkpoints is None else (signal.SIGINT, TERM)
     with bar, _deferred_signals(numbers) as stop_requested:
         while step < steps and not (choice and choice.ends(state, checkpoint_every)):
