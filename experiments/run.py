@@ -18,8 +18,7 @@ def end_at_once(number: int, frame: Any) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, end_at_once)
 
-    from iin_jax.runs.command import main, with_fast_cpu
+    from iin_jax.runs.command import main
 
-    with_fast_cpu()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(program="experiments.run"))

@@ -56,12 +56,14 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Runs the command line; returns the exit status.
 
     Args:
-      arguments: the experiment, then flags; None: those of the process.
+      arguments: the experiment, then flags; None: those of the process, which may be
+        started over (see ``with_fast_cpu``).
       program: module that the user started.
     """
+    of_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(arguments, program)
+        return _run(arguments, program, of_process)
     except KeyboardInterrupt:
         print("interrupted before the run began", file=sys.stderr)
         return EXIT_STOPPED
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
         return EXIT_BAD_INPUT if bad_input else EXIT_FAILED
 
 
-def _run(arguments: list[str], program: str) -> int:
+def _run(arguments: list[str], program: str, of_process: bool) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(
             f"usage: python -m {program} NAME --workdir DIR\n"
@@ -83,6 +85,8 @@ def _run(arguments: list[str], program: str) -> int:
     config = find(arguments[0])
     options = parse(config, arguments[1:], f"python -m {program} {arguments[0]}")
     check(options.experiment)
+    if of_process:
+        with_fast_cpu()
     command = shlex.join(["python", "-m", program, *arguments])
     run = Run.of(config.name, options.experiment, local_path(options.workdir), command)
     if options.smoke:
@@ -97,12 +101,6 @@ def _run(arguments: list[str], program: str) -> int:
             check_new(run)
         run.folder.check_settings(run.name, run.experiment)
         return run_to_end(run)
-
-
-def end_at_once(number: int, frame: Any) -> None:
-    """Ctrl-C before anything has begun: no traceback of half an import."""
-    os.write(2, b"interrupted before the run began\n")
-    os._exit(EXIT_STOPPED)
 
 
 def parse(config: Config, flags: Sequence[str], program: str = PROGRAM) -> RunOptions:
