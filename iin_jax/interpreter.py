@@ -25,7 +25,8 @@ from iin_jax.flows.flow import jitted_forward, jitted_inverse
 from iin_jax.latents.batches import batch_slices, padded, padded_size
 from iin_jax.linen import module_fields
 from iin_jax.losses import gaussian_nll
-from iin_jax.networks import NETWORKS, Network, load_network, save_network
+from iin_jax.networks import NETWORKS, Network, load_network
+from iin_jax.networks.registry import write_network
 from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 from iin_jax.weights.descriptions import (
@@ -236,7 +237,7 @@ class Interpreter:
         }
         save_tree(folder / with_ending(ARRAYS, ending), self.variables)
         if self.network is not None and self.network.architecture in NETWORKS:
-            save_network(folder, self.network, with_ending(NETWORK, ending))
+            write_network(folder, self.network, with_ending(NETWORK, ending))
         write_description(folder / DESCRIPTION, description)
         remove_others(folder, ending, ARRAYS, NETWORK, "network.safetensors")
 

@@ -123,9 +123,7 @@ def load(
     return network
 
 
-def save_network(
-    folder: str | os.PathLike, network: Network, name: str = DESCRIPTION
-) -> None:
+def save_network(folder: str | os.PathLike, network: Network) -> None:
     """Writes ``network.json`` and ``network.safetensors``.
 
     Over an older network it is whole or not at all.
@@ -133,7 +131,6 @@ def save_network(
     Args:
       folder: made if missing.
       network: one that a description can rebuild.
-      name: of the description.
 
     Raises:
       ValueError: the network cannot be rebuilt from a description.
@@ -141,16 +138,34 @@ def save_network(
     """
     folder = local_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    ending, arrays = free_ending(folder / name), _arrays_of(name)
+    ending = free_ending(folder / DESCRIPTION)
+    write_network(folder, network, DESCRIPTION, ending)
+    remove_others(folder, ending, _arrays_of(DESCRIPTION))
+
+
+def write_network(
+    folder: Path, network: Network, name: str = DESCRIPTION, ending: str = ""
+) -> None:
+    """Writes a network's arrays, then its description.
+
+    Args:
+      folder: where they go.
+      network: one that a description can rebuild.
+      name: of the description; one that is in use has arrays of another ending.
+      ending: of the arrays' file, beside the description's name.
+
+    Raises:
+      ValueError, OSError: as ``save_network``.
+    """
+    arrays = with_ending(_arrays_of(name), ending)
     description = {
         "architecture": network.architecture,
         "settings": network.settings(),
         "digest": tree_digest(network.variables),
         "ending": ending,
     }
-    save_tree(folder / with_ending(arrays, ending), network.variables)
+    save_tree(folder / arrays, network.variables)
     write_description(folder / name, description)
-    remove_others(folder, ending, arrays)
 
 
 def load_network(folder: str | os.PathLike, name: str = DESCRIPTION) -> Network:
