@@ -133,9 +133,10 @@ class RunFolder:
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
-        """stage -> ``complete``, ``seconds``, ``made_with``; ``results`` if complete.
+        """stage -> ``complete``, ``seconds``, ``made_with`` and ``results``.
 
-        As far as the run has come. Results are digests of files by their path.
+        As far as the run has come. Results are digests of files by their path, as the
+        stage last wrote them; there are none before it has been complete.
         """
         return self._own(STAGES) if (self.path / STAGES).is_file() else {}
 
@@ -153,9 +154,15 @@ class RunFolder:
         return ""
 
     def forget(self, stages: Iterable[str]) -> None:
-        """Has some stages as if they had never run; their files stay."""
-        kept = {name: x for name, x in self.stages.items() if name not in stages}
-        write_description(self.path / STAGES, kept)
+        """Has some stages as if they had never ended; their files stay.
+
+        What they wrote stays known, for comparison with what they write next, also
+        after a kill in between.
+        """
+        entries = self.stages
+        for name in {*stages} & {*entries}:
+            entries[name] |= {"complete": False, "seconds": 0.0}
+        write_description(self.path / STAGES, entries)
 
     @contextlib.contextmanager
     def timed_stage(self, stage: str, made_with: Mapping[str, str]) -> Iterator[None]:
@@ -165,12 +172,9 @@ class RunFolder:
           stage: name of the stage.
           made_with: what results depend on beside the settings, by name.
         """
-        before = self.stages.get(stage, {}).get("seconds", 0.0)
-        entry = {
-            "complete": False,
-            "seconds": before,
-            "made_with": {**made_with},
-        }
+        entry = self.stages.get(stage, {})
+        before = entry.get("seconds", 0.0)
+        entry |= {"complete": False, "seconds": before, "made_with": {**made_with}}
         self._record(stage, entry)
         start, complete = time.monotonic(), False
         try:

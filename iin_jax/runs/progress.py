@@ -51,7 +51,7 @@ def _run_stages(run: Run, faults: Mapping[str, str]) -> None:
     earlier, names = run.folder.stages, list(STAGES)
     _say_what_changed(earlier, made_with)
     first = next(number for number, name in enumerate(names) if faults[name])
-    redone = [name for name in names[first:] if earlier.get(name, {}).get("complete")]
+    redone = [name for name in names[first:] if _has_ended(earlier.get(name, {}))]
     run.folder.forget(redone)
     for number, (name, stage) in enumerate(STAGES.items()):
         label = f"[{number + 1}/{len(STAGES)}] {name}"
@@ -66,6 +66,11 @@ def _run_stages(run: Run, faults: Mapping[str, str]) -> None:
         if name in redone and number < names.index("flow"):
             _begin_anew_if_other(run, name, earlier[name].get("results", {}))
         print(f"{label}: {run.folder.stages[name]['seconds']:.1f} s", flush=True)
+
+
+def _has_ended(entry: Mapping[str, Any]) -> bool:
+    """Whether a stage has ever been complete; its results are known since."""
+    return entry.get("complete", False) or "results" in entry
 
 
 def _say_what_changed(
