@@ -94,7 +94,7 @@ def test_caches_are_not_called_stale(autoencoder, tmp_path):
     with pytest.raises(StaleLatentsError):
         load_latents(tmp_path / "kept", autoencoder)
     refused(load_array, tmp_path / "kept", "log_var", (3, 8), np.float32)
-    fields = ("network", "layer", "data", "entries")
+    fields = ("network", "layer", "data", "entries", "digests", "checksum")
     refused(load_json, tmp_path / "kept", "origin", fields)
 
 

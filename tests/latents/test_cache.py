@@ -14,6 +14,8 @@ from iin_jax.latents import (
     save_latents,
 )
 from iin_jax.networks import AutoencoderNetwork, from_torch
+from tests.conftest import normal
+from tests.files.test_descriptions import flipped
 
 
 def test_cached_latents_are_the_networks(autoencoder, tmp_path):
@@ -112,6 +114,45 @@ def test_a_truncated_cache_is_refused(autoencoder, tmp_path, name, bytes_left):
     path.write_bytes(path.read_bytes()[:bytes_left])
     with pytest.raises(StaleLatentsError, match="no complete latent cache"):
         load_latents(tmp_path / "latents", autoencoder)
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.999])
+@pytest.mark.parametrize("name", ["mean.npy", "log_var.npy", "origin.json"])
+def test_a_flipped_bit_makes_a_cache_stale(autoencoder, tmp_path, name, place):
+    """In the header of an array, in its values, in what describes them."""
+    images = np.tanh(normal((4, 8, 8, 3)))
+    encode_to(tmp_path / "latents", autoencoder, lambda part: images[part], 4)
+    path = tmp_path / "latents" / name
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole, int(place * len(whole)), 1))
+    with pytest.raises(StaleLatentsError, match=r"latents( |: )") as error:
+        load_latents(tmp_path / "latents", autoencoder)
+    assert "\n" not in str(error.value)
+    path.write_bytes(whole)
+    load_latents(tmp_path / "latents", autoencoder)
+
+
+@pytest.mark.parametrize("name", ["mean.npy", "log_var.npy"])
+def test_other_values_of_the_same_form_are_noticed(autoencoder, tmp_path, name):
+    cache = encode_all(autoencoder, lambda part: np.zeros((4, 8, 8, 3))[part], 4)
+    save_latents(tmp_path, cache, autoencoder)
+    values = np.load(tmp_path / name)
+    np.save(tmp_path / name, values + np.float32(1e-3))
+    with pytest.raises(StaleLatentsError, match="a digest is wrong"):
+        load_latents(tmp_path, autoencoder)
+    np.save(tmp_path / name, values)
+    load_latents(tmp_path, autoencoder)
+
+
+def test_a_cache_without_digests_is_stale(autoencoder, tmp_path):
+    """As version 0.1 wrote it: it is encoded again, which costs little."""
+    cache = encode_all(autoencoder, lambda part: np.zeros((4, 8, 8, 3))[part], 4)
+    save_latents(tmp_path, cache, autoencoder)
+    origin = json.loads((tmp_path / "origin.json").read_text())
+    del origin["digests"], origin["checksum"]
+    (tmp_path / "origin.json").write_text(json.dumps(origin))
+    with pytest.raises(StaleLatentsError, match="a digest is wrong"):
+        load_latents(tmp_path, autoencoder)
 
 
 def test_a_cache_of_another_network_or_cut_short_is_refused(autoencoder, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 
 import iin_jax
 from iin_jax.concepts import pair_table
+from iin_jax.files.json_files import read_description, write_description
 from iin_jax.runs import configs
 from iin_jax.runs.command import main, parse, with_fast_cpu
 from iin_jax.runs.networks import reused_network
@@ -281,8 +282,8 @@ def test_other_images_are_not_resumed(finished, tmp_path):
     run = Run.of("digits", smoke(configs.find("digits").experiment), tmp_path, "")
     shutil.copy(folder / "data.json", tmp_path)
     run.folder.check_data(run.images.describe())
-    known = json.loads((tmp_path / "data.json").read_text())
-    (tmp_path / "data.json").write_text(json.dumps({**known, "digest": "0" * 64}))
+    known = read_description(tmp_path / "data.json")
+    write_description(tmp_path / "data.json", {**known, "digest": "0" * 64})
     with pytest.raises(ValueError, match="have changed since"):
         run.folder.check_data(run.images.describe())
 
@@ -290,9 +291,10 @@ def test_other_images_are_not_resumed(finished, tmp_path):
 def test_a_result_that_is_gone_is_made_again(finished):
     folder, _ = finished
     run = Run.of("digits", smoke(configs.find("digits").experiment), folder, "")
-    assert all(run.folder.is_complete(stage) for stage in STAGES)
+    assert not any(run.folder.fault(stage) for stage in STAGES)
     (folder / "report.html").rename(folder / "moved.html")
-    assert not run.folder.is_complete("report") and run.folder.is_complete("evaluate")
+    assert run.folder.fault("report") == "report.html is gone"
+    assert not run.folder.fault("evaluate")
     (folder / "moved.html").rename(folder / "report.html")
 
 

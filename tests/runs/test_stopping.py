@@ -105,7 +105,17 @@ def test_other_errors_of_finalisers_are_reported(monkeypatch):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_training_remembers_a_signal_in_a_garbage_collection(number):
-    with _deferred_signals() as stop_requested:
+    with _deferred_signals(NUMBERS) as stop_requested:
         assert not stop_requested()
         in_a_collection(number, 1)
         assert stop_requested()
+
+
+def test_a_signal_that_a_training_does_not_ask_for_is_left_alone():
+    before = signal.getsignal(signal.SIGTERM)
+    with _deferred_signals((signal.SIGINT,)) as stop_requested:
+        assert signal.getsignal(signal.SIGTERM) is before
+        send(signal.SIGINT)
+        assert stop_requested()
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
