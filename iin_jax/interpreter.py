@@ -162,7 +162,7 @@ class Interpreter:
             )
 
         pair = self._checked_pair(images_a, images_b)
-        return _mapped(path, *pair, most=max(1, BATCH // steps), axis=1)
+        return _mapped(path, *pair, most=max(1, BATCH // max(1, steps)), axis=1)
 
     def sample(
         self, images: Images, names: Iterable[str], key: Key, *, count: int

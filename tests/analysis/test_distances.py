@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 
+import jax
 import numpy as np
 import pytest
 import scipy.linalg
@@ -24,6 +25,7 @@ from iin_jax.analysis.discrepancies import squared_discrepancy
 from iin_jax.networks.backbones.inception import FID_FILE
 from iin_jax.networks.registry import ARCHITECTURES
 from iin_jax.weights import WeightsFile, tree_digest
+from tests.compilations import compilations
 from tests.networks.torch_models import arrays_of, random_model
 
 LAYER = "features.12"
@@ -169,6 +171,26 @@ def test_features_are_the_networks_own_averaged_over_positions(squeezenet):
     expected = np.asarray(cut.encode(images)).mean(axis=(1, 2))
     assert features.shape == (5, 512) and features.dtype == np.float64
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_features_are_compiled_once_for_all_calls(squeezenet):
+    images = np.tanh(np.random.default_rng(5).standard_normal((6, 32, 32, 3)))
+    counts, parts = [], []
+    for rows in (slice(0, 3), slice(3, 6)):
+        shown = images[rows].astype(np.float32)
+        with compilations() as count:
+            parts.append(
+                image_features(
+                    squeezenet, "features.3", shown.__getitem__, 3, resize=40
+                )
+            )
+        counts.append(count[0])
+    assert counts[0] > 0 and counts[1] == 0
+    other = dataclasses.replace(
+        squeezenet, variables=jax.tree.map(lambda x: 2 * x, squeezenet.variables)
+    )
+    again = image_features(other, "features.3", shown.__getitem__, 3, resize=40)
+    assert np.abs(again - parts[1]).max() > 1e-3  # another network is not mistaken
 
 
 def test_grey_images_are_repeated_and_resized(squeezenet):

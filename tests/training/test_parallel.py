@@ -1,5 +1,6 @@
 """Four devices, pmap and accumulation equal one device at the same global batch."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,9 +15,10 @@ import pytest
 
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.loop import NonFiniteLossError, train
-from iin_jax.training.parallel import Feed, Runner
+from iin_jax.training.parallel import Feed, Program, Runner, compiled
 from iin_jax.training.state import TrainState
 from iin_jax.training.step import mean_gradients
+from tests.compilations import compilations
 from tests.conftest import ROOT, normal
 
 
@@ -158,3 +160,65 @@ def test_nan_in_a_stream_is_blamed_on_its_examples():
     runner = Runner(frozen_step, from_host, state, batch_size=COUNT, seed=SEED)
     with pytest.raises(NonFiniteLossError, match=r"at step 2 .*examples \[3\]"):
         train(runner, state, 4)
+
+
+def program(**changes):
+    devices = tuple(jax.local_devices())
+    made_of = (frozen_step, draw_resident, COUNT, 1, "jit", devices, False, False)
+    return dataclasses.replace(Program(*made_of), **changes)
+
+
+def test_equal_programs_are_compiled_once():
+    assert program() == program() and hash(program()) == hash(program())
+    assert compiled(program()) is compiled(program())
+    one_device = tuple(jax.local_devices()[:1])
+    for change in (
+        {"step": lambda *arguments: frozen_step(*arguments)},
+        {"draw": draw_streamed},
+        {"batch_size": 2 * COUNT},
+        {"accumulate": 2},
+        {"mode": "pmap"},
+        {"devices": one_device},
+        {"fused": True},
+        {"streamed": True},
+    ):
+        assert program(**change) != program(), change
+        assert compiled(program(**change)) is not compiled(program()), change
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_other_seeds_and_data_share_the_program(mode):
+    """And draw other batches, from other data."""
+    state = TrainState.create(TX, {"w": jnp.ones(3)})
+    losses, counts = [], []
+    for seed, shift in ((0, 0.25), (1, 0.25), (0, 0.5)):
+        data = {"shift": jnp.float32(shift), "target": jnp.float32(2.0)}
+        feed = Feed(draw_resident, {**data, "pool": jnp.asarray(POOL)})
+        settings = {"batch_size": 2 * COUNT, "seed": seed, "mode": mode}
+        with compilations() as count:
+            runner = Runner(frozen_step, feed, state, **settings)
+            _, metrics, _ = runner.run(runner.place(state), 2)
+        losses.append(metrics["loss"])
+        counts.append(count[0])
+    assert len({*losses}) == 3
+    assert counts[0] > 0
+    if mode == "jit":  # pmap compiles the copying of every state and data
+        assert counts[1:] == [0, 0]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_runner_stops_after_the_step_in_which_it_is_asked(fused):
+    state = TrainState.create(TX, {"w": jnp.ones(3)})
+    data = {"shift": jnp.float32(0.25), "target": jnp.float32(2.0)}
+    feed = Feed(draw_resident, {**data, "pool": jnp.asarray(POOL)})
+    settings = {"batch_size": COUNT, "seed": SEED, "fused": fused}
+    runner = Runner(frozen_step, feed, state, **settings)
+    asked = []
+    placed, metrics, bad = runner.run(
+        runner.place(state), 5, lambda: asked.append(0) or len(asked) == 2
+    )
+    done = int(placed.step)
+    assert done == (5 if fused else 2) and bad is None  # fused, it is one dispatch
+    alone, expected, _ = runner.run(runner.place(state), done)
+    chex.assert_trees_all_equal(*map(jax.device_get, (placed, alone)))
+    assert metrics == expected
