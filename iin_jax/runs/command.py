@@ -47,7 +47,7 @@ class RunOptions:
     workdir: str
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     budget: str = FULL
-    compilation_cache: bool = True
+    compilation_cache: tyro.conf.FlagConversionOff[bool] = True
     smoke: bool = False
     traceback: bool = False
 
