@@ -13,7 +13,12 @@ import pytest
 
 from iin_jax.training.checkpoints import Checkpoints
 from iin_jax.training.log import MetricsLog
-from iin_jax.training.loop import NonFiniteLossError, StoppedError, train
+from iin_jax.training.loop import (
+    NonFiniteLossError,
+    StoppedError,
+    TrainingInterrupt,
+    train,
+)
 from iin_jax.training.parallel import Feed, Runner
 from iin_jax.training.state import TrainState
 from iin_jax.training.step import mean_gradients
@@ -203,6 +208,45 @@ def test_sigterm_saves_and_stops(tmp_path):
         )
     assert signal.getsignal(signal.SIGTERM) is handler
     assert int(Checkpoints(tmp_path).restore(state).step) in (20, 30)
+
+
+def signalled(runner, step, number):
+    """A runner that gets a signal while the step before this one runs."""
+    usual = runner._data_of
+
+    def data_of(next_step):
+        if next_step == step:
+            os.kill(os.getpid(), number)
+        return usual(next_step)
+
+    runner._data_of = data_of
+    return runner
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_goes_on_from_that_very_step(tmp_path, number):
+    runner, state = fresh()
+    whole = train(runner, state, 40, every=10)
+    with pytest.raises(StoppedError, match="stopped at step 13 of 40"):
+        train(
+            signalled(runner, 13, number),
+            state,
+            40,
+            every=10,
+            checkpoints=Checkpoints(tmp_path),
+        )
+    assert int(Checkpoints(tmp_path).restore(state).step) == 13
+    runner, state = fresh()
+    resumed = train(runner, state, 40, every=10, checkpoints=Checkpoints(tmp_path))
+    chex.assert_trees_all_equal(jax.device_get(whole), jax.device_get(resumed))
+
+
+def test_without_checkpoints_ctrl_c_gives_the_state_so_far():
+    runner, state = fresh()
+    expected = train(runner, state, 13, every=10)
+    with pytest.raises(TrainingInterrupt, match="stopped at step 13 of 40") as error:
+        train(signalled(runner, 13, signal.SIGINT), state, 40, every=10)
+    chex.assert_trees_all_equal(*map(jax.device_get, (error.value.result, expected)))
 
 
 def test_metrics_are_logged_once_per_step_after_a_resume(tmp_path):
