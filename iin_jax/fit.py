@@ -13,7 +13,7 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.labels import entry_codes
-from iin_jax.concepts.rules import Others
+from iin_jax.concepts.rules import Others, check_others
 from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
@@ -281,7 +281,7 @@ def interpret(
         pairs = _label_pairs(
             len(images), labels, graded, agree, tuple(differ), others, identity
         )
-    elif labels or graded or agree is not None or tuple(differ):
+    elif labels or graded or agree is not None or tuple(differ) or others != "free":
         raise ValueError("pairs come from labels or from pairs=...; give one of them")
     elif len(pairs.image) != len(images):
         raise ValueError(
@@ -330,13 +330,15 @@ def _label_pairs(
     """The source that labels define; None without any. Warns of values without partner.
 
     Raises:
-      ValueError: a concept without pairs, before anything is encoded.
+      ValueError: a concept without pairs or no value of ``others``, before anything is
+        encoded.
     """
     for name, column in {**labels, **graded}.items():
         if len(column) != count:
             raise ValueError(
                 f"concept {name!r} has {len(column)} labels for {count} images"
             )
+    check_others(others)
     agree = None if agree is None else tuple(agree)
     if not (labels or graded or differ or identity is not None):
         return None

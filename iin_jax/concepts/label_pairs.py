@@ -16,7 +16,7 @@ from iin_jax.concepts.labels import (
     pairs_from_labels,
 )
 from iin_jax.concepts.pair_forms import ClassPairs, GivenPairs, PairForm
-from iin_jax.concepts.rules import Others
+from iin_jax.concepts.rules import Others, check_others
 from iin_jax.data.values import MISSING, label_columns
 
 DIFFERING_PAIRS = 20_000  # pairs drawn for a concept that pairs only differ in
@@ -25,6 +25,8 @@ DIFFERING_PAIRS = 20_000  # pairs drawn for a concept that pairs only differ in
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelPairs(PairSource):
     """Pairs from labels; all arguments as in ``concepts.pair_table``.
+
+    Raises ValueError for what is no value of ``others``.
 
     Attributes:
       labels: concept -> discrete values, (n,); a dictionary or data frame, whose
@@ -52,6 +54,7 @@ class LabelPairs(PairSource):
     classes: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
+        check_others(self.others)
         object.__setattr__(self, "labels", label_columns(self.labels))
         object.__setattr__(self, "graded", label_columns(self.graded))
         image = np.asarray(self.image)

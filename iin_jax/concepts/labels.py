@@ -11,7 +11,13 @@ import numpy as np
 from iin_jax.concepts.base import Pairing, Pairs
 from iin_jax.concepts.columns import Columns, read_columns
 from iin_jax.concepts.continuous import graded_similarity
-from iin_jax.concepts.rules import GRADED_INSTEAD, Others, agreeing, differing
+from iin_jax.concepts.rules import (
+    GRADED_INSTEAD,
+    Others,
+    agreeing,
+    check_others,
+    differing,
+)
 from iin_jax.data.values import (
     MISSING,
     are_measurements,
@@ -126,10 +132,11 @@ def pair_table(
         is not what ``identity`` says; None: as ``identity``.
 
     Raises:
-      ValueError: no labels, no rule, unknown concepts, labels that are empty, infinite,
-        of several types or of unlike length, a concept without pairs, or (without
-        ``drop_alone``) an entry without a possible partner.
+      ValueError: no labels, no rule, unknown concepts or ``others``, labels that are
+        empty, infinite, of several types or of unlike length, a concept without pairs,
+        or (without ``drop_alone``) an entry without a possible partner.
     """
+    check_others(others)
     columns = read_columns(labels, {} if graded is None else graded)
     _warn_of_values(columns)
     agree = columns.names if agree is None else tuple(agree)

@@ -1,11 +1,12 @@
 """Rules of pairing: which entries may be the partner of which, as sorted ranges."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from iin_jax.concepts.columns import Columns
 from iin_jax.data.values import MISSING
+from iin_jax.files.hints import near
 
 Others = Literal["differ", "free"]
 GRADED_INSTEAD = (
@@ -24,6 +25,14 @@ class Rule(NamedTuple):
     eligible: np.ndarray
     eligible_count: int
     alone: int
+
+
+def check_others(others: Any) -> None:
+    """Raises ValueError for what is no rule for the other concepts of a pair."""
+    known = get_args(Others)
+    if others not in known:
+        hint = near(str(others), known, repr)
+        raise ValueError(f"others is one of {list(known)}; got {others!r}{hint}")
 
 
 def agreeing(
