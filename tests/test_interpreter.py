@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import iin_jax
+from iin_jax.files.json_files import read_description
 from iin_jax.networks import Classifier, ClassifierNetwork, from_functions
 from tests.conftest import normal, perturbed
 
@@ -120,16 +121,17 @@ def test_damaged_files_are_one_clear_line(interpreter, tmp_path):
     file.write_bytes(bytes(content))
     with pytest.raises(ValueError, match="digest is wrong"):
         iin_jax.load(tmp_path)
-    description = json.loads((tmp_path / "interpreter.json").read_text())
+    description = read_description(tmp_path / "interpreter.json")  # less its checksum
     (tmp_path / "interpreter.json").write_text(
         json.dumps({**description, "format": 99})
     )
     with pytest.raises(ValueError, match="format 99"):
         iin_jax.load(tmp_path)
     del description["layout"]
-    for damaged in ("{", json.dumps(description)):
+    for damaged, reason in (("{", "Expecting"), (json.dumps(description), "no entry")):
         (tmp_path / "interpreter.json").write_text(damaged)
-        with pytest.raises(ValueError, match=r"interpreter\.json cannot be used: ."):
+        message = rf"interpreter\.json cannot be used: {reason}"
+        with pytest.raises(ValueError, match=message):
             iin_jax.load(tmp_path)
 
 

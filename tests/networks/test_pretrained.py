@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from iin_jax import networks
+from iin_jax.files.json_files import read_description
 from iin_jax.networks import load, load_network, save_network
 from iin_jax.networks.pretrained import from_arrays
 from iin_jax.networks.registry import ARCHITECTURES
@@ -400,7 +401,7 @@ def test_settings_of_something_else_are_one_line_with_the_file(
 ):
     save_network(tmp_path, squeezenet)
     file = tmp_path / "network.json"
-    description = json.loads(file.read_text())
+    description = read_description(file)  # and so without its checksum
     change(description["settings"])
     file.write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
