@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from iin_jax import FactorLayout, losses
-from tests.conftest import normal
+from tests.conftest import float64, normal
 
 LAYOUT = FactorLayout({"digit": 2, "color": 1, "residual": 2})
 SHARED = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0]], bool)
@@ -69,7 +69,7 @@ def test_a_pair_that_shares_nothing_is_two_single_images():
 
 
 def test_gradients_are_finite_differences():
-    with jax.enable_x64(True):
+    with float64():
         a, b, log_det_a, log_det_b = (jnp.asarray(x, jnp.float64) for x in pair())
         sigma = jnp.asarray(SIGMAS["per factor"], jnp.float64)
 

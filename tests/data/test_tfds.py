@@ -291,4 +291,6 @@ def test_reading_imports_no_tensorflow(faces, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
-    assert "WARNING" not in done.stderr
+    # Grain warns beside older jaxlib, whatever is read
+    lines = [line for line in done.stderr.splitlines() if ":absl:Grain " not in line]
+    assert not any("WARNING" in line for line in lines)

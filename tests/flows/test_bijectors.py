@@ -12,7 +12,7 @@ from absl.testing import parameterized
 import iin_jax
 from iin_jax.flows import BIJECTORS, ActNorm, AffineCoupling, InterpretationFlow
 from iin_jax.weights import load_tree, save_tree
-from tests.conftest import normal, perturbed
+from tests.conftest import float64, normal, perturbed
 
 DIM, HIDDEN = 6, 8
 NAMES = sorted(BIJECTORS)
@@ -89,7 +89,7 @@ def test_float32_agrees_with_float64(name):
     bijector, variables = build(name)
     x = normal((5, DIM), 4)
     y, log_det = bijector.apply(variables, x)
-    with jax.enable_x64(True):
+    with float64():
         wide = jax.tree.map(
             lambda leaf: jnp.asarray(
                 leaf, jnp.float64 if leaf.dtype == jnp.float32 else leaf.dtype

@@ -10,6 +10,11 @@ from iin_jax.training.state import TrainState
 from tests.conftest import normal
 
 
+@pytest.fixture(autouse=True)
+def tried_with_every_jaxlib(monkeypatch):
+    monkeypatch.setattr(cpu, "TRIED_SINCE", (0, 0))
+
+
 def test_only_what_is_missing_is_set():
     fresh = cpu.missing_variables({"XLA_FLAGS": "--xla_dump_to=x"})
     assert fresh == {
@@ -22,6 +27,14 @@ def test_only_what_is_missing_is_set():
     assert cpu.missing_variables(fresh) == {}
     own = {"GLIBC_TUNABLES": "", "XLA_FLAGS": "--xla_backend_extra_options=xla_none"}
     assert cpu.missing_variables(own) == {}
+
+
+def test_jaxlibs_that_were_not_tried_get_no_option(monkeypatch):
+    monkeypatch.setattr(cpu, "TRIED_SINCE", (1000, 0))
+    assert cpu.missing_variables({}).keys() == {"GLIBC_TUNABLES"}
+    option = f"--xla_backend_extra_options={cpu.MULTI_OUTPUT_FUSION}=true"
+    monkeypatch.setenv("XLA_FLAGS", option)
+    assert not cpu.fuses_outputs()
 
 
 @pytest.mark.parametrize("fuses", [True, False])
