@@ -24,8 +24,6 @@ setup(
         "torch": ["torch>=2.6"],
         "test": [
             "importlib_resources>=6.0",
-            "ipykernel>=6.29",
-            "jax>=0.8",
             "jupytext>=1.16",
             "nbmake>=1.5",
             "pyright[nodejs]>=1.1.390",
