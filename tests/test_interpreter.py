@@ -141,6 +141,25 @@ def test_the_certificate_of_an_autoencoder(interpreter, images):
     assert certificate["log_det_max_abs"] < 1e-3
     assert certificate["decode_max_abs"] < 1e-4
     assert certificate["latents"] == 8 and certificate["dtype"] == "float32"
+    assert certificate["compiled_max_abs"] < 1e-4
+    assert certificate["network_compiled_max_abs"] < 1e-4
+
+
+@pytest.mark.parametrize("wrong", ["encode", "decode"])
+def test_a_network_that_is_compiled_wrongly_is_said(interpreter, images, wrong):
+    def times(weight, x, direction):
+        compiled = isinstance(x, jax.core.Tracer)
+        return weight * x * (0.1 if compiled and direction == wrong else 1.0)
+
+    network = from_functions(
+        lambda w, x: times(w, x, "encode").reshape(len(x), -1)[:, :8],
+        lambda w, z: times(w, jnp.tile(z, 24), "decode").reshape(-1, 8, 8, 3),
+        jnp.float32(0.5),
+        image_shape=(8, 8, 3),
+    )
+    with pytest.warns(UserWarning, match="compiled results of the network") as warned:
+        certificate = interpreter.with_network(network).certify(images)
+    assert len(warned) == 1 and certificate["network_compiled_max_abs"] > 0.05
 
 
 def test_the_certificate_of_a_classifier(interpreter, images):

@@ -3,6 +3,8 @@
 import dataclasses
 
 from iin_jax.analysis.base import Evidence, Finding, Record, Section, Table
+from iin_jax.flows.certificate import COMPILED_BOUND
+from iin_jax.interpreter import NETWORK_COMPILED_BOUND
 
 EXACT = 1e-3  # largest relative error of a float32 round trip that is rounding
 
@@ -24,6 +26,9 @@ class CertificateRecord(Record):
         network decodes to no images.
       prediction_agreement: share of images, in [0, 1], whose prediction survives T
         and back; None if the network decodes to images.
+      compiled_max_abs: largest error of the compiled T against the uncompiled one;
+        None in scorecards of before this was measured.
+      network_compiled_max_abs: the same of the network's E and G.
     """
 
     key = "certificate"
@@ -36,6 +41,8 @@ class CertificateRecord(Record):
     log_det_of: str
     decode_max_abs: float | None = None
     prediction_agreement: float | None = None
+    compiled_max_abs: float | None = None
+    network_compiled_max_abs: float | None = None
 
 
 class CertificateAnalysis:
@@ -66,9 +73,10 @@ class CertificateAnalysis:
         if record.prediction_agreement is not None:
             share = f"{100 * record.prediction_agreement:.2f} %"
             rows.append(["predictions that agree through T and back", share])
-        return Section(
-            "Certificate", [text], [Table((), rows)], findings=[_finding(record)]
-        )
+        for name, error, _ in _compiled(record):
+            rows.append([f"{name} compiled against uncompiled", f"{error:.2e}"])
+        findings = [_finding(record), *_miscompiled(record)]
+        return Section("Certificate", [text], [Table((), rows)], findings=findings)
 
 
 def _finding(record: CertificateRecord) -> Finding:
@@ -80,3 +88,25 @@ def _finding(record: CertificateRecord) -> Finding:
         text = "Translating z by T and back changes z, so edits are not exact"
     text += f": largest relative error {error:.1e} on {record.latents} latents."
     return Finding("holds" if error <= EXACT else "fails", text)
+
+
+def _compiled(record: CertificateRecord) -> list[tuple[str, float, float]]:
+    """What was compared with its uncompiled results: name, error, bound."""
+    compared = [
+        ("T", record.compiled_max_abs, COMPILED_BOUND),
+        ("the network", record.network_compiled_max_abs, NETWORK_COMPILED_BOUND),
+    ]
+    return [(name, error, at) for name, error, at in compared if error is not None]
+
+
+def _miscompiled(record: CertificateRecord) -> list[Finding]:
+    """A finding for each of T and the network whose compiled results are wrong."""
+    return [
+        Finding(
+            "fails",
+            f"Compiled results of {name} differ from uncompiled ones by {error:.1e}, "
+            "more than rounding: no figure here can be trusted with this jaxlib.",
+        )
+        for name, error, bound in _compiled(record)
+        if not error <= bound  # NaN too
+    ]

@@ -8,6 +8,7 @@ import pytest
 
 import iin_jax
 from iin_jax.analysis.base import Finding, verdict_of
+from iin_jax.analysis.certificate import CertificateAnalysis, CertificateRecord
 from iin_jax.analysis.judged_swaps import SwapAnalysis
 from iin_jax.analysis.leakage import LeakageAnalysis, LeakageRecord, ProbeFigures
 from iin_jax.analysis.swap_findings import between, reached, swap_findings
@@ -118,6 +119,27 @@ def test_a_concept_that_another_factor_holds_is_named():
     assert by_verdict["fails"][0].startswith("a: 90.0 % from its own factor")
     assert "80.0 % from another (residual)" in by_verdict["fails"][0]
     assert by_verdict["holds"][0].startswith("b:")
+
+
+@pytest.mark.parametrize(
+    ("measured", "wrong"),
+    [
+        ({}, []),  # a scorecard of before
+        ({"compiled_max_abs": 1e-6, "network_compiled_max_abs": 1e-4}, []),
+        ({"compiled_max_abs": 0.01, "network_compiled_max_abs": 0.01}, ["T"]),
+        ({"compiled_max_abs": 1e-6, "network_compiled_max_abs": 0.9}, ["the network"]),
+        ({"compiled_max_abs": float("nan")}, ["T"]),
+    ],
+)
+def test_wrong_compiled_results_are_a_finding(measured, wrong):
+    record = CertificateRecord(1e-6, 1e-6, "float32", 9, 9, "flow", **measured)
+    section = CertificateAnalysis().section(record)
+    first, *others = section.findings
+    assert first.verdict == "holds"
+    assert [finding.verdict for finding in others] == ["fails"] * len(wrong)
+    for finding, name in zip(others, wrong, strict=True):
+        assert finding.text.startswith(f"Compiled results of {name} differ")
+    assert len(section.tables[0].rows) == 2 + len(measured)
 
 
 def test_the_worst_comes_first_and_training_in_vain_is_said():
