@@ -288,14 +288,20 @@ def test_other_images_are_not_resumed(finished, tmp_path):
         run.folder.check_data(run.images.describe())
 
 
-def test_a_result_that_is_gone_is_made_again(finished):
-    folder, _ = finished
+def test_a_report_that_is_damaged_is_made_again(finished, tmp_path, capsys):
+    folder = shutil.copytree(finished[0], tmp_path / "run")
     run = Run.of("digits", smoke(configs.find("digits").experiment), folder, "")
     assert not any(run.folder.fault(stage) for stage in STAGES)
-    (folder / "report.html").rename(folder / "moved.html")
-    assert run.folder.fault("report") == "report.html is gone"
-    assert not run.folder.fault("evaluate")
-    (folder / "moved.html").rename(folder / "report.html")
+    whole = (folder / "report.html").read_text()
+    (folder / "report.html").write_text(whole.replace("swap", "swop", 1))
+    card = (folder / "scorecard.json").read_bytes()
+    assert main(["digits", "--smoke", "--workdir", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "[6/6] report: report.html is not as it was written; done again" in said
+    assert "[5/6] evaluate: complete" in said
+    assert "swop" not in (folder / "report.html").read_text()
+    assert (folder / "scorecard.json").read_bytes() == card
+    assert not any(run.folder.fault(stage) for stage in STAGES)
 
 
 @pytest.mark.parametrize("recolored", [False, True])
