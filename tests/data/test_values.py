@@ -60,8 +60,9 @@ def test_a_column_has_its_values_where_they_are_known(form):
     known = ~np.ma.getmaskarray(column)
     assert np.flatnonzero(known).tolist() == entries
     present = np.ma.getdata(column)[known].tolist()
-    if expected is None:
-        expected = [f"{day}T00:00:00.000000" for day in DAYS]
+    if expected is None:  # dates, to as many digits as this pandas keeps
+        expected = [np.datetime64(day) for day in DAYS]
+        present = [np.datetime64(text) for text in present]
     assert present == expected
 
 
