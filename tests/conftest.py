@@ -1,5 +1,6 @@
 """What several tests share: tiny flows, perturbed parameters, the shared data."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -41,6 +42,16 @@ def perturbed(variables, scale: float = 0.3, seed: int = 0):
         for leaf in leaves
     ]
     return {**variables, "params": jax.tree.unflatten(structure, noisy)}
+
+
+@contextlib.contextmanager
+def float64():
+    """JAX knows float64 inside; a function for it has another name in every version."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def normal(shape, seed: int = 0):
