@@ -42,7 +42,7 @@ def test_the_scorecard_of_a_pretrained_network(run):
             assert entry["scores"][concept] > high > low
     assert card["floor"]["digit"] > 0.7 and card["floor"]["color"] < 0.15
     assert "floor_inputs" not in card
-    assert {"layers.png", "sizes.png", "maps.png"} <= {
+    assert {"layers.png", "sizes.png", "maps_digit.png", "maps_color.png"} <= {
         path.name for path in (run / "figures").iterdir()
     }
     assert "Which layer encodes what" in (run / "report.html").read_text()
