@@ -1,7 +1,6 @@
 """From arrays, or from a network with images and labels, to an Interpreter."""
 
 import dataclasses
-import functools
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -106,23 +105,21 @@ def fit_prepared(
         start = view.start({name: layout[name] for name in layout.concepts})
     defaults = flow_defaults(train.images if images is None else images, dim)
     looks_through = None if loss is None else network
-    train_it = functools.partial(
-        train_flow,
-        flow_behind(flow, defaults, dim, start),
-        layout,
-        train.feed(looks_through) if feed is None else feed,
-        planned(defaults, start, layout, training),
-        start=start,
-        loss=loss,
-        network=looks_through,
-        validation=None if held_out is None else held_out.feed(looks_through),
-        gaussian=None if view is None else view.whitening,
-        checkpoints=checkpoints,
-        log=log,
-        progress="flow" if progress else None,
-    )
     try:
-        trained = train_it()
+        trained = train_flow(
+            flow_behind(flow, defaults, dim, start),
+            layout,
+            train.feed(looks_through) if feed is None else feed,
+            planned(defaults, start, layout, training),
+            start=start,
+            loss=loss,
+            network=looks_through,
+            validation=None if held_out is None else held_out.feed(looks_through),
+            gaussian=None if view is None else view.whitening,
+            checkpoints=checkpoints,
+            log=log,
+            progress="flow" if progress else None,
+        )
     except TrainingInterrupt as stopped:
         message = f"{stopped}; what was trained is this error's result: {HOW_TO_GET}"
         result = _interpreter(stopped.result, layout, network)

@@ -4,8 +4,8 @@ import errno
 import os
 import re
 
-# Error numbers that a damaged, cut or missing file explains. Any other number means
-# that the system failed: no handle left, a disk that does not answer, no permission.
+# Error numbers that a damaged, cut or missing file explains. The system failed where an
+# error has any other: no handle is left, a disk does not answer, permission is missing.
 OF_FILES = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP),
     errno.ENAMETOOLONG,

@@ -50,6 +50,8 @@ def _run_stages(run: Run, faults: Mapping[str, str]) -> None:
     made_with = {"devices": device, "code": code_digest()[:12], **versions()}
     earlier, names = run.folder.stages, list(STAGES)
     _say_what_changed(earlier, made_with)
+    if not earlier:
+        _begin_anew_if_lost(run)
     first = next(number for number, name in enumerate(names) if faults[name])
     redone = [name for name in names[first:] if _has_ended(earlier.get(name, {}))]
     run.folder.forget(redone)
@@ -82,6 +84,14 @@ def _say_what_changed(
         lines = differences({k: before.get(k) for k in made_with}, {**made_with})
         if lines:
             print(f"note: {name} was begun with other {'; '.join(lines)}")
+
+
+def _begin_anew_if_lost(run: Run) -> None:
+    """Removes T's unfinished training where nothing records what it stands on."""
+    training = run.folder.path / "flow"
+    if training.is_dir():
+        print("note: stages.json is lost, so all is done again and T trained anew")
+        shutil.rmtree(training)
 
 
 def _begin_anew_if_other(run: Run, stage: str, before: Mapping[str, str]) -> None:

@@ -31,7 +31,8 @@ LEADING = 32  # eigenvalues that a scorecard lists
 def network_stage(run: Run) -> None:
     """Trains what gets interpreted, converts it, or copies it from a finished run."""
     network, folder = make_network(run), run.folder.path / "network"
-    (folder / "network.json").unlink(missing_ok=True)  # of a network that is replaced
+    # without an older description in use, the arrays get the name that RESULTS has
+    (folder / "network.json").unlink(missing_ok=True)
     save_network(folder, network)
 
 

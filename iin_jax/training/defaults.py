@@ -18,7 +18,7 @@ from iin_jax.training.optim import Schedule
 VALIDATIONS = 20  # validations per training
 PUBLISHED_SIGMA = 0.975
 PLAIN_STEPS = 2000  # training steps without a linear start
-PLAIN_RATE = 5e-4  # peak rate without a linear start, at any batch
+PLAIN_RATE = 2.5e-4  # peak rate without a linear start, at any batch
 UNKNOWN = 0.9  # similarity in a factor that the start does not know
 
 STARTS = ("closed_form", "published")

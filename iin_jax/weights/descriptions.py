@@ -19,7 +19,7 @@ from iin_jax.files.json_files import read_description
 FAULTS = (AttributeError, KeyError, TypeError, ValueError, RecursionError, FlaxError)
 # fields of modules that count levels
 LEVELS = ("num_blocks", "hidden_depth", "num_down", "depth", "depths")
-ENDINGS = ("", "-2")  # of the names of files, in turn
+ENDINGS = ("", "-2")  # names of array files end in these in turn, save by save
 
 
 @contextlib.contextmanager

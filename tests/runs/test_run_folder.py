@@ -247,6 +247,15 @@ def test_a_lost_data_json_is_refused_once_there_are_results(run, stages, capsys)
     assert start(run) == 0 and (run / "data.json").is_file()
 
 
+def test_without_stages_json_all_is_done_again_and_said(run, stages, capsys):
+    put(run / "flow" / "7", "a state of T that nothing vouches for")
+    (run / "stages.json").unlink()
+    assert start(run) == 0 and stages.begun == NAMES
+    said = "note: stages.json is lost, so all is done again and T trained anew"
+    assert said in capsys.readouterr().out
+    assert not (run / "flow" / "7").exists()
+
+
 @pytest.mark.parametrize("name", ["config.json", "data.json", "stages.json"])
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1, "checksum": "0"}'])
 def test_damaged_records_are_named_with_what_to_do(run, stages, capsys, name, content):
