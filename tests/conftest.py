@@ -1,6 +1,7 @@
 """What several tests share: tiny flows, perturbed parameters, the shared data."""
 
 import contextlib
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -12,6 +13,10 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # the older code generator compiles in three fifths of the time
 QUICK_COMPILER = "xla_cpu_disable_new_fusion_emitters=true"
 os.environ.setdefault("XLA_FLAGS", f"--xla_backend_extra_options={QUICK_COMPILER}")
+# a sixth of the time went into records of where each operation stands, and garbage
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+os.environ.setdefault("JAX_TRACEBACK_FILTERING", "off")
+gc.set_threshold(100_000, 50, 100)
 # without it a run starts over, and imports everything twice
 os.environ.setdefault("GLIBC_TUNABLES", "")
 # many tests, and the processes that they start, compile the same programs

@@ -49,8 +49,8 @@ def compiled():
     [
         {},
         {"start": "published"},
-        {"sigma": None},
-        {"loss": iin_jax.losses.pair_term},
+        pytest.param({"sigma": None}, marks=pytest.mark.thorough),
+        pytest.param({"loss": iin_jax.losses.pair_term}, marks=pytest.mark.thorough),
     ],
     ids=["as it is", "published", "learned", "own loss"],
 )

@@ -37,7 +37,10 @@ def quiet(function, *arguments, **settings):
         return function(*arguments, **settings)
 
 
-@pytest.mark.parametrize("start", ["closed_form", "published"])
+@pytest.mark.parametrize(
+    "start",
+    ["closed_form", pytest.param("published", marks=pytest.mark.thorough)],
+)
 def test_a_loss_is_a_function_of_the_layout(start):
     za, zb, shared = pairs_of_arrays()
     seen = []
@@ -118,6 +121,7 @@ def test_a_cycle_costs_what_is_lost_of_the_donors_factor():
         losses.cycle_term(iin_jax.FactorLayout({"residual": 4}))
 
 
+@pytest.mark.thorough
 def test_terms_are_trained_through_a_frozen_network():
     network, images = film()
     labels = {"kind": np.arange(60) % 3}

@@ -199,6 +199,7 @@ def test_a_graded_concept_is_found_where_values_are_missing():
     assert max(reads["kind"][1], reads["age"][0], *reads["residual"]) < 0.1
 
 
+@pytest.mark.thorough
 def test_sizes_of_graded_concepts_are_estimated_from_quantile_classes():
     rng = np.random.default_rng(0)
     age, kind = rng.uniform(-1, 1, 400), rng.integers(0, 2, 400)

@@ -92,6 +92,7 @@ def test_without_a_choice_the_interpreter_is_of_the_last_step(signalled):
     np.testing.assert_array_equal(found[1], found[2])
 
 
+@pytest.mark.thorough
 def test_interpret_gives_the_network_too(signalled, autoencoder):
     images = np.tanh(np.asarray(normal((40, 8, 8, 3))))
     labels = {"digit": np.arange(40) % 4}

@@ -1,7 +1,9 @@
 """Palettes of colours, and grey images painted in them."""
 
+import functools
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,6 +37,7 @@ def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
     return colors[:count].astype(np.float32)
 
 
+@functools.partial(jax.jit, static_argnames="background")
 def colorize(grey: Array, colors: Array, background: Background = "black") -> Images:
     """Paints grey images by multiplying their brightness with a colour.
 
@@ -53,6 +56,7 @@ def colorize(grey: Array, colors: Array, background: Background = "black") -> Im
     return 2.0 * grey * colors - 1.0
 
 
+@jax.jit
 def to_unit(images: Array) -> Array:
     """Images uint8 0..255 as float32 in [0, 1]."""
     return jnp.asarray(images, jnp.float32) / 255.0

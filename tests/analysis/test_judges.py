@@ -45,7 +45,13 @@ def held_out(digits, background="black"):
     return images, digits.labels["digit"][rows]
 
 
-@pytest.mark.parametrize("kind", ["support vector machine", "convolutional network"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "convolutional network",
+        pytest.param("support vector machine", marks=pytest.mark.thorough),
+    ],
+)
 def test_shape_judges_read_held_out_digits_in_any_colour(digits, convolutional, kind):
     labels = digits.labels["digit"]
     machine = ShapeJudge.train(digits.images[:TRAIN], labels[:TRAIN])

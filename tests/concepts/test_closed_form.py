@@ -167,6 +167,7 @@ def test_many_dimensions_go_by_their_leading_directions():
     assert found.rank == 2
 
 
+@pytest.mark.thorough
 def test_more_directions_than_are_looked_at_can_be_asked_for():
     rng = np.random.default_rng(0)
     shared = np.tile([[True, False, False], [False, False, False]], (150, 1))

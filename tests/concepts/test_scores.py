@@ -98,6 +98,7 @@ def test_our_estimators_count_directions_in_any_units(estimator):
         assert scores.eigenvalues[name][truth - 1] > scores.thresholds[name]
 
 
+@pytest.mark.thorough
 def test_pairs_of_few_images_are_not_independent():
     """Unrelated labels of 60 images: 5,000 pairs say no more than 60 images do."""
     outside, missed = 0, 0
@@ -165,6 +166,7 @@ def test_mistakes_are_one_clear_line(call, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.thorough
 def test_a_concept_that_latents_ignore_scores_zero_on_free_pairs():
     rng = np.random.default_rng(1)
     labels = {"digit": rng.integers(0, 10, 3000), "color": rng.integers(0, 40, 3000)}

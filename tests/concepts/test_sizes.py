@@ -49,6 +49,7 @@ def errors(seed, names=("x", "y", "z")):
     return found, empty
 
 
+@pytest.mark.thorough
 def test_sizes_of_known_problems_are_nearer_than_the_published_ones():
     found, _ = errors(0)
     for ours in ("shared_rank", "calibrated"):

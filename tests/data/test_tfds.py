@@ -204,6 +204,7 @@ def test_real_mnist_is_the_real_one(shared, monkeypatch, tmp_path):
     assert again.digest == dataset.digest
 
 
+@pytest.mark.thorough
 def test_real_fashion_mnist_has_names_and_larger_images(shared):
     root = str(shared / "data" / "tfds")
     dataset = SOURCES["fashion_mnist"](SourceOptions(root=root, max_memory=0))

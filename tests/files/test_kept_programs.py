@@ -53,6 +53,7 @@ def test_programs_are_kept_where_their_owner_alone_reads_them(tmp_path):
     assert kept(cache)[0] == folder
 
 
+@pytest.mark.thorough
 def test_a_folder_that_jax_was_told_stays(tmp_path):
     told = tmp_path / "told"
     folder, seconds = kept(tmp_path / "cache", JAX_COMPILATION_CACHE_DIR=str(told))

@@ -109,6 +109,7 @@ def test_a_distance(squeeze, pair):
     np.testing.assert_allclose(squeeze(a, a), 0.0, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_gradients_are_finite_and_lead_downhill(squeeze, pair):
     images = jnp.asarray(pair[0][:2, :32, :32])
 

@@ -18,7 +18,14 @@ LAYOUT = FactorLayout({"a": 1, "b": 2, "residual": 5})
 START = Start({}, {"a": 0.2, "b": 0.995})
 
 
-@pytest.mark.parametrize(("images", "dim"), [(100, 8), (5000, 64), (54_000, 512)])
+@pytest.mark.parametrize(
+    ("images", "dim"),
+    [
+        (100, 8),
+        pytest.param(5000, 64, marks=pytest.mark.thorough),
+        pytest.param(54_000, 512, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_default_flow_begins_as_its_shuffles_and_is_small(images, dim):
     flow = flow_defaults(images, dim).flow(dim)
     z = jnp.asarray(np.random.default_rng(0).standard_normal((3, dim)), jnp.float32)

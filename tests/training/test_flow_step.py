@@ -193,6 +193,7 @@ def pair_stream(table):
     return lambda step: PairImages(*(PIXELS[index] for index in indices(step)))
 
 
+@pytest.mark.thorough
 def test_a_streamed_flow_is_whitened_by_its_first_steps_and_validated():
     network, table = deterministic(), pair_table(LABELS)
     data = EncodedImages(network.variables, jnp.asarray(PIXELS), table)

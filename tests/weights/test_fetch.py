@@ -348,6 +348,7 @@ def test_two_at_once_download_once(server, capfd):
     assert capfd.readouterr().err.count("another process fetches net.pth") == 2
 
 
+@pytest.mark.thorough
 def test_a_killed_process_is_continued(server, cache):
     server.script = [slow, right]
     code = (
