@@ -3,11 +3,10 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import cattrs
 import numpy as np
-from matplotlib.figure import Figure
 
 from iin_jax.analysis.judges import Judge
 from iin_jax.concepts import LabelPairs, PairSource, quantile_classes
@@ -16,6 +15,9 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.latents import LatentCache, encode_all
 from iin_jax.networks import Network
 from iin_jax.types import Images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # attribute -> values (n,) or (n, d); missing values are masked or NaN
 Values = Mapping[str, np.ndarray]
@@ -283,7 +285,7 @@ class Section:
     text: Sequence[str] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
-    figures: Mapping[str, Figure] = dataclasses.field(default_factory=dict)
+    figures: Mapping[str, "Figure"] = dataclasses.field(default_factory=dict)
     lead: Sequence[str] = ()
     findings: Sequence[Finding] = ()
 
@@ -303,6 +305,13 @@ class Analysis(Protocol):
     def section(self, record: Any, /) -> Section:
         """The report's section on a record of this analysis."""
         ...
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure, in inches; Matplotlib is imported when something is drawn."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def verdict_of(share: float) -> Verdict:

@@ -1,17 +1,18 @@
 """Two-dimensional maps of single factors by principal component analysis."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
 
-from iin_jax.analysis.base import Evidence, Examples, Record, Section
+from iin_jax.analysis.base import Evidence, Examples, Record, Section, new_figure
 from iin_jax.analysis.marks import MARKERS, SAFE_COLORS
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_POINTS = 1000  # most latents on a map
 MAP_COLUMNS = 3  # most maps beside each other
@@ -31,6 +32,8 @@ def factor_maps(interpreter: Interpreter, z: Array) -> dict[str, np.ndarray]:
       factor -> points (n, 2). A factor of one dimension has 0 as second coordinate; an
       empty factor is left out.
     """
+    from sklearn.decomposition import PCA
+
     maps = {}
     for name, part in interpreter.to_factors(z).items():
         values = np.asarray(part)
@@ -139,7 +142,7 @@ def _as_column(values: list[Any]) -> np.ndarray:
 
 def draw_maps(
     positions: dict[str, np.ndarray], attribute: str, values: np.ndarray
-) -> Figure:
+) -> "Figure":
     """Scatter plots of every factor, with marks for the values of one attribute.
 
     Up to 20 classes have a marker and colour each; of more, the ten most frequent do,
@@ -153,8 +156,7 @@ def draw_maps(
     """
     columns = min(MAP_COLUMNS, len(positions))
     rows = -(-len(positions) // columns)
-    size = (2.2 * columns + 0.4, 2.1 * rows + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(2.2 * columns + 0.4, 2.1 * rows + 0.7)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     known = known_rows(values)
     values = np.ma.getdata(values)[known]
@@ -207,7 +209,7 @@ def _marks(values: np.ndarray) -> list[tuple[np.ndarray, dict[str, Any]]]:
     return marks
 
 
-def _explain(figure: Figure, axes, attribute: str, values: np.ndarray, marks) -> None:
+def _explain(figure: "Figure", axes, attribute: str, values: np.ndarray, marks) -> None:
     """Adds a legend of classes, a scale of real values, or a line on colours."""
     if not len(values):
         return

@@ -3,19 +3,21 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from iin_jax.analysis.base import Evidence, Record, Section, Table
+from iin_jax.analysis.base import Evidence, Record, Section, Table, new_figure
 from iin_jax.analysis.marks import LINES, MARKERS, SAFE_COLORS
 from iin_jax.concepts import FactorScores, Pairs, factor_scores
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks import Network
 from iin_jax.types import Array, Images, Tree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_COMPONENTS = 256  # most components of a layer that are scored
 MOST_PAIRS = 1000  # most pairs behind the scores of a layer
@@ -227,9 +229,11 @@ def _section_of_one(layer: str, figures: LayerFigures) -> Section:
     return Section("What the latent encodes", [text], [Table(head, rows)])
 
 
-def _figure(layers: dict[str, LayerFigures]) -> Figure:
+def _figure(layers: dict[str, LayerFigures]) -> "Figure":
     """Curves of every concept's score over the layers, with interval and null."""
-    figure = Figure(figsize=(8.0, 3.8), layout="constrained")
+    from matplotlib.patches import Patch
+
+    figure = new_figure(8.0, 3.8)
     axis, positions = figure.subplots(), np.arange(len(layers))
     names, lines = list(next(iter(layers.values())).scores), []
     for index, name in enumerate(names):

@@ -5,13 +5,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from iin_jax.analysis.base import (
     Evidence,
@@ -222,6 +215,8 @@ def leakage(
     Raises:
       ValueError: an attribute without a known value among training or test latents.
     """
+    from sklearn.decomposition import PCA
+
     z_train, z_test = (np.asarray(z).reshape(len(z), -1) for z in (z_train, z_test))
     test_parts = interpreter.to_factors(z_test)
     spaces = {
@@ -300,6 +295,9 @@ class _Probes:
         self, model: Any, latents: Space, rows: list[np.ndarray]
     ) -> float:
         """Test score of a model; chance where the space or the values do not vary."""
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         train_rows, test_rows = rows
         targets = self.train[train_rows]
         nothing_to_learn = self.classes and len(np.unique(targets)) < 2
@@ -312,9 +310,15 @@ class _Probes:
         return float(probe.score(latents[1][test_rows], self.test[test_rows]))
 
     def _linear(self) -> Any:
+        from sklearn.linear_model import LogisticRegression, Ridge
+
         return LogisticRegression(max_iter=1000) if self.classes else Ridge()
 
     def _mlp(self) -> Any:
+        from sklearn.compose import TransformedTargetRegressor
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
+        from sklearn.preprocessing import StandardScaler
+
         if self.classes:
             early = self._can_hold_out()
             return MLPClassifier(early_stopping=early, random_state=self.seed, **MLP)
@@ -323,6 +327,8 @@ class _Probes:
         return TransformedTargetRegressor(model, transformer=StandardScaler())
 
     def _nearest(self) -> Any:
+        from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
         count = min(NEIGHBORS, len(self.slow_rows[0]))
         kind = KNeighborsClassifier if self.classes else KNeighborsRegressor
         return kind(count)

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.files.hints import nearest
@@ -159,6 +157,9 @@ def _class_means(z: Latents, classes: np.ndarray) -> ClassMeans:
 
 def _ridge_directions(z: Latents, values: np.ndarray) -> RidgeDirections:
     """Ridge regression of values (n,) or (n, d) on standardised z (n, N)."""
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(z)
     targets = np.asarray(values, np.float64).reshape(len(values), -1)
     weights = Ridge().fit(scaler.transform(z), targets).coef_

@@ -2,8 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from iin_jax.data.values import label_column
 from iin_jax.types import Array
@@ -58,6 +56,9 @@ def normal_scores(values: np.ndarray, name: str) -> np.ndarray:
     Source: van der Waerden, 1952.
     """
     numbers, known = known_numbers(values, f"concept {name!r}")
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
     quantiles = ndtri((rankdata(numbers[known]) - 0.5) / known.sum())
     scores = np.full(len(numbers), np.nan)
     scores[known] = (quantiles - quantiles.mean()) / quantiles.std()

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
+import scipy  # its subpackages are imported where they are first used
 
 from iin_jax.data.values import MISSING
 
@@ -231,11 +230,11 @@ class GivenPairs(PairForm):
         if self.differs:
             ends = np.concatenate([a, b])
             half = 0.5 * np.concatenate([coefficient, coefficient])
-            diagonal = sparse.csr_matrix((half, (ends, ends)), shape)
-            cross = sparse.csr_matrix((coefficient, (a, b)), shape)
+            diagonal = scipy.sparse.csr_matrix((half, (ends, ends)), shape)
+            cross = scipy.sparse.csr_matrix((coefficient, (a, b)), shape)
             matrix = diagonal - 0.5 * (cross + cross.T)
             return lambda w: matrix @ w
-        cross = sparse.csr_matrix((coefficient, (a, b)), shape)
+        cross = scipy.sparse.csr_matrix((coefficient, (a, b)), shape)
         matrix = 0.5 * (cross + cross.T)
         first = np.bincount(a, coefficient, count)
         second = np.bincount(b, coefficient, count)
@@ -279,7 +278,10 @@ def some_latents(image: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def connected(first: np.ndarray, second: np.ndarray, images: int) -> np.ndarray:
     """Which connected group each image is in, (images,), if pairs connect them."""
-    edges = sparse.coo_matrix((np.ones(len(first)), (first, second)), (images, images))
+    from scipy.sparse.csgraph import connected_components
+
+    ones, shape = np.ones(len(first)), (images, images)
+    edges = scipy.sparse.coo_matrix((ones, (first, second)), shape)
     return connected_components(edges, directed=False)[1]
 
 
@@ -309,9 +311,9 @@ def _class_apply(codes: np.ndarray, image: np.ndarray, weight: np.ndarray) -> Ap
         return lambda w: np.zeros_like(w)
     rate = rate / total
     rows = np.arange(len(codes))
-    classes = sparse.csr_matrix((np.ones(len(rows)), (safe, rows)))
-    copies = len(pairs) < len(codes)
-    images = sparse.csr_matrix((np.ones(len(rows)), (place, rows))) if copies else None
+    ones, copies = np.ones(len(rows)), len(pairs) < len(codes)
+    classes = scipy.sparse.csr_matrix((ones, (safe, rows)))
+    images = scipy.sparse.csr_matrix((ones, (place, rows))) if copies else None
     first = np.where(paired, weight, 0.0) / total
 
     def partners_of(values: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
 """Which directions of whitened latents the pairs of a concept share, and how many."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.sparse.linalg import LinearOperator, eigsh
+import scipy  # its subpackages are imported where they are first used
 
 from iin_jax.concepts.pair_forms import Form, PairForm
 
@@ -106,13 +106,11 @@ def _leading(w: np.ndarray, form: Form, count: int) -> tuple[np.ndarray, np.ndar
     """The largest eigenvalues, descending: all where forms are written out."""
     dim = w.shape[1]
     if dim <= WRITTEN_OUT or count >= dim - 1:
-        values, vectors = eigh(form.matrix(w))
+        values, vectors = scipy.linalg.eigh(form.matrix(w))
     else:
-        operator = _Operator(w, form)
-        first = np.ones(dim)
-        if not np.any(operator.matvec(first)):  # no pair has anything in common
+        if not np.any(_product(w, form, np.ones(dim))):  # pairs have nothing in common
             return np.zeros(count), np.eye(dim)[:, :count]
-        values, vectors = eigsh(operator, count, which="LA", v0=first)
+        values, vectors = _lanczos(w, form, count)
     order = np.argsort(-values)
     return values[order], vectors[:, order]
 
@@ -181,21 +179,24 @@ def central_95(values: np.ndarray) -> tuple[float, float]:
 def _largest(w: np.ndarray, form: Form) -> float:
     dim = w.shape[1]
     if dim <= DENSE_DIM:
-        last = [dim - 1, dim - 1]
-        return float(eigh(form.matrix(w), eigvals_only=True, subset_by_index=last)[0])
-    operator = _Operator(w, form)
-    values = eigsh(operator, 1, which="LA", v0=np.ones(dim), return_eigenvectors=False)
-    return float(values[0])
+        values = scipy.linalg.eigh(
+            form.matrix(w), eigvals_only=True, subset_by_index=[dim - 1, dim - 1]
+        )
+        return float(values[0])
+    return float(_lanczos(w, form, 1)[0][0])
 
 
-class _Operator(LinearOperator):
-    """A form as a linear map of vectors (N,), never written out."""
+def _lanczos(w: np.ndarray, form: Form, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues and their vectors of a form that is never written out."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
 
-    def __init__(self, w: np.ndarray, form: Form):
-        self.rows = w if form.rows is None else w[form.rows]
-        self.form = form
-        super().__init__(np.dtype(np.float64), (w.shape[1], w.shape[1]))
+    dim = w.shape[1]
+    operator: Any = LinearOperator((dim, dim), lambda x: _product(w, form, x))
+    result: Any = eigsh(operator, count, which="LA", v0=np.ones(dim))
+    return result
 
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        product = self.form.apply(self.rows @ x.reshape(-1, 1))
-        return (self.rows.T @ product)[:, 0]
+
+def _product(w: np.ndarray, form: Form, x: np.ndarray) -> np.ndarray:
+    """The form times a vector (N,)."""
+    rows = w if form.rows is None else w[form.rows]
+    return (rows.T @ form.apply(rows @ x.reshape(-1, 1)))[:, 0]

@@ -8,9 +8,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.pair_forms import ClassPairs, PairForm
@@ -172,5 +169,9 @@ def _right(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test) -> np.ndarr
     if not x.shape[1] or len(np.unique(y)) < 2:  # nothing to read from: the commonest
         values, counts = np.unique(y, return_counts=True)
         return (y_test == values[counts.argmax()]).astype(float)
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
     probe = make_pipeline(StandardScaler(), SVC(C=10.0)).fit(x, y)
     return (probe.predict(x_test) == y_test).astype(float)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import grain
 import numpy as np
 
 LAST_STEP = 2**62  # end of a stream, beyond any training
@@ -31,6 +30,8 @@ def epoch_indices(
             f"batches need images and a size of at least 1; got {count} images and "
             f"batches of {batch_size}"
         )
+    import grain
+
     order = grain.MapDataset.range(count).seed(seed).shuffle().repeat()
     batches = order.batch(batch_size)
     return lambda step: np.asarray(batches[step], np.int64)
@@ -80,6 +81,8 @@ class StepStream:
 
     def _start(self, step: int) -> None:
         """Starts to read ahead from a step."""
+        import grain
+
         self.close()
         options = grain.ReadOptions(
             num_threads=self.threads, prefetch_buffer_size=self.prefetch

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.paths import check_regular, stand_in, starting_bytes
@@ -31,6 +30,8 @@ def read_cells(path: Path, key: str) -> tuple[np.ndarray, list[str]]:
         than ``MOST_COLUMNS``.
       OSError: the system cannot read it, whatever its content.
     """
+    import pandas as pd
+
     text = _text(path)
     lines = text.split("\n", 3)[:3]
     if len(lines) > 1 and lines[0].strip().isdigit() and "," not in lines[1]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 MISSING = -1  # code of a missing class
 MISSING_TEXT = ("nan", "NaN", "NaT", "<NA>")  # what missing values are as text
@@ -78,9 +77,9 @@ def _as_array(values: Any, what: str) -> np.ndarray:
 
     NumPy would turn nullable integers with a missing value into floating point.
     """
-    nullable = isinstance(
-        getattr(values, "dtype", None), pd.api.extensions.ExtensionDtype
-    )
+    from pandas.api.extensions import ExtensionDtype
+
+    nullable = isinstance(getattr(values, "dtype", None), ExtensionDtype)
     try:
         if np.ma.isMaskedArray(values):
             return np.ma.getdata(values)
@@ -97,6 +96,8 @@ def _absent(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind in "mM":
         return np.isnat(array)
     if array.dtype.kind == "O":
+        import pandas as pd
+
         text = [isinstance(x, str) and x in MISSING_TEXT for x in array.flat]
         return np.asarray(pd.isna(array)) | np.reshape(text, array.shape)
     return np.zeros(array.shape, bool)

@@ -1,16 +1,19 @@
 """Figures of a report: grids of edited images, sizes and loss curves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from iin_jax.analysis.base import new_figure
 from iin_jax.analysis.marks import LINES, SAFE_COLORS
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CELL = 0.62  # side of an image in a grid, in inches
 BLANK = np.nan  # pixels of a cell that stays white
@@ -26,7 +29,7 @@ CURVES = {  # entry of a line of metrics -> what its curve shows
 
 def swap_grid(
     interpreter: Interpreter, rows: Images, columns: Images, name: str
-) -> Figure:
+) -> "Figure":
     """A grid of swaps: a factor of the row's image in the image of the column.
 
     Args:
@@ -51,7 +54,7 @@ def swap_grid(
 
 def interpolations(
     interpreter: Interpreter, starts: Images, ends: Images, name: str, steps: int = 8
-) -> Figure:
+) -> "Figure":
     """A row per pair: the start, images in which one factor moves, and the end.
 
     Args:
@@ -72,7 +75,7 @@ def interpolations(
 
 def samples(
     interpreter: Interpreter, images: Images, name: str, key: Key, count: int = 8
-) -> Figure:
+) -> "Figure":
     """A row per image, which comes first, with draws of one factor, the others fixed.
 
     Args:
@@ -91,7 +94,7 @@ def samples(
     return figure
 
 
-def reconstructions(interpreter: Interpreter, images: Images) -> Figure:
+def reconstructions(interpreter: Interpreter, images: Images) -> "Figure":
     """Rows of ten images (n, H, W, C) in [-1, 1], each above its reconstructions."""
     decoded = np.asarray(interpreter.decode(interpreter.encode(images)))
     per_row = 10
@@ -106,7 +109,7 @@ def reconstructions(interpreter: Interpreter, images: Images) -> Figure:
     return figure
 
 
-def generated(z: Array, interpreter: Interpreter, title: str) -> Figure:
+def generated(z: Array, interpreter: Interpreter, title: str) -> "Figure":
     """Images decoded from latents, in rows of ten; an incomplete row is left out.
 
     Args:
@@ -127,7 +130,7 @@ def sizes_and_scores(
     scores: Mapping[str, float] | None = None,
     intervals: Mapping[str, Sequence[float]] | None = None,
     null: Mapping[str, Sequence[float]] | None = None,
-) -> Figure:
+) -> "Figure":
     """Bars of the factors' sizes, and of the concepts' scores if they are known.
 
     Args:
@@ -137,7 +140,7 @@ def sizes_and_scores(
       null: concept -> bounds that hold 95 % of the scores of random pairs.
     """
     height = 1.5 + 0.25 * len(sizes)
-    figure = Figure(figsize=(6.4, height), layout="constrained")
+    figure = new_figure(6.4, height)
     left, right = figure.subplots(1, 2)
     bars = left.barh(list(sizes), list(sizes.values()), color="0.6")
     left.bar_label(bars, fontsize=8, padding=2)
@@ -155,7 +158,7 @@ def sizes_and_scores(
     return figure
 
 
-def _score_bars(axis: Axes, scores, intervals, null) -> list[Any]:
+def _score_bars(axis: "Axes", scores, intervals, null) -> list[Any]:
     """Bars of scores with their intervals, as ``sizes_and_scores``; legend handles."""
     names = list(scores)
     values = np.array([scores[name] for name in names])
@@ -179,7 +182,7 @@ def _score_bars(axis: Axes, scores, intervals, null) -> list[Any]:
 
 def loss_curves(
     lines: Sequence[Mapping[str, float]], title: str, kept: int | None = None
-) -> Figure:
+) -> "Figure":
     """Curves of the loss over training steps.
 
     The first panel has losses in nats. A flow has a second one, in bits per dimension
@@ -196,7 +199,7 @@ def loss_curves(
     if any("gaussian_bits_per_dim" in line for line in lines):
         names = ("bits_per_dim", "validation_bits_per_dim", "gaussian_bits_per_dim")
         panels.append(("bits per dimension", names))
-    figure = Figure(figsize=(3.8 * len(panels), 2.8), layout="constrained")
+    figure = new_figure(3.8 * len(panels), 2.8)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (unit, names) in zip(axes, panels, strict=True):
         for index, name in enumerate(names):
@@ -222,7 +225,7 @@ def loss_curves(
 
 def _mosaic(
     cells: np.ndarray, *, row_gaps: Sequence[int] = (), column_gaps: Sequence[int] = ()
-) -> Figure:
+) -> "Figure":
     """A grid of images.
 
     A gap has a thin line, which sets images of any background apart.
@@ -240,7 +243,7 @@ def _mosaic(
         for j, left in enumerate(lefts):
             cell = (np.nan_to_num(cells[i, j], nan=1.0) + 1.0) / 2.0
             canvas[top : top + height, left : left + width] = cell
-    figure = Figure(figsize=(CELL * columns, CELL * rows + 0.3), layout="constrained")
+    figure = new_figure(CELL * columns, CELL * rows + 0.3)
     axis = figure.subplots()
     canvas = np.clip(canvas, 0.0, 1.0)
     grey = channels == 1

@@ -8,13 +8,11 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jinja2
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from iin_jax.analysis import Examples, sections
 from iin_jax.analysis.base import Finding, Section
@@ -28,6 +26,9 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.report import facts
 from iin_jax.report import figures as draw
 from iin_jax.types import Images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 110  # resolution of the figures, in pixels per inch
 # names are drawn as they are written: a dollar sign begins no formula
@@ -86,6 +87,8 @@ def write(
         images, or an interpreter without a network.
       OSError: the report or a figure cannot be written.
     """
+    import matplotlib
+
     labels = label_columns(labels, "attribute")
     _check(images, labels)
     card, record = dict(scorecard or {}), record or RunRecord()
@@ -171,7 +174,7 @@ def _is_figure(cell: str) -> bool:
     return re.match(r"[-+]?\d|-$", cell) is not None
 
 
-def _alt(name: str, figure: Figure) -> str:
+def _alt(name: str, figure: "Figure") -> str:
     """What a figure shows, for readers who do not see it."""
     return figure.get_suptitle() or name.replace("_", " ")
 
@@ -215,7 +218,7 @@ def _write_figures(folder: Path, pngs: Mapping[str, bytes]) -> None:
 
 def _all_figures(
     interpreter: Interpreter, images: Images, card: Mapping[str, Any], record: RunRecord
-) -> dict[str, Figure]:
+) -> dict[str, "Figure"]:
     """Name -> figure, but for the figures of the scorecard's sections."""
     result = {
         "sizes": draw.sizes_and_scores(
@@ -234,7 +237,7 @@ def _all_figures(
     return result
 
 
-def _edit_figures(interpreter, images) -> dict[str, Figure]:
+def _edit_figures(interpreter, images) -> dict[str, "Figure"]:
     """Swaps, interpolations and samples of every factor that is not empty."""
     result = {}
     count = min(10, len(images) // 2)
@@ -253,7 +256,7 @@ def _edit_figures(interpreter, images) -> dict[str, Figure]:
     return result
 
 
-def _generated_figures(interpreter, images) -> dict[str, Figure]:
+def _generated_figures(interpreter, images) -> dict[str, "Figure"]:
     """Reconstructions, and samples with and without T."""
     draws = jax.random.normal(jax.random.key(1), (40, interpreter.layout.dim))
     with_flow, without_flow = (
@@ -273,7 +276,7 @@ def _generated_figures(interpreter, images) -> dict[str, Figure]:
     }
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: "Figure") -> bytes:
     """The figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)

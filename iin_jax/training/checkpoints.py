@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from iin_jax.files.digests import array_digest
 from iin_jax.files.faults import first_line, raise_system_fault, system_fault
@@ -43,6 +42,8 @@ class Checkpoints:
         keep: int = 2,
         say: Callable[[str], None] = print,
     ):
+        import orbax.checkpoint as ocp
+
         self.folder = Path(os.path.abspath(folder))
         self.say = say
         options = ocp.CheckpointManagerOptions(
@@ -56,6 +57,8 @@ class Checkpoints:
         Raises:
           OSError: it cannot be written, as on a full disk; those before it stay.
         """
+        import orbax.checkpoint as ocp
+
         leaves = jax.device_get(as_leaves(state))
         step = int(state.step)
         digests = {name: array_digest(leaf) for name, leaf in leaves.items()}
@@ -112,6 +115,8 @@ class Checkpoints:
         self._manager.close()
 
     def _restore_step(self, step: int, template: TrainState) -> TrainState:
+        import orbax.checkpoint as ocp
+
         shapes = {
             name: np.zeros(np.shape(leaf), leaf.dtype)
             for name, leaf in as_leaves(template).items()

@@ -1,17 +1,16 @@
 """Judges for networks without image output: they read logits, or z itself."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from iin_jax.analysis.judges.base import ReadingJudge
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.types import Array, Latents
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 RIDGE: Any = {"alpha": 0.1}  # penalty of the kernel ridge regression of real values
 
@@ -40,7 +39,7 @@ class LatentJudge(ReadingJudge):
       measure: ``"accuracy"`` or ``"mean_abs_error"``.
     """
 
-    model: Pipeline
+    model: "Pipeline"
     measure: str
     kind = "kernel method that reads z"
     looks_at = "z"
@@ -57,6 +56,11 @@ class LatentJudge(ReadingJudge):
         Raises:
           ValueError: no known value, or a single class.
         """
+        from sklearn.kernel_ridge import KernelRidge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
         classes, rows = is_class(values), known_rows(values)
         model = SVC(C=10.0) if classes else KernelRidge(kernel="rbf", **RIDGE)
         fitted = make_pipeline(StandardScaler(), model)

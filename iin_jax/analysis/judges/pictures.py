@@ -1,14 +1,17 @@
 """Image judges without a network of their own: shape and colour."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn.svm import SVC
 
 from iin_jax.analysis.judges.base import JudgeTest, ReadingJudge
 from iin_jax.data.values import known_rows, plain
 from iin_jax.types import Array, Images
+
+if TYPE_CHECKING:
+    from sklearn.svm import SVC
 
 BRIGHT = 0.85  # least brightness of a coloured pixel, as a share of the image's maximum
 
@@ -26,7 +29,7 @@ class ShapeJudge(ReadingJudge):
         [0, 1]; None without test images.
     """
 
-    model: SVC
+    model: "SVC"
     test_accuracy: float | None = None
     measure = "accuracy"
     kind = "support vector machine"
@@ -54,6 +57,8 @@ class ShapeJudge(ReadingJudge):
         Raises:
           ValueError: no known class, or a single one.
         """
+        from sklearn.svm import SVC
+
         rows = known_rows(classes)
         flat = _flat_brightness(images[rows] / 127.5 - 1.0)
         judge = cls(SVC(C=10.0).fit(flat, plain(classes)[rows]))
