@@ -16,6 +16,15 @@ from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.paths import local_path
 
 Example = Mapping[str, Any]
+# what TFDS raises where a set's description or records are damaged
+UNREADABLE = (
+    ParseError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +111,7 @@ def open_builder(name: str, root: Path, download: bool) -> Any:
     tfds = _tfds()
     try:
         builder = tfds.builder(name, data_dir=os.fspath(root))
-    except (ParseError, ValueError, OSError) as error:  # truncated files
+    except UNREADABLE as error:
         raise_system_fault(error, root / name)
         raise ValueError(_damaged(name, root, error)) from error
     if download and not builder.is_prepared():
@@ -172,7 +181,7 @@ def _open(
         raise ValueError(_damaged(name, root, f"{lost[0].name} is missing"))
     try:
         source.__getitems__([0, len(source) - 1])
-    except (RuntimeError, OSError) as error:
+    except UNREADABLE as error:
         raise_system_fault(error, root / name)
         raise ValueError(_damaged(name, root, error)) from error
     return source

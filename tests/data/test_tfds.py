@@ -1,6 +1,7 @@
 """Published sets: real ones where they exist, prepared and mocked ones elsewhere."""
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -221,6 +222,16 @@ def test_real_fashion_mnist_has_names_and_larger_images(shared):
     assert set(splits["train"]) | set(splits["validation"]) == set(range(60000))
 
 
+def changed_summary(**entries):
+    """A damage: other entries in the description of a set."""
+
+    def damage(folder):
+        file = folder / "dataset_info.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+
+    return damage
+
+
 def breakages():
     record = "celeb_a-train.array_record-00001-of-00002"
     return {
@@ -235,6 +246,12 @@ def breakages():
             lambda x: os.truncate(x / "dataset_info.json", 100),
             "by half or damaged",
         ),
+        "a summary of another version": (
+            changed_summary(version="9.9.9"),
+            "by half or damaged.*9.9.9",
+        ),
+        "a summary of no version": (changed_summary(version=""), "by half or damaged"),
+        "a summary of no parts": (changed_summary(splits=[]), "not hold all parts"),
         "a killed preparation": (
             lambda x: x.rename(x.with_name(f"incomplete.X_{x.name}")),
             "by half",
