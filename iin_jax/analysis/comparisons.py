@@ -62,6 +62,30 @@ class PairedImages:
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """Bounds of the 95 % interval of the mean of values (n,), NaN left out."""
+        mean, error = self._mean_and_error(values)
+        return mean - NORMAL_95 * error, mean + NORMAL_95 * error
+
+    def share_interval(self, right: np.ndarray) -> tuple[float, float]:
+        """``interval`` of a share, which stays within [0, 1]; (n,), NaN left out.
+
+        Wilson's, for as many independent pairs as would have this standard error; where
+        all are right or all wrong, for half as many as there are images.
+        """
+        share, error = self._mean_and_error(right)
+        count = share * (1.0 - share) / error**2 if error else self._images(right) / 2
+        square = NORMAL_95**2 / count
+        centre = (share + square / 2) / (1.0 + square)
+        spread = np.sqrt(share * (1.0 - share) * square + square**2 / 4)
+        half = spread / (1.0 + square)
+        return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
+
+    def _images(self, values: np.ndarray) -> int:
+        """How many images the judged pairs have."""
+        known = ~np.isnan(values)
+        return len(np.unique(np.concatenate([self.first[known], self.second[known]])))
+
+    def _mean_and_error(self, values: np.ndarray) -> tuple[float, float]:
+        """Mean of values (n,) and its standard error."""
         known = ~np.isnan(values)
         mean = float(values[known].mean())
         residual = np.where(known, values - mean, 0.0)
@@ -71,7 +95,7 @@ class PairedImages:
         # the sums of both images count pairs of the same two images twice
         total = np.square(by_image).sum() - np.square(by_dyad).sum()
         error = np.sqrt(max(total, np.square(residual).sum())) / known.sum()
-        return mean - NORMAL_95 * error, mean + NORMAL_95 * error
+        return mean, float(error)
 
     def difference(
         self, edit: np.ndarray, baseline: np.ndarray, measure: str

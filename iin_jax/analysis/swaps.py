@@ -111,7 +111,9 @@ class _Score(NamedTuple):
         """95 % interval, which allows for pairs with an image in common."""
         if self.each is None or not self.count:
             return None
-        return images.interval(self.each)
+        known = self.each[~np.isnan(self.each)]
+        is_share = np.isin(known, (0.0, 1.0)).all()
+        return (images.share_interval if is_share else images.interval)(self.each)
 
 
 class _JudgeInputs:

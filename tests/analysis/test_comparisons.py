@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import iin_jax
 from iin_jax.analysis import ColorJudge, LinearEdits, evaluate_swaps
@@ -20,6 +21,15 @@ def test_the_interval_of_a_share_is_about_the_binomial_one():
     width = 2 * 1.96 * np.sqrt(0.8 * 0.2 / 2000)
     assert high - low == pytest.approx(width, rel=0.15)
     assert low < values.mean() < high
+
+
+@pytest.mark.parametrize(("right", "count"), [(99, 100), (100, 100), (0, 40)])
+def test_the_interval_of_a_share_is_wilsons_and_within_bounds(right, count):
+    values = (np.arange(count) < right).astype(float)
+    low, high = independent(count).share_interval(values)
+    expected = stats.binomtest(right, count).proportion_ci(method="wilson")
+    np.testing.assert_allclose((low, high), expected, atol=2e-3)
+    assert 0 <= low <= right / count <= high + 1e-9 <= 1 + 1e-9
 
 
 def test_pairs_of_few_images_have_wider_intervals():
