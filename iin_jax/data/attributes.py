@@ -16,7 +16,7 @@ from iin_jax.data.values import (
     MOST_NUMBER_CLASSES,
     one_word_spelled_apart,
 )
-from iin_jax.files.hints import nearest, short
+from iin_jax.files.hints import nearest, on_one_line, short
 
 # missing values among numbers and truth values; among words they may be a class
 NO_VALUE = ("", "na", "n/a", "null", "none", *(text.lower() for text in MISSING_TEXT))
@@ -164,7 +164,7 @@ def encode_columns(table: AttributeTable, classes: Sequence[str] = ()) -> Attrib
 def some(names: Sequence[str]) -> str:
     """The first three names, joined by commas, with an ellipsis if there are more."""
     more = ", ..." if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return ", ".join(on_one_line(name, 300) for name in names[:NAMED]) + more
 
 
 def _relative(name: str) -> str:

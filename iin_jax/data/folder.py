@@ -210,7 +210,7 @@ def _check_all_there(rows: Sequence[str], files: Sequence[str], root: Path) -> N
     unsupported = [
         name
         for name in missing
-        if Path(name).suffix.lower() not in SUFFIXES and (root / name).is_file()
+        if Path(name).suffix.lower() not in SUFFIXES and os.path.isfile(root / name)
     ]
     if unsupported:
         raise ValueError(

@@ -28,6 +28,11 @@ def near(
     return f"; did you mean {' or '.join(map(shown, found))}?" if found else ""
 
 
+def on_one_line(name: str, most: int = 100) -> str:
+    """A name from a file for a message, which it cannot break or fill."""
+    return short(name if name.isprintable() else repr(name), most)
+
+
 def short(text: str, most: int = 600) -> str:
     """A text of at most so many characters, without its middle if it is longer."""
     if len(text) <= most:

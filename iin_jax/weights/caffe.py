@@ -15,6 +15,8 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from iin_jax.files.hints import on_one_line
+
 PARTS = ("weight", "bias")  # names of a layer's first blobs; further ones: blob2, ...
 INNER_PRODUCT = ("InnerProduct", 14)  # a fully connected layer: its name, its V1 number
 
@@ -74,9 +76,10 @@ def read_caffemodel(path: str | os.PathLike) -> dict[str, np.ndarray]:
         for index, blob in enumerate(layer.blobs):
             part = PARTS[index] if index < len(PARTS) else f"blob{index}"
             name = f"{layer_name}.{part}"
+            shown = on_one_line(name)
             if name in arrays:
-                raise ValueError(f"{path} holds two arrays named {name}")
-            arrays[name] = _array(blob, index, is_matrix, f"{path}: {name}")
+                raise ValueError(f"{path} holds two arrays named {shown}")
+            arrays[name] = _array(blob, index, is_matrix, f"{path}: {shown}")
     if not arrays:
         raise ValueError(f"{path} holds no Caffe layer with weights")
     return arrays

@@ -7,6 +7,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 
 from iin_jax.files.faults import raise_system_fault
+from iin_jax.files.hints import on_one_line
 from iin_jax.files.limits import check_claim
 from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
 from iin_jax.weights.caffe import read_caffemodel
@@ -68,6 +69,10 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not arrays:
         raise ValueError(f"{path} holds no arrays")
     _check_count(path, len(arrays))
+    for name in arrays:
+        if not name.isprintable():
+            shown = on_one_line(name)
+            raise ValueError(f"{path} has an array named {shown}, which is no text")
     return without_wrappers(arrays)
 
 
@@ -155,6 +160,6 @@ def _as_number(array: np.ndarray, name: str, path: Path) -> np.ndarray:
 
 def _other_type(path: Path, name: str, kind: str) -> str:
     return (
-        f"{path}: the array {name} is of type {kind}; what is read: floating-point "
-        "numbers of 16 to 64 bits, integers and booleans"
+        f"{path}: the array {on_one_line(name)} is of type {kind}; what is read: "
+        "floating-point numbers of 16 to 64 bits, integers and booleans"
     )

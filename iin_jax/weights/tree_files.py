@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from iin_jax.files.digests import array_digest
+from iin_jax.files.hints import on_one_line
 from iin_jax.files.paths import check_regular, local_path, stand_in, starting_bytes
 from iin_jax.files.whole import whole_file
 from iin_jax.types import Tree
@@ -46,11 +47,18 @@ def load_tree(path: str | os.PathLike) -> Tree:
     if other:
         raise ValueError(f"{path} {other}")
     try:
-        return traverse_util.unflatten_dict(load(path.read_bytes()), sep="/")
+        arrays = load(path.read_bytes())
+    except KeyError as error:
+        kind = on_one_line(str(error))
+        raise ValueError(f"{path} holds an array of type {kind}, not ours") from error
     except SafetensorError as error:
         raise ValueError(
             f"{path} is truncated or no safetensors file: {error}"
         ) from error
+    folders = {name.rpartition("/")[0] for name in arrays}
+    if folders & set(arrays):  # a beside a/b
+        raise ValueError(f"{path} holds arrays whose names contradict each other")
+    return traverse_util.unflatten_dict(arrays, sep="/")
 
 
 def load_tree_checked(path: str | os.PathLike, digest: str) -> Tree:

@@ -184,6 +184,14 @@ BAD_TABLES = {
         table("image,odd", [(NAMES[0], 1), ("c/1.png", 2), ("d.png", 3)]),
         r"2 of 3 rows name images that are not in .*: c/1\.png, d\.png",
     ),
+    "a line break in a name": (
+        'image,odd\n"a\nb.png",1\n',
+        r"not in .*: 'a\\nb\.png'; paths",
+    ),
+    "a name of 5,000 letters": (
+        f"image,odd\n{'a' * 5000},1\n",
+        r"not in .*: a+ \.\.\. a+; paths",
+    ),
     "an image outside": (
         table("image,odd", [(NAMES[0], 1), ("../a.png", 2)]),
         r"1 of 2 rows name images that are not in",

@@ -1,5 +1,6 @@
 """Small files that claim gigabytes, and files that are something else."""
 
+import json
 import os
 import pickle
 import struct
@@ -7,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from iin_jax.weights import load_tree
 from iin_jax.weights.readers import read_arrays
@@ -81,6 +83,32 @@ def test_lists_that_are_many_and_dictionaries_that_hold_themselves(tmp_path):
             archive.writestr("x/version", "3\n")
             archive.writestr("x/byteorder", "little")
         assert refusal(path).endswith(("holds no arrays", "nested too deeply"))
+
+
+@pytest.mark.parametrize("reader", [read_arrays, load_tree])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a", "F8_E4M3"), ("a\nerror: all is well", "F8_E4M3"), ("a\nb", "F32")],
+)
+def test_names_and_types_of_a_file_cannot_break_a_line(tmp_path, reader, name, kind):
+    size = 4 if kind == "F8_E4M3" else 16
+    entry = {"dtype": kind, "shape": [4], "data_offsets": [0, size]}
+    header = json.dumps({name: entry}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    if reader is load_tree and kind == "F32":
+        assert list(load_tree(path)) == [name]
+        return
+    with pytest.raises(ValueError, match=r"^[^\n]{,400}$") as error:
+        reader(path)
+    assert str(path) in str(error.value)
+
+
+def test_arrays_whose_names_contradict_are_no_tree(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file({"a": np.zeros(1, "f4"), "a/b": np.zeros(1, "f4")}, path)
+    with pytest.raises(ValueError, match="whose names contradict"):
+        load_tree(path)
 
 
 def test_safetensors_whose_header_claims_more_than_the_file(tmp_path):

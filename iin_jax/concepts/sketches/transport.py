@@ -1,0 +1,159 @@
+"""Sliced optimal transport between the patches of an image and those of a sketch.
+
+Rabin, Peyré, Delon and Bernot, *Wasserstein Barycenter and its Application to Texture
+Mixing*, SSVM 2011: along a direction the cheapest transport between two clouds of
+points matches them in sorted order, so a cloud becomes the other in a few steps along
+the axes of random rotations. Here the points are the patches of one image that hold
+ink, so that a stroke takes the sketch's profile where it is, and nothing else moves.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from iin_jax.types import Array, Images, Key
+
+INK = 0.1  # least difference of ink from the background, in [0, 2]
+BATCH = 64  # images per call
+GREY = 1e-3  # most difference between the channels of a grey sketch
+DARK = 0.05  # brightness below which a pixel shows no hue, in [0, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transport:
+    """The styliser that needs nothing but the package.
+
+    A grey sketch changes the brightness of coloured images alone, a coloured one all
+    channels. An image in its own manner comes back as it is, up to rounding.
+
+    Attributes:
+      sizes: sides of the patches, odd; the results of all are averaged.
+      rounds: how often patches are cut out, moved and laid over each other again.
+      steps: random rotations per round.
+      rate: share of the way to the sketch's patches per rotation, in (0, 1].
+      seed: of the rotations.
+    """
+
+    sizes: tuple[int, ...] = (3, 5)
+    rounds: int = 2
+    steps: int = 8
+    rate: float = 0.7
+    seed: int = 0
+
+    @property
+    def settings(self) -> str:
+        """What the results depend on, as text."""
+        return f"transport 1 {dataclasses.asdict(self)}"
+
+    def __call__(self, images: Images, sketch: Array, /) -> Images:
+        """Stylised images, (n, H, W, C) in [-1, 1]; see ``Styliser``."""
+        images, sketch = np.asarray(images, np.float32), np.asarray(sketch, np.float32)
+        by_brightness = images.shape[-1] == 3 and np.ptp(sketch, axis=-1).max() < GREY
+        change = _rebrightened if by_brightness else _transported
+        parts = [
+            np.asarray(change(self, images[start : start + BATCH], sketch))
+            for start in range(0, len(images), BATCH)
+        ]
+        return np.concatenate(parts) if parts else images
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _rebrightened(transport: Transport, images: Images, sketch: Array) -> Images:
+    """Coloured images whose brightness takes the manner of a grey sketch.
+
+    A pixel keeps its hue; one that showed none takes the image's, by brightness.
+    """
+    unit = (images + 1.0) / 2.0
+    value = unit.max(axis=-1, keepdims=True)
+    changed = _transported(transport, 2.0 * value - 1.0, sketch[..., :1])
+    changed = (changed + 1.0) / 2.0
+    total = jnp.maximum(value.sum(axis=(1, 2), keepdims=True), DARK)
+    mean_hue = unit.sum(axis=(1, 2), keepdims=True) / total
+    hue = jnp.where(value > DARK, unit / jnp.maximum(value, DARK), mean_hue)
+    same = jnp.abs(changed - value) < 1e-6
+    return jnp.where(same, images, jnp.clip(2.0 * changed * hue - 1.0, -1.0, 1.0))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _transported(transport: Transport, images: Images, sketch: Array) -> Images:
+    """Images (n, H, W, C) whose patches take the distribution of the sketch's."""
+    key = jax.random.key(transport.seed)
+    for turn in range(transport.rounds):
+        results = []
+        for size in transport.sizes:
+            turn_key = jax.random.fold_in(jax.random.fold_in(key, turn), size)
+            move = functools.partial(_moved, transport, size, turn_key)
+            results.append(jax.vmap(move, (0, None))(images, sketch))
+        images = jnp.clip(sum(results) / len(results), -1.0, 1.0)
+    return images
+
+
+def _moved(
+    transport: Transport, size: int, key: Key, image: Array, sketch: Array
+) -> Array:
+    """One image after a round with patches of one size, (H, W, C)."""
+    patches, ink = _patches(image, size)
+    target, target_ink = _patches(sketch, size)
+    dim = patches.shape[1]
+
+    def step(patches, key):
+        rotation = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))[0]
+        goal = _matched(patches @ rotation, ink, target @ rotation, target_ink)
+        way = jnp.where(ink[:, None], goal - patches @ rotation, 0.0)
+        return patches + transport.rate * way @ rotation.T, None
+
+    patches, _ = jax.lax.scan(step, patches, jax.random.split(key, transport.steps))
+    return _laid_over(patches, image.shape, size)
+
+
+def _matched(x: Array, ink: Array, target: Array, target_ink: Array) -> Array:
+    """For every column of x, the target's value of the same rank among ink, (P, d)."""
+    rank = jnp.arange(len(x))
+    order = jnp.argsort(jnp.where(ink[:, None], x, jnp.inf), axis=0)
+    ordered = jnp.sort(jnp.where(target_ink[:, None], target, jnp.inf), axis=0)
+    last, target_last = ink.sum() - 1, target_ink.sum() - 1
+    place = jnp.minimum(rank, last) * (target_last / jnp.maximum(last, 1))
+    below = jnp.floor(place).astype(jnp.int32)
+    above = jnp.minimum(below + 1, target_last)
+    part = (place - below)[:, None]
+    values = ordered[below] + part * (ordered[above] - ordered[below])
+    columns = jnp.arange(x.shape[1])
+    return jnp.zeros_like(x).at[order, columns].set(values, unique_indices=True)
+
+
+def _patches(image: Array, size: int) -> tuple[Array, Array]:
+    """Patches about every pixel, (H W, size size C), and which hold ink, (H W,)."""
+    half, (height, width, channels) = size // 2, image.shape
+    padded = jnp.pad(image, ((half, half), (half, half), (0, 0)), mode="edge")
+    shifts = [
+        padded[top : top + height, left : left + width]
+        for top in range(size)
+        for left in range(size)
+    ]
+    patches = jnp.stack(shifts, axis=2).reshape(height * width, -1, channels)
+    differs = jnp.abs(patches - background(image)) > INK
+    return patches.reshape(height * width, -1), differs.any(axis=(1, 2))
+
+
+def _laid_over(patches: Array, shape: tuple[int, ...], size: int) -> Array:
+    """The image of which every pixel is the mean of all patches over it."""
+    half, (height, width, channels) = size // 2, shape
+    patches = patches.reshape(height, width, size, size, channels)
+    total = jnp.zeros((height + 2 * half, width + 2 * half, channels))
+    count = jnp.zeros((height + 2 * half, width + 2 * half, 1))
+    for top in range(size):
+        for left in range(size):
+            place = slice(top, top + height), slice(left, left + width)
+            total = total.at[place].add(patches[:, :, top, left])
+            count = count.at[place].add(1.0)
+    return (total / count)[half : half + height, half : half + width]
+
+
+def background(image: Array) -> Array:
+    """The median colour of an image's border, (C,)."""
+    top_and_bottom = image[jnp.array([0, -1])].reshape(-1, image.shape[-1])
+    sides = image[:, jnp.array([0, -1])].reshape(-1, image.shape[-1])
+    return jnp.median(jnp.concatenate([top_and_bottom, sides]), axis=0)
