@@ -13,8 +13,10 @@ from iin_jax.concepts.labels import (
 )
 from iin_jax.concepts.scores import FactorScores, factor_scores
 from iin_jax.concepts.sizes import factor_sizes
+from iin_jax.concepts.sketches import STYLISERS, SketchedEntries, sketched
 
 __all__ = [
+    "STYLISERS",
     "ExplicitPairs",
     "FactorScores",
     "LabelPairs",
@@ -22,6 +24,7 @@ __all__ = [
     "PairTable",
     "Pairing",
     "Pairs",
+    "SketchedEntries",
     "draw_pairs",
     "factor_scores",
     "factor_sizes",
@@ -29,4 +32,5 @@ __all__ = [
     "pair_table",
     "pairs_from_labels",
     "quantile_classes",
+    "sketched",
 ]
