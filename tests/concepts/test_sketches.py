@@ -24,6 +24,7 @@ def strokes(width, side=256):
 
 
 THIN, THICK = strokes(0.7), strokes(2.6)
+QUICK = Transport((3,), rounds=1, steps=3)  # where little depends on the result
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_strokes_become_thin_and_thick_and_what_is_empty_stays_so(digits):
 
 
 def test_entries_are_pairs_that_differ_in_the_sketched_concept_alone(digits):
-    entries = sketched(digits, THIN, THICK, progress=False)
+    entries = sketched(digits, THIN, THICK, QUICK, progress=False)
     assert entries.label.tolist() == ["image"] * 20 + ["a"] * 20 + ["b"] * 20
     np.testing.assert_array_equal(entries.identity, np.tile(np.arange(20), 3))
     image = entries.identity
@@ -76,9 +77,10 @@ def test_entries_are_pairs_that_differ_in_the_sketched_concept_alone(digits):
     assert (entries.label[pairs.first] != entries.label[pairs.second]).all()
 
 
+@pytest.mark.thorough
 def test_the_concept_of_two_sketches_is_found(digits):
     """A linear network of pixels: the stroke's factor moves, the residual stays."""
-    entries = sketched(digits, THIN, THICK, progress=False)
+    entries = sketched(digits, THIN, THICK, QUICK, progress=False)
     flat = entries.images.reshape(60, -1)
     axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:8].T
     network = iin_jax.networks.from_functions(
@@ -112,9 +114,8 @@ def test_the_concept_of_two_sketches_is_found(digits):
 def test_colours_stay_under_a_grey_sketch(digits):
     colors = np.array([[1.0, 0.3, 0.2], [0.2, 0.5, 1.0]], np.float32)[:, None, None]
     painted = (digits[:2] + 1) * colors - 1
-    _, thin, thick = sketched(painted, THIN, THICK, progress=False).images.reshape(
-        3, 2, SIZE, SIZE, 3
-    )
+    entries = sketched(painted, THIN, THICK, QUICK, progress=False)
+    _, thin, thick = entries.images.reshape(3, 2, SIZE, SIZE, 3)
     for edited in (thin, thick):
         unit = (edited + 1) / 2
         bright = unit.max(-1) > 0.5
@@ -131,17 +132,20 @@ def test_results_are_kept_by_what_they_depend_on(digits, cache):
             calls.append(len(images))
             return super().__call__(images, sketch)
 
-    one = sketched(digits, THIN, THICK, Counted(), progress=False)
-    again = sketched(digits, THIN, THICK, Counted(), progress=False)
+    def counted(seed=0):
+        return Counted(QUICK.sizes, QUICK.rounds, QUICK.steps, seed)
+
+    one = sketched(digits, THIN, THICK, counted(), progress=False)
+    again = sketched(digits, THIN, THICK, counted(), progress=False)
     np.testing.assert_array_equal(one.images, again.images)
     assert len(calls) == 2
-    sketched(digits, THIN, THICK, Counted(seed=1), progress=False)
-    sketched(digits[:19], THIN, THICK, Counted(), progress=False)
+    sketched(digits, THIN, THICK, counted(seed=1), progress=False)
+    sketched(digits[:19], THIN, THICK, counted(), progress=False)
     assert len(calls) == 6
     for file in (cache / "stylised").iterdir():
         file.write_bytes(file.read_bytes()[:200])
     with pytest.warns(UserWarning, match="is damaged .*; it is made again"):
-        made_again = sketched(digits, THIN, THICK, Counted(), progress=False)
+        made_again = sketched(digits, THIN, THICK, counted(), progress=False)
     np.testing.assert_array_equal(one.images, made_again.images)
 
 
@@ -158,7 +162,7 @@ def test_any_function_is_a_styliser_and_its_results_are_checked(digits):
 
 
 def test_only_so_many_images_are_stylised_and_it_is_said(digits, capsys):
-    entries = sketched(digits, THIN, THICK, most=5, seed=3)
+    entries = sketched(digits, THIN, THICK, QUICK, 3, most=5)
     assert len(entries.images) == 15 and len(set(entries.identity)) == 5
     np.testing.assert_array_equal(entries.images[:5], digits[entries.identity[:5]])
     assert "5 of 20 images are stylised" in capsys.readouterr().out
@@ -198,7 +202,7 @@ def test_sketches_are_arrays_of_any_kind(array):
 
 def test_what_was_converted_is_said(capsys, digits):
     wide = np.pad(255 - THICK, ((0, 0), (40, 40)), constant_values=255)
-    entries = sketched(digits, THIN, wide)
+    entries = sketched(digits, THIN, wide, QUICK)
     said = capsys.readouterr().out
     assert "sketch_b: cut to its central square" in said
     assert "sketch_b: its negative" in said

@@ -8,16 +8,18 @@ ink, so that a stroke takes the sketch's profile where it is, and nothing else m
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.types import Array, Images, Key
+from iin_jax.types import Array, Images
+
+Rotations = tuple[Array, ...]  # of every size, (rounds, steps, d, d)
 
 INK = 0.1  # least difference of ink from the background, in [0, 2]
-BATCH = 64  # images per call
+BATCH = 32  # images per call, filled up
+RATE = 0.7  # share of the way to the sketch's patches per rotation
 GREY = 1e-3  # most difference between the channels of a grey sketch
 DARK = 0.05  # brightness below which a pixel shows no hue, in [0, 1]
 
@@ -33,14 +35,12 @@ class Transport:
       sizes: sides of the patches, odd; the results of all are averaged.
       rounds: how often patches are cut out, moved and laid over each other again.
       steps: random rotations per round.
-      rate: share of the way to the sketch's patches per rotation, in (0, 1].
       seed: of the rotations.
     """
 
     sizes: tuple[int, ...] = (3, 5)
     rounds: int = 2
     steps: int = 8
-    rate: float = 0.7
     seed: int = 0
 
     @property
@@ -53,22 +53,35 @@ class Transport:
         images, sketch = np.asarray(images, np.float32), np.asarray(sketch, np.float32)
         by_brightness = images.shape[-1] == 3 and np.ptp(sketch, axis=-1).max() < GREY
         change = _rebrightened if by_brightness else _transported
-        parts = [
-            np.asarray(change(self, images[start : start + BATCH], sketch))
-            for start in range(0, len(images), BATCH)
-        ]
-        return np.concatenate(parts) if parts else images
+        rotations = self._rotations(1 if by_brightness else images.shape[-1])
+        result = np.empty_like(images)
+        for start in range(0, len(images), BATCH):
+            part = images[start : start + BATCH]
+            filled = np.concatenate([part, np.repeat(part[:1], BATCH - len(part), 0)])
+            changed = change(filled, sketch, rotations)
+            result[start : start + BATCH] = np.asarray(changed)[: len(part)]
+        return result
+
+    def _rotations(self, channels: int) -> tuple[np.ndarray, ...]:
+        """For every size the rotations of all rounds, (rounds, steps, d, d)."""
+        result = []
+        for size in self.sizes:
+            rng = np.random.default_rng([self.seed, size])
+            dim = size * size * channels
+            normal = rng.standard_normal((self.rounds, self.steps, dim, dim))
+            result.append(np.linalg.qr(normal)[0].astype(np.float32))
+        return tuple(result)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _rebrightened(transport: Transport, images: Images, sketch: Array) -> Images:
+@jax.jit
+def _rebrightened(images: Images, sketch: Array, rotations: Rotations) -> Images:
     """Coloured images whose brightness takes the manner of a grey sketch.
 
     A pixel keeps its hue; one that showed none takes the image's, by brightness.
     """
     unit = (images + 1.0) / 2.0
     value = unit.max(axis=-1, keepdims=True)
-    changed = _transported(transport, 2.0 * value - 1.0, sketch[..., :1])
+    changed = _transported(2.0 * value - 1.0, sketch[..., :1], rotations)
     changed = (changed + 1.0) / 2.0
     total = jnp.maximum(value.sum(axis=(1, 2), keepdims=True), DARK)
     mean_hue = unit.sum(axis=(1, 2), keepdims=True) / total
@@ -77,36 +90,31 @@ def _rebrightened(transport: Transport, images: Images, sketch: Array) -> Images
     return jnp.where(same, images, jnp.clip(2.0 * changed * hue - 1.0, -1.0, 1.0))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _transported(transport: Transport, images: Images, sketch: Array) -> Images:
+@jax.jit
+def _transported(images: Images, sketch: Array, rotations: Rotations) -> Images:
     """Images (n, H, W, C) whose patches take the distribution of the sketch's."""
-    key = jax.random.key(transport.seed)
-    for turn in range(transport.rounds):
-        results = []
-        for size in transport.sizes:
-            turn_key = jax.random.fold_in(jax.random.fold_in(key, turn), size)
-            move = functools.partial(_moved, transport, size, turn_key)
-            results.append(jax.vmap(move, (0, None))(images, sketch))
-        images = jnp.clip(sum(results) / len(results), -1.0, 1.0)
-    return images
+
+    def one_round(images, rotations):
+        moved = [
+            jax.vmap(_moved, (0, None, None))(images, sketch, r) for r in rotations
+        ]
+        return jnp.clip(sum(moved) / len(moved), -1.0, 1.0), None
+
+    return jax.lax.scan(one_round, images, rotations)[0]
 
 
-def _moved(
-    transport: Transport, size: int, key: Key, image: Array, sketch: Array
-) -> Array:
+def _moved(image: Array, sketch: Array, rotations: Array) -> Array:
     """One image after a round with patches of one size, (H, W, C)."""
+    size = round((rotations.shape[-1] // image.shape[-1]) ** 0.5)
     patches, ink = _patches(image, size)
     target, target_ink = _patches(sketch, size)
-    dim = patches.shape[1]
 
-    def step(patches, key):
-        rotation = jnp.linalg.qr(jax.random.normal(key, (dim, dim)))[0]
+    def step(patches, rotation):
         goal = _matched(patches @ rotation, ink, target @ rotation, target_ink)
         way = jnp.where(ink[:, None], goal - patches @ rotation, 0.0)
-        return patches + transport.rate * way @ rotation.T, None
+        return patches + RATE * way @ rotation.T, None
 
-    patches, _ = jax.lax.scan(step, patches, jax.random.split(key, transport.steps))
-    return _laid_over(patches, image.shape, size)
+    return _laid_over(jax.lax.scan(step, patches, rotations)[0], image.shape, size)
 
 
 def _matched(x: Array, ink: Array, target: Array, target_ink: Array) -> Array:
