@@ -174,7 +174,9 @@ class Twice(iin_jax.Chain):
         return self.parts
 
 
-@pytest.mark.parametrize("kind", ["twice", "householder"])
+@pytest.mark.parametrize(
+    "kind", ["twice", pytest.param("householder", marks=pytest.mark.thorough)]
+)
 def test_a_registered_flow_is_trained_certified_saved_and_loaded(
     kind, tmp_path, monkeypatch
 ):

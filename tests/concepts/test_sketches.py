@@ -44,9 +44,12 @@ def ink(images):
     return ((np.asarray(images) + 1) / 2).max(axis=-1).mean(axis=(1, 2))
 
 
-def test_an_image_in_its_own_manner_is_unchanged(digits):
+@pytest.mark.parametrize(
+    "change", [QUICK, pytest.param(Transport(), marks=pytest.mark.thorough)]
+)
+def test_an_image_in_its_own_manner_is_unchanged(digits, change):
     for image in digits[:3]:
-        np.testing.assert_allclose(Transport()(image[None], image)[0], image, atol=1e-3)
+        np.testing.assert_allclose(change(image[None], image)[0], image, atol=1e-3)
 
 
 def test_strokes_become_thin_and_thick_and_what_is_empty_stays_so(digits):

@@ -111,9 +111,8 @@ def test_the_last_layer_alone_gives_the_reconstructions():
     assert np.asarray(alone).std() > 0.01
 
 
-@pytest.mark.parametrize(
-    "norm", ["batch", pytest.param("spectral", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
 def test_one_pass_back_equals_plain_gradients_of_the_whole(norm):
     adversarial, state = with_discriminator(norm, weight=0.7)
     params, stats, batch = state.params, state.stats, batch_of(TINY)
