@@ -24,6 +24,7 @@ from iin_jax.runs.preflight import check_new
 from iin_jax.runs.progress import EXIT_STOPPED, run_to_end
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import Experiment, smoke
+from iin_jax.runs.stopping import import_what_runs_need
 from iin_jax.training.cpu import missing_variables
 
 PROGRAM = "iin_jax.runs"  # module behind ``python -m``
@@ -87,6 +88,7 @@ def _run(arguments: list[str], program: str, of_process: bool) -> int:
     check(options.experiment)
     if of_process:
         with_fast_cpu()
+        import_what_runs_need()
     command = shlex.join(["python", "-m", program, *arguments])
     run = Run.of(config.name, options.experiment, local_path(options.workdir), command)
     if options.smoke:

@@ -1,6 +1,7 @@
 """Stop signals outside of a training, where nothing asks between two steps."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -12,6 +13,19 @@ REASONS = {
     signal.SIGTERM: "stopped between two steps; complete stages are kept",
     signal.SIGINT: "interrupted; complete stages are kept",
 }
+BEFORE = b"interrupted before the run began\n"
+STATUS = 143  # of a process that was stopped
+# what a run imports later; some of these catch every error of theirs, a Ctrl-C too
+LATE = (
+    "matplotlib.figure",
+    "orbax.checkpoint",
+    "grain",
+    "pandas",
+    "scipy.stats",
+    "scipy.sparse.linalg",
+    "sklearn.svm",
+    "sklearn.neural_network",
+)
 AGAIN = 0.05  # seconds after which a signal that was lost is sent again
 
 
@@ -52,6 +66,21 @@ def stopped_by_signals() -> Iterator[None]:
             timer.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def import_what_runs_need() -> None:
+    """Imports all that a run imports later; Ctrl-C ends the process at once."""
+    previous = signal.signal(signal.SIGINT, _end)
+    try:
+        for name in LATE:
+            importlib.import_module(name)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os.write(2, BEFORE)
+    os._exit(STATUS)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
