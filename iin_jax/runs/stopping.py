@@ -15,7 +15,7 @@ REASONS = {
 }
 BEFORE = b"interrupted before the run began\n"
 STATUS = 143  # of a process that was stopped
-# what a run imports later; some of these catch every error of theirs, a Ctrl-C too
+# what a run would import in its middle, where an import may lose a Ctrl-C
 LATE = (
     "matplotlib.figure",
     "orbax.checkpoint",
