@@ -21,10 +21,10 @@ from iin_jax.files.programs import keep_programs
 from iin_jax.runs.conditions import check
 from iin_jax.runs.configs import FULL, Config, find, names
 from iin_jax.runs.preflight import check_new
-from iin_jax.runs.progress import EXIT_STOPPED, run_to_end
+from iin_jax.runs.progress import run_to_end
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import Experiment, smoke
-from iin_jax.runs.stopping import import_what_runs_need
+from iin_jax.runs.stopping import BEFORE, EXIT_STOPPED, import_what_runs_need
 from iin_jax.training.cpu import missing_variables
 
 PROGRAM = "iin_jax.runs"  # module behind ``python -m``
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     try:
         return _run(arguments, program, of_process)
     except KeyboardInterrupt:
-        print("interrupted before the run began", file=sys.stderr)
+        print(BEFORE, file=sys.stderr)
         return EXIT_STOPPED
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if "--traceback" in arguments:

@@ -14,10 +14,9 @@ from iin_jax.runs.differences import differences
 from iin_jax.runs.folder import RESULTS
 from iin_jax.runs.run import Run
 from iin_jax.runs.stages import STAGES
-from iin_jax.runs.stopping import stopped_by_signals
+from iin_jax.runs.stopping import EXIT_STOPPED, stopped_by_signals
 from iin_jax.training.loop import StoppedError
 
-EXIT_STOPPED = 143
 TIMED = ("origin.json",)  # results that hold seconds, so never come out the same
 
 

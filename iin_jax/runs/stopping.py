@@ -13,9 +13,9 @@ REASONS = {
     signal.SIGTERM: "stopped between two steps; complete stages are kept",
     signal.SIGINT: "interrupted; complete stages are kept",
 }
-BEFORE = b"interrupted before the run began\n"
-STATUS = 143  # of a process that was stopped
-# what a run would import in its middle, where an import may lose a Ctrl-C
+BEFORE = "interrupted before the run began"
+EXIT_STOPPED = 143  # as shells report SIGTERM
+# modules that a run would import in its middle, where a Ctrl-C may be lost
 LATE = (
     "matplotlib.figure",
     "orbax.checkpoint",
@@ -79,8 +79,8 @@ def import_what_runs_need() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    os.write(2, BEFORE)
-    os._exit(STATUS)
+    os.write(2, f"{BEFORE}\n".encode())
+    os._exit(EXIT_STOPPED)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

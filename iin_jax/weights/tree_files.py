@@ -55,8 +55,9 @@ def load_tree(path: str | os.PathLike) -> Tree:
         raise ValueError(
             f"{path} is truncated or no safetensors file: {error}"
         ) from error
-    folders = {name.rpartition("/")[0] for name in arrays}
-    if folders & set(arrays):  # a beside a/b
+    parts = [tuple(name.split("/")) for name in arrays]
+    folders = {part[:depth] for part in parts for depth in range(len(part))}
+    if folders & set(parts):  # a beside a/b
         raise ValueError(f"{path} holds arrays whose names contradict each other")
     return traverse_util.unflatten_dict(arrays, sep="/")
 

@@ -104,9 +104,10 @@ def test_names_and_types_of_a_file_cannot_break_a_line(tmp_path, reader, name, k
     assert str(path) in str(error.value)
 
 
-def test_arrays_whose_names_contradict_are_no_tree(tmp_path):
+@pytest.mark.parametrize("inner", ["a/b", "a/b/c"])
+def test_arrays_whose_names_contradict_are_no_tree(tmp_path, inner):
     path = tmp_path / "w.safetensors"
-    save_file({"a": np.zeros(1, "f4"), "a/b": np.zeros(1, "f4")}, path)
+    save_file({"a": np.zeros(1, "f4"), inner: np.zeros(1, "f4")}, path)
     with pytest.raises(ValueError, match="whose names contradict"):
         load_tree(path)
 

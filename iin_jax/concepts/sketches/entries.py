@@ -15,6 +15,7 @@ from iin_jax.concepts.sketches.transport import background
 from iin_jax.files.array_files import save_array
 from iin_jax.files.digests import array_digest, text_digest
 from iin_jax.files.folders import cache_of
+from iin_jax.files.json_files import read_description, write_description
 from iin_jax.files.whole import whole_file
 from iin_jax.networks.base import check_image_values
 from iin_jax.types import Images
@@ -124,21 +125,29 @@ def _stylised(styliser: Styliser, images: np.ndarray, sketch: np.ndarray) -> np.
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as unfinished:
         save_array(unfinished, result)
+    write_description(_record_of(file), {"digest": array_digest(result)})
     return result
 
 
 def _kept(file: Path, images: np.ndarray) -> np.ndarray | None:
     """What an earlier call left; None if there is nothing, or it is damaged."""
-    if not file.is_file():
+    if not file.is_file() or not _record_of(file).is_file():
         return None
     try:
         kept = np.load(file, allow_pickle=False)
+        if array_digest(kept) != read_description(_record_of(file))["digest"]:
+            raise ValueError("its digest is wrong")
         return _checked(kept, images)
     except (ValueError, EOFError) as error:
         warnings.warn(
             f"{os.fspath(file)} is damaged ({error}); it is made again", stacklevel=4
         )
         return None
+
+
+def _record_of(file: Path) -> Path:
+    """The file with the digest of kept images."""
+    return file.with_suffix(".json")
 
 
 def _checked(result: Any, images: np.ndarray) -> np.ndarray:

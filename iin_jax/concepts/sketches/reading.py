@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from iin_jax.concepts.sketches.transport import background
 from iin_jax.data.pictures import UnreadablePictureError, read_picture
 from iin_jax.files.paths import local_path
 
-LEAST_RANGE = 0.05  # of the values of a sketch that is not blank, in [0, 2]
+LEAST_RANGE = 0.05  # smallest range of values in [-1, 1] that is not a blank sketch
 DRAWN_AT = 512  # pixels of a sketch file's side before it is brought to the images'
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # weights of R, G, B, ITU-R BT.601
 
 
 def read_sketch(
@@ -56,7 +57,8 @@ def read_sketch(
         result = (result @ LUMA)[..., None]
     if np.ptp(result) < LEAST_RANGE:
         raise ValueError(f"{name} is blank: all of its pixels are alike")
-    if np.abs(_border(-result) - ground).sum() < np.abs(_border(result) - ground).sum():
+    here = np.asarray(background(result))
+    if np.abs(-here - ground).sum() < np.abs(here - ground).sum():
         notes.append("its negative, since its background is unlike the images'")
         result = -result
     return result.astype(np.float32), [f"{name}: {note}" for note in notes]
@@ -123,12 +125,6 @@ def _resized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         for k in range(3)
     ]
     return np.stack([np.asarray(plane) for plane in planes], axis=-1)
-
-
-def _border(pixels: np.ndarray) -> np.ndarray:
-    """The median colour of the border, (C,)."""
-    rows = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
-    return np.median(np.concatenate(rows), axis=0)
 
 
 def _brief(sketch: Any, array: np.ndarray) -> str:

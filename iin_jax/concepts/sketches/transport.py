@@ -15,7 +15,7 @@ import numpy as np
 
 from iin_jax.types import Array, Images
 
-Rotations = tuple[Array, ...]  # of every size, (rounds, steps, d, d)
+Rotations = tuple[Array, ...]  # (rounds, steps, d, d) for every size of patch
 
 INK = 0.1  # least difference of ink from the background, in [0, 2]
 BATCH = 32  # images per call, filled up
