@@ -190,8 +190,15 @@ def test_while_everything_is_imported_it_is_one_line(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 6.0])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(0.5, marks=pytest.mark.slow),
+        pytest.param(1.5, marks=pytest.mark.thorough),
+        pytest.param(3.0, marks=pytest.mark.slow),
+        pytest.param(6.0, marks=pytest.mark.thorough),
+    ],
+)
 def test_whenever_it_comes_there_is_no_traceback(tmp_path, seconds):
     with started(tmp_path / "run", ROOT) as process:
         time.sleep(seconds)

@@ -22,6 +22,7 @@ from iin_jax.data.values import (
     label_column,
     label_columns,
 )
+from iin_jax.data.versions import with_versions
 from iin_jax.data.views import ColorChoice, DatasetView, PlainView
 
 __all__ = [
@@ -55,4 +56,5 @@ __all__ = [
     "split_indices",
     "to_unit",
     "view_of",
+    "with_versions",
 ]

@@ -111,6 +111,9 @@ class Dataset:
       parts: part of the publisher's own split -> its indices; None: no such split.
       notes: a line for every conversion, omission or count of the source.
       unreadable: file that was left out -> why it cannot be read.
+      versions: number of versions of every picture; the images are all pictures in the
+        first version, then all in the second, and so on.
+      origin: digest of the data set whose pictures these are versions of; empty: none.
 
     Raises:
       ValueError: labels of another shape than (n,), or of another type than int32 or
@@ -125,6 +128,8 @@ class Dataset:
     parts: dict[str, np.ndarray] | None = None
     notes: tuple[str, ...] = ()
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
+    versions: int = 1
+    origin: str = ""
 
     def __post_init__(self) -> None:
         for attribute, values in self.labels.items():
@@ -141,6 +146,15 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def pictures(self) -> int:
+        """Number of different pictures."""
+        return len(self) // self.versions
+
+    def picture_of(self, items: np.ndarray) -> np.ndarray:
+        """Which picture each image is a version of, 0 .. pictures - 1."""
+        return items % self.pictures
 
     def named(self, attribute: str, values: np.ndarray) -> np.ndarray:
         """Names of an attribute's codes (n,), masked where the codes are.

@@ -43,6 +43,10 @@ class ImageSet:
       item_labels: label -> values of all images of the data set, one per image.
       first_color: code of the palette's first colour, so that palettes of unlike
         colours can have codes apart.
+      picture: index of the picture that each entry is a version of, (n,); None: every
+        image is a picture of its own.
+      original: index of the variant that each entry shows in its version, (n,), equal
+        for all versions of one; None: there are no versions.
     """
 
     variants: Pictures
@@ -53,9 +57,16 @@ class ImageSet:
     background: Background = "black"
     item_labels: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     first_color: int = 0
+    picture: np.ndarray | None = None
+    original: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.item)
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """Which picture each entry shows, (n,), in whatever version."""
+        return self.item if self.picture is None else self.picture
 
     @property
     def rgb(self) -> np.ndarray:
@@ -99,10 +110,13 @@ class ImageSet:
 
     def subset(self, entries: np.ndarray) -> "ImageSet":
         """The set of the given entries, indices or a mask, in their order."""
-        color = None if self.color is None else self.color[entries]
-        return dataclasses.replace(
-            self, item=self.item[entries], variant=self.variant[entries], color=color
-        )
+        optional = {
+            name: None if column is None else column[entries]
+            for name in ("color", "picture", "original")
+            for column in [getattr(self, name)]
+        }
+        item, variant = self.item[entries], self.variant[entries]
+        return dataclasses.replace(self, item=item, variant=variant, **optional)
 
     def in_colors(self, rgb: np.ndarray) -> "ImageSet":
         """The same entries, entry i painted in ``rgb[i]``; (n, 3) in [0, 1]."""

@@ -10,6 +10,7 @@ from iin_jax.data.augment import Affine
 from iin_jax.data.dataset import Dataset
 from iin_jax.data.image_sets import COLOR, ImageSet, Pictures, plain_set
 from iin_jax.data.palette import Background, palette
+from iin_jax.data.versions import VersionsView
 from iin_jax.data.views import ColorChoice, DatasetView, PlainView
 
 Coloring = Background | Literal["none"]
@@ -30,9 +31,10 @@ def view_of(
       colors: number of colours of training images.
       seed: seed of all palettes.
     """
-    if coloring == "none":
-        return PlainView(dataset)
-    return PaintedView(dataset, coloring, colors, seed)
+    view: DatasetView = PlainView(dataset)
+    if coloring != "none":
+        view = PaintedView(dataset, coloring, colors, seed)
+    return VersionsView(view, dataset) if dataset.versions > 1 else view
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -42,19 +42,34 @@ class RunConcepts:
 
     @functools.cached_property
     def attributes(self) -> tuple[str, ...]:
-        """What is asked about: the concepts, or without any what judges can see.
+        """What judges read: the concepts; all there is without any, or with sketches.
 
         Raises:
           ValueError: an attribute that the images do not have.
         """
-        names, known = self.experiment.concept.names, self.images.view.names
+        concept, known = self.experiment.concept, self.images.view.names
+        names = concept.names
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ValueError(
                 f"concept.names: {self.images.dataset.name} has no attribute "
                 f"{unknown[0]!r}{nearest(unknown[0], known)}"
             )
-        return names or known
+        return known if concept.source == "sketches" else names or known
+
+    @property
+    def sketched(self) -> str:
+        """Name of the concept that sketches show, or that they would show."""
+        return self.experiment.concept.sketched
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """What becomes a concept, in the order of the settings."""
+        attributes = self.attributes
+        concept = self.experiment.concept
+        if concept.source != "sketches":
+            return attributes
+        return tuple(dict.fromkeys((*concept.names, self.sketched)))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +81,7 @@ class RunConcepts:
         concept = self.experiment.concept
         if concept.source == "none":
             return ()
-        names = self.attributes
+        names = self._asked
         if not names:
             raise ValueError(
                 f"{self.images.dataset.name} has no attribute that could be a concept; "
@@ -84,12 +99,12 @@ class RunConcepts:
     def given_sizes(self) -> dict[str, int] | None:
         """Concept -> its dimensions, in the concepts' order; None: to be estimated.
 
-        The settings give them in the order of ``attributes``.
+        The settings give them in the order of ``names``, with what is sketched last.
         """
         sizes = self.experiment.concept.sizes
         if not self.names or not sizes:
             return None
-        given = dict(zip(self.attributes, sizes, strict=True))
+        given = dict(zip(self._asked, sizes, strict=True))
         return {name: given[name] for name in self.names}
 
     @property
@@ -135,16 +150,29 @@ class RunConcepts:
             return None
         discrete, graded = self.labels(images)
         concept = self.experiment.concept
+        differ = (COLOR,) if concept.recolored else ()
+        agree = None
+        if concept.source == "sketches":
+            agree = tuple(name for name in self.names if name != self.sketched)
+            differ = (self.sketched, *differ)
         return LabelPairs(
             discrete,
             graded,
             image_numbers(images),
-            images.variant if concept.recolored else None,
-            differ=(COLOR,) if concept.recolored else (),
+            self._identity(images) if differ else None,
+            agree=agree,
+            differ=differ,
             others=concept.others,
             bins=concept.bins,
             classes=self._classes(images, (*discrete, *graded)),
         )
+
+    def _identity(self, images: ImageSet) -> np.ndarray:
+        """Equal for entries that are alike but for their concepts, (n,)."""
+        variant = images.variant if images.original is None else images.original
+        if images.color is None or COLOR in self.names:
+            return variant
+        return variant.astype(np.int64) * len(images.rgb) + images.color
 
     def pairs(self, images: ImageSet, count: int) -> Pairs:
         """Pairs of entries that agree in a concept or a quantile; for estimates."""
@@ -168,8 +196,8 @@ class RunConcepts:
             pairs.concept,
             self.names,
             estimator or settings.concept.estimator,
-            index_a=images.item[pairs.a],
-            index_b=images.item[pairs.b],
+            index_a=images.pictures[pairs.a],
+            index_b=images.pictures[pairs.b],
             seed=settings.seed,
         )
         return pairs, scores
@@ -225,4 +253,4 @@ class RunConcepts:
 
 def image_numbers(images: ImageSet) -> np.ndarray:
     """Which image each entry is of, (n,), 0 .. images - 1."""
-    return np.unique(images.item, return_inverse=True)[1].reshape(-1)
+    return np.unique(images.pictures, return_inverse=True)[1].reshape(-1)

@@ -107,6 +107,7 @@ def _check_data(experiment: Experiment) -> None:
 
 def _check_concept(experiment: Experiment) -> None:
     concept, latents = experiment.concept, experiment.latents
+    _check_sketches(experiment)
     if sum(concept.sizes) > experiment.network.latent_dim:
         raise ValueError(
             f"concept.sizes gives every concept its share of "
@@ -117,9 +118,29 @@ def _check_concept(experiment: Experiment) -> None:
         raise ValueError("without concepts no similarity is learned: set --flow.sigma")
     if concept.source == "none" and (concept.sizes or concept.recolored):
         raise ValueError(
-            "concept.sizes and concept.recolored need concepts from labels"
+            "concept.sizes and concept.recolored need concepts: set --concept.source"
         )
     if concept.recolored and experiment.data.coloring == "none":
         raise ValueError("concept.recolored needs coloured images (--data.coloring)")
     if concept.recolored and latents.colors < 2:
         raise ValueError("concept.recolored needs latents.colors >= 2")
+
+
+def _check_sketches(experiment: Experiment) -> None:
+    concept, latents = experiment.concept, experiment.latents
+    given = {"sketch_a": concept.sketch_a, "sketch_b": concept.sketch_b}
+    if concept.source != "sketches":
+        if any(given.values()):
+            raise ValueError("sketches need --concept.source sketches")
+        return
+    for name, path in given.items():
+        if path is None:
+            raise ValueError(
+                f"a concept from sketches needs --concept.{name.replace('_', '-')}, a "
+                "picture (python -m experiments.draw_sketches thin_thick DIR draws two)"
+            )
+    if latents.mode == "stream":
+        raise ValueError(
+            "latents.mode stream distorts each version of a picture by itself; sketches "
+            "need --latents.mode cache"
+        )

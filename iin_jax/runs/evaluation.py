@@ -1,5 +1,6 @@
 """The stages after training: the scorecard on held-out images, and the report."""
 
+import dataclasses
 import math
 import resource
 import sys
@@ -137,7 +138,7 @@ def _examples(run: Run, images: ImageSet, **known: Any) -> Examples:
         images.images,
         len(images),
         run.concepts.values(images),
-        images.item,
+        images.pictures,
         source=run.concepts.source(images),
         classes=run.images.dataset.classes,
         **known,
@@ -151,6 +152,10 @@ def _swapped(run: Run) -> Swapped:
     shown = run.images.painted and run.network.output == "images"
     if shown and COLOR in run.concepts.names:
         truths = {COLOR: a.in_colors(b.rgb).images()}
+    dataset, sketched = run.images.dataset, run.concepts.sketched
+    if dataset.versions > 1 and run.network.output == "images":
+        items = a.pictures + b.item - b.pictures  # a's picture in the version of b
+        truths[sketched] = dataclasses.replace(a, item=items, variant=items).images()
     return Swapped(_examples(run, a), _examples(run, b), truths)
 
 
@@ -169,7 +174,7 @@ def _judges(run: Run, train: Examples) -> dict[str, Judge]:
         return seen, test
 
     return choose_judges(
-        run.concepts.names,
+        run.concepts.attributes,
         train,
         pictures,
         by_shape=run.images.painted,

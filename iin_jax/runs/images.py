@@ -17,6 +17,7 @@ from iin_jax.data import (
     view_of,
 )
 from iin_jax.runs.settings import Experiment
+from iin_jax.runs.sketches import sketched_dataset
 
 PAIRED_COLORS = 64  # most colours of images in estimates
 MAX_PAIRED = 16_384  # entries, unless there are more images
@@ -35,7 +36,23 @@ class RunImages:
 
     @functools.cached_property
     def dataset(self) -> Dataset:
-        """The images; says what was converted or left out."""
+        """The images, with versions like the sketches where there are some."""
+        source = self._source
+        if self.experiment.concept.source != "sketches":
+            return source
+        return sketched_dataset(source, self._source_splits, self.experiment)
+
+    @property
+    def splits(self) -> dict[str, np.ndarray]:
+        """split -> indices of images; no picture is in two."""
+        dataset = self.dataset
+        if dataset.versions > 1 and dataset.parts is not None:
+            return dataset.parts
+        return self._source_splits
+
+    @functools.cached_property
+    def _source(self) -> Dataset:
+        """The images of the source; says what was converted or left out."""
         data = self.experiment.data
         options = SourceOptions(
             image_size=data.image_size,
@@ -53,13 +70,13 @@ class RunImages:
         return dataset
 
     @functools.cached_property
-    def splits(self) -> dict[str, np.ndarray]:
-        """split -> indices of images; no image is in two."""
+    def _source_splits(self) -> dict[str, np.ndarray]:
+        """split -> indices of the source's images, so many as the settings allow."""
         data = self.experiment.data
         fractions = {"validation": data.validation, "test": data.test}
-        parts = split_dataset(self.dataset, fractions, self.experiment.seed)
+        parts = split_dataset(self._source, fractions, self.experiment.seed)
         rng = np.random.default_rng([self.experiment.seed, 0x11417])
-        most = data.limit or len(self.dataset)
+        most = data.limit or len(self._source)
         return {
             name: part if len(part) <= most else np.sort(rng.permutation(part)[:most])
             for name, part in parts.items()

@@ -8,6 +8,7 @@ import tyro
 from iin_jax.analysis.distances import FEATURES
 from iin_jax.concepts.rules import Others
 from iin_jax.concepts.scores import ESTIMATORS
+from iin_jax.concepts.sketches import STYLISERS
 from iin_jax.data import SOURCES, Affine
 from iin_jax.data.painted import Coloring
 from iin_jax.flows import FLOWS
@@ -154,9 +155,17 @@ class ConceptSettings:
     """Concepts, pairs and sizes.
 
     Attributes:
-      source: Where concepts come from: labels, or none (then T is trained without any).
+      source: Where concepts come from: labels, sketches (what two sketches differ in),
+        or none (then T is trained without any).
       names: Attributes that become concepts; empty: all there are, and the colour of
-        coloured images.
+        coloured images; with sketches none, unless they are named here.
+      sketch_a: Picture of one value of the concept that is sketched.
+      sketch_b: Picture of another value of it, alike in all else.
+      sketched: Name of that concept.
+      styliser: What gives images the manner of a sketch, in
+        ``iin_jax.concepts.STYLISERS``: transport, or neural.
+      sketched_images: Images that are stylised, at most, drawn by the seed from all
+        splits; the run is then of these alone.
       continuous: What makes a pair agree in a continuous attribute: quantile (the same
         of ``bins`` quantiles), or sigma (any two, the nearer the more similar).
       bins: Number of quantiles.
@@ -170,8 +179,13 @@ class ConceptSettings:
         colour is shared, the residual too.
     """
 
-    source: Literal["labels", "none"] = "labels"
+    source: Literal["labels", "sketches", "none"] = "labels"
     names: tuple[str, ...] = ()
+    sketch_a: str | None = None
+    sketch_b: str | None = None
+    sketched: str = "stroke"
+    styliser: Annotated[str, OneOf(STYLISERS)] = "transport"
+    sketched_images: Annotated[int, AtLeast(10)] = 5000
     continuous: Literal["quantile", "sigma"] = "quantile"
     bins: Annotated[int, AtLeast(2)] = 10
     others: Others = "free"
@@ -317,7 +331,11 @@ def smoke(experiment: Experiment) -> Experiment:
         latents=shrink(
             experiment.latents, variants=1, colors=1 + experiment.concept.recolored
         ),
-        concept=shrink(experiment.concept, score_pairs=500),
+        concept=shrink(
+            experiment.concept,
+            score_pairs=500,
+            sketched_images=min(experiment.concept.sketched_images, 150),
+        ),
         flow=shrink(
             experiment.flow,
             num_blocks=1,

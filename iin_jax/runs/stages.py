@@ -138,7 +138,7 @@ def _stream(run: Run) -> tuple[Feed | None, int | None]:
     images = run.images.train_set
     source = run.concepts.source(images)
     feed = encoded_feed(run, None if source is None else source.draws())
-    return feed, len(np.unique(images.item))
+    return feed, len(np.unique(images.pictures))
 
 
 def _flow(experiment: Experiment, defaults: FlowDefaults, dim: int) -> Bijector:

@@ -114,10 +114,14 @@ def test_no_config_is_forgotten():
     assert set(configs.names()) == tested | ELSEWHERE
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
-    ["mnist", "fashionmnist", "cifar10", "celeba"],
+    [
+        pytest.param("mnist", marks=pytest.mark.slow),
+        pytest.param("fashionmnist", marks=pytest.mark.thorough),
+        pytest.param("cifar10", marks=pytest.mark.thorough),
+        pytest.param("celeba", marks=pytest.mark.slow),
+    ],
 )
 def test_without_concepts(finished, name):
     distance = (
@@ -192,7 +196,7 @@ def test_colormnist_classifier(finished, root):
     assert card["swap"]["digit"]["transferred"] == pytest.approx(right, abs=1e-6)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_celeba_attributes_are_read_by_judges_of_pictures(finished):
     card = card_of(finished("celeba_attributes"))
     assert tuple(card["sizes"]) == (*NAMES, "residual")
@@ -211,7 +215,7 @@ def test_a_reused_classifier_makes_no_pictures_to_measure(finished, root, capsys
     assert "makes none: set --evaluate.distance none" in capsys.readouterr().err
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_lpips_in_an_autoencoder_of_an_experiment(tmp_path, monkeypatch, shared):
     pytest.importorskip("torch")  # its heads are PyTorch's files
     monkeypatch.setenv("IIN_JAX_WEIGHTS", str(shared / "weights"))
@@ -248,8 +252,13 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("continuous", ["quantile", "sigma"])
+@pytest.mark.parametrize(
+    "continuous",
+    [
+        pytest.param("quantile", marks=pytest.mark.slow),
+        pytest.param("sigma", marks=pytest.mark.thorough),
+    ],
+)
 def test_your_own_folder(pictures, tmp_path, continuous):
     flags = ["--data.root", str(pictures), "--workdir", str(tmp_path / "run")]
     flags += ["--data.attributes", str(pictures / "attributes.csv")]

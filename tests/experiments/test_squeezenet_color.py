@@ -25,7 +25,7 @@ def run(shared, tmp_path_factory):
     return folder
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_scorecard_of_a_pretrained_network(run):
     card = json.loads((run / "scorecard.json").read_text())
     assert sum(card["sizes"].values()) == 64
@@ -48,7 +48,7 @@ def test_the_scorecard_of_a_pretrained_network(run):
     assert "Which layer encodes what" in (run / "report.html").read_text()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_its_interpreter_is_the_network_itself(run, shared):
     interpreter = iin_jax.load(run)
     network = iin_jax.networks.load(

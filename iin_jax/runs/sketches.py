@@ -1,0 +1,52 @@
+"""The images of a run in the manner of its sketches."""
+
+import numpy as np
+
+from iin_jax.concepts import sketched
+from iin_jax.concepts.sketches.entries import AS_IT_IS, LIKE_A, LIKE_B
+from iin_jax.data import Dataset, with_versions
+from iin_jax.files.paths import local_path
+from iin_jax.runs.settings import Experiment
+
+VERSIONS = (AS_IT_IS, LIKE_A, LIKE_B)
+
+
+def sketched_dataset(
+    dataset: Dataset, splits: dict[str, np.ndarray], experiment: Experiment
+) -> Dataset:
+    """The pictures of all splits as they are, and in the manner of both sketches.
+
+    Args:
+      dataset: the pictures.
+      splits: split -> indices of its pictures.
+      experiment: the settings, with both sketches.
+
+    Raises:
+      ValueError: sketches that are no pictures, blank or alike, or an attribute that
+        has the name of what they show.
+      OSError: a sketch cannot be read.
+    """
+    concept = experiment.concept
+    if concept.sketch_a is None or concept.sketch_b is None:
+        raise ValueError("a concept from sketches needs both of them")
+    candidates = np.sort(np.concatenate(list(splits.values())))
+    images = dataset.images[candidates].astype(np.float32) / 127.5 - 1.0
+    entries = sketched(
+        images,
+        local_path(concept.sketch_a),
+        local_path(concept.sketch_b),
+        concept.styliser,
+        experiment.seed,
+        most=concept.sketched_images,
+    )
+    versions = np.round(127.5 * (entries.images + 1.0)).astype(np.uint8)
+    count = len(entries.images) // len(VERSIONS)
+    versions = versions.reshape(len(VERSIONS), count, *versions.shape[1:])
+    return with_versions(
+        dataset,
+        splits,
+        candidates[entries.identity[:count]],
+        dict(zip(VERSIONS, versions, strict=True)),
+        concept.sketched,
+        entries.notes,
+    )
