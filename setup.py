@@ -30,7 +30,6 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.7",
             "ruff>=0.9",
-            "scikit-image>=0.22",
         ],
     },
 )

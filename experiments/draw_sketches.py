@@ -11,61 +11,53 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 SIDE = 512  # pixels of a sketch
-STROKE = 44  # pixels of a middling stroke: 2.75 of 32
-Points = list[tuple[float, float]]
+STROKE = 0.09  # width of a middling stroke, as a share of the side
+SOFT = 0.01  # width of an edge, likewise
+UPPER, LOWER = (0.5, 0.3, 0.16), (0.5, 0.69, 0.19)  # x, y and radius of the outlines
 
 
-def curve(center: tuple[float, float], radius: float, corners: int | None) -> Points:
-    """A closed outline about a centre: a circle, or a polygon of so many corners."""
-    angles = np.linspace(0.0, 2.0 * np.pi, 1 + (corners or 180)) + np.pi / 4
-    x, y = center
-    return [(x + radius * np.cos(t), y + radius * np.sin(t)) for t in angles]
+def picture(ink: np.ndarray) -> Image.Image:
+    """Ink (SIDE, SIDE) in [0, 1] as a grey picture, white on black."""
+    return Image.fromarray(np.round(255 * ink.clip(0, 1)).astype(np.uint8))
 
 
-def lines(width: int, corners: int | None = None) -> Image.Image:
-    """Two outlines, one above the other, and a stroke, in lines of a width."""
-    sketch = Image.new("L", (SIDE, SIDE))
-    draw = ImageDraw.Draw(sketch)
-    outlines = [
-        curve((SIDE * 0.5, SIDE * 0.29), SIDE * 0.17, corners),
-        curve((SIDE * 0.5, SIDE * 0.69), SIDE * 0.2, corners),
-    ]
-    for outline in outlines:
-        draw.line(outline, fill=255, width=width, joint=None if corners else "curve")
-        if corners:  # mitred: short strokes beyond the corners fill them
-            for point in outline:
-                _square(draw, point, width / 2)
-    return sketch.filter(ImageFilter.GaussianBlur(SIDE / 128))
+def stroke(width: float, angular: bool = False) -> Image.Image:
+    """Two outlines, one above the other, drawn in strokes of a width.
 
-
-def _square(draw: ImageDraw.ImageDraw, point: tuple[float, float], half: float) -> None:
-    x, y = point
-    draw.rectangle([x - half, y - half, x + half, y + half], fill=255)
+    Args:
+      width: of the stroke, as a share of the side.
+      angular: a square and a diamond in place of two circles.
+    """
+    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
+    distances = []
+    for turned, (center_x, center_y, radius) in enumerate((UPPER, LOWER)):
+        left, top = np.abs(x - center_x), np.abs(y - center_y)
+        outline = np.hypot(left, top)
+        if angular:
+            outline = (left + top) / np.sqrt(2) if turned else np.maximum(left, top)
+        distances.append(np.abs(outline - radius))
+    return picture((0.5 * width - np.minimum(*distances)) / SOFT + 0.5)
 
 
 def filled(stripes: int) -> Image.Image:
-    """A filled shape, evenly or with dark stripes across it."""
-    sketch = Image.new("L", (SIDE, SIDE))
-    draw = ImageDraw.Draw(sketch)
-    draw.rectangle([SIDE * 0.25, SIDE * 0.15, SIDE * 0.75, SIDE * 0.85], fill=200)
-    for k in range(stripes):
-        top = SIDE * (0.15 + 0.7 * (k + 0.25) / stripes)
-        bottom = top + SIDE * 0.35 / stripes
-        draw.rectangle([SIDE * 0.25, top, SIDE * 0.75, bottom], fill=60)
-    return sketch.filter(ImageFilter.GaussianBlur(SIDE / 256))
+    """A bright rectangle, evenly filled or with darker stripes across it."""
+    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
+    edge = np.minimum(0.25 - np.abs(x - 0.5), 0.35 - np.abs(y - 0.5))
+    dark = (stripes > 0) & (np.sin(2 * np.pi * stripes * (y - 0.15) / 0.7) > 0)
+    return picture((edge / SOFT + 0.5).clip(0, 1) * np.where(dark, 0.25, 0.8))
 
 
 PAIRS: dict[str, dict[str, Callable[[], Image.Image]]] = {
     "thin_thick": {
-        "thin": lambda: lines(STROKE // 2),
-        "thick": lambda: lines(STROKE * 2),
+        "thin": lambda: stroke(STROKE / 2),
+        "thick": lambda: stroke(STROKE * 1.6),
     },
     "round_angular": {
-        "round": lambda: lines(STROKE),
-        "angular": lambda: lines(STROKE, corners=4),
+        "round": lambda: stroke(STROKE),
+        "angular": lambda: stroke(STROKE, angular=True),
     },
     "plain_striped": {"plain": lambda: filled(0), "striped": lambda: filled(7)},
 }

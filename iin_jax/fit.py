@@ -12,6 +12,7 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.labels import entry_codes
+from iin_jax.concepts.pair_forms import some_latents
 from iin_jax.concepts.rules import Others, check_others
 from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.values import label_columns
@@ -48,6 +49,7 @@ from iin_jax.training.parallel import Feed, divisible_batch
 from iin_jax.types import Images, Latents, Shared
 
 HOW_TO_GET = "except KeyboardInterrupt as e, or sys.last_value in a notebook"
+MOST_HELD_OUT = 4096  # held-out latents that edits are compared with
 TOLERANCE = 0.02  # excess bits per dimension of held-out latents without a warning
 
 
@@ -126,7 +128,11 @@ def fit_prepared(
         raise TrainingInterrupt(message, result) from None
     for line in training_warnings(trained):
         warnings.warn(line, stacklevel=3)
-    return _interpreter(trained, layout, network), trained.record
+    interpreter = _interpreter(trained, layout, network)
+    if held_out is not None:
+        rows = some_latents(held_out.image, MOST_HELD_OUT, training.seed)
+        interpreter = interpreter.with_held_out(held_out.mean[rows])
+    return interpreter, trained.record
 
 
 def _interpreter(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,18 @@ import numpy as np
 from jax.core import Tracer
 
 from iin_jax.arrays import at_least_float32
+from iin_jax.directions import (
+    QUANTILES,
+    WHOLE,
+    Axes,
+    Edited,
+    Plausibility,
+    mean_difference,
+    principal_axes,
+    share_below,
+    tail_probabilities,
+    two_sided,
+)
 from iin_jax.factors import FactorLayout
 from iin_jax.files.hints import short
 from iin_jax.files.json_files import (
@@ -20,7 +32,7 @@ from iin_jax.files.json_files import (
     write_description,
 )
 from iin_jax.files.paths import local_path
-from iin_jax.flows import FLOWS, Bijector, LinearStart, StartedFlow
+from iin_jax.flows import LinearStart, StartedFlow
 from iin_jax.flows.certificate import (
     certify_flow,
     compiled_error,
@@ -28,9 +40,9 @@ from iin_jax.flows.certificate import (
     relative_error,
     warn_if_miscompiled,
 )
+from iin_jax.flows.descriptions import described_flow, flow_from
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
 from iin_jax.latents.batches import batch_slices, padded, padded_size
-from iin_jax.linen import module_fields
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network
 from iin_jax.networks.registry import write_network
@@ -69,6 +81,8 @@ class Interpreter:
       layout: names and sizes of the factors.
       network: what is interpreted; None if only latents are at hand.
       sigma: similarity T was trained with: a number, or a tuple of one per factor.
+      held_out: quantiles of the log density of held-out latents, from the least to the
+        greatest, which the whole latent of an edit is compared with; None: unknown.
     """
 
     flow: Any  # a Bijector with a field or property dim, which the class does not have
@@ -76,6 +90,7 @@ class Interpreter:
     layout: FactorLayout
     network: Network | None = None
     sigma: float | tuple[float, ...] | None = 0.975
+    held_out: tuple[float, ...] | None = None
 
     def __post_init__(self):
         check_fits(self.flow.dim, self.layout, self.network)
@@ -145,12 +160,50 @@ class Interpreter:
             return z
         return z.reshape(len(z), *self.network.latent_shape)
 
-    def swap(self, images_a: Images, images_b: Images, names: Iterable[str]) -> Array:
+    def with_held_out(self, z: Array) -> "Interpreter":
+        """The same interpreter, which compares edits with these held-out latents.
+
+        Args:
+          z: (n, N), or of the network's own shape; n >= 1.
+        """
+        quantiles = np.quantile(self.log_prob(z), np.linspace(0.0, 1.0, QUANTILES))
+        return dataclasses.replace(self, held_out=tuple(quantiles.tolist()))
+
+    @overload
+    def swap(
+        self, images_a: Images, images_b: Images, names: Iterable[str]
+    ) -> Array: ...
+    @overload
+    def swap(
+        self,
+        images_a: Images,
+        images_b: Images,
+        names: Iterable[str],
+        *,
+        plausibility: Literal[True],
+    ) -> Edited: ...
+    def swap(
+        self,
+        images_a: Images,
+        images_b: Images,
+        names: Iterable[str],
+        *,
+        plausibility: bool = False,
+    ) -> Array | Edited:
         """a with b's named factors, decoded; (B, ...).
 
         An empty list of names edits nothing: the result is G(E(a)) up to rounding.
+
+        Args:
+          images_a, images_b: (B, H, W, C) in [-1, 1].
+          names: factors.
+          plausibility: returns ``Edited``, with how plausible each edit is.
         """
         mask = self.layout.mask(names)
+        if plausibility:
+            pair = self._checked_pair(images_a, images_b)
+            z_a, z_b = (self.translate(self.encode(images)) for images in pair)
+            return self._edited(jnp.where(mask, z_b, z_a))
 
         def edited(a: Images, b: Images) -> Array:
             z_tilde = jnp.where(mask, self._read(b), self._read(a))
@@ -174,16 +227,42 @@ class Interpreter:
         pair = self._checked_pair(images_a, images_b)
         return _mapped(path, *pair, most=max(1, BATCH // max(1, steps)), axis=1)
 
+    @overload
     def sample(
         self, images: Images, names: Iterable[str], key: Key, *, count: int
-    ) -> Array:
-        """The named factors drawn from N(0, 1), all others kept; (count, B, ...)."""
+    ) -> Array: ...
+    @overload
+    def sample(
+        self,
+        images: Images,
+        names: Iterable[str],
+        key: Key,
+        *,
+        count: int,
+        plausibility: Literal[True],
+    ) -> Edited: ...
+    def sample(
+        self,
+        images: Images,
+        names: Iterable[str],
+        key: Key,
+        *,
+        count: int,
+        plausibility: bool = False,
+    ) -> Array | Edited:
+        """The named factors drawn from N(0, 1), all others kept; (count, B, ...).
+
+        With ``plausibility``, as in ``swap``.
+        """
         if count < 1:
             raise ValueError(f"count is a number of samples >= 1; got {count}")
         mask = self.layout.mask(names)
         self._network().check_images(images)
 
         draws = jax.random.normal(key, (count, len(images), self.flow.dim))
+        if plausibility:
+            z_tilde = self.translate(self.encode(images))
+            return self._edited(jnp.where(mask, draws, z_tilde))
 
         def drawn(images: Images, draws: Array) -> Array:
             draws = jnp.moveaxis(draws, 1, 0)
@@ -192,6 +271,117 @@ class Interpreter:
         by_image = jnp.moveaxis(draws, 0, 1)
         most = max(1, BATCH // count)
         return _mapped(drawn, images, by_image, most=most, axis=1)
+
+    def direction(
+        self,
+        with_images: Images,
+        without_images: Images,
+        names: Iterable[str] | None = None,
+    ) -> Array:
+        """The direction in z_tilde that adds a property, (N,): a mean difference.
+
+        Directions are arrays: their sums and multiples are directions too.
+
+        Args:
+          with_images, without_images: images with and without it, (n, H, W, C) and
+            (m, H, W, C) in [-1, 1]; a few will do.
+          names: factors that it may touch; None: all.
+
+        Raises:
+          ValueError: an empty set, or an unknown factor.
+        """
+        first, second = (
+            self.translate(self.encode(images))
+            if len(images)
+            else np.empty((0, self.flow.dim), np.float32)
+            for images in (with_images, without_images)
+        )
+        return mean_difference(first, second, self.layout, names)
+
+    @overload
+    def move(self, images: Images, direction: Array, steps: Any) -> Array: ...
+    @overload
+    def move(
+        self,
+        images: Images,
+        direction: Array,
+        steps: Any,
+        *,
+        plausibility: Literal[True],
+    ) -> Edited: ...
+    def move(
+        self,
+        images: Images,
+        direction: Array,
+        steps: Any,
+        *,
+        plausibility: bool = False,
+    ) -> Array | Edited:
+        """Images moved along a direction in z_tilde, decoded; (S, B, ...).
+
+        Args:
+          images: (B, H, W, C) in [-1, 1].
+          direction: (N,), as ``direction`` or a row of ``axes`` gives it.
+          steps: (S,), how far, in lengths of the direction; 0 is where an image is.
+          plausibility: as in ``swap``.
+
+        Raises:
+          ValueError: a direction of another length, or steps that are no numbers (S,).
+        """
+        direction = jnp.asarray(direction, jnp.float32)
+        if direction.shape != (self.flow.dim,):
+            raise ValueError(
+                f"a direction has {self.flow.dim} numbers; got shape {direction.shape}"
+            )
+        steps = np.asarray(steps, np.float32)
+        if steps.ndim != 1 or not len(steps) or not np.isfinite(steps).all():
+            raise ValueError(
+                f"steps are finite numbers (S,), S >= 1; got shape {steps.shape}"
+            )
+        z_tilde = self.translate(self.encode(images))
+        moved = z_tilde + steps[:, None, None] * direction
+        return self._edited(moved) if plausibility else self._edited(moved).output
+
+    def axes(self, name: str, images: Images, *, count: int) -> Axes:
+        """Principal directions of a factor over images, for ``move``.
+
+        Args:
+          name: the factor.
+          images: (n, H, W, C) in [-1, 1], n > count.
+          count: number of directions.
+
+        Returns:
+          ``directions`` (count, N), each of length 1 and zero outside the factor, and
+          ``explained`` (count,), the share of the factor's variance along each.
+
+        Raises:
+          ValueError: an unknown factor, or more directions than there are.
+        """
+        z_tilde = self.translate(self.encode(images))
+        return principal_axes(z_tilde, self.layout, name, count)
+
+    def plausibility(self, z_tilde: Latents) -> Plausibility:
+        """How plausible points of z_tilde are, as tail probabilities in [0, 1].
+
+        A value below 0.01 says that the edit leaves what T has seen: fewer than one in
+        a hundred latents are as far from the middle.
+
+        Args:
+          z_tilde: (..., N).
+
+        Returns:
+          Factor -> two-sided tail probability of its norm under its prior, (...); and,
+          where held-out latents are known, ``"z"`` -> that of the latent's log density
+          among theirs.
+        """
+        z_tilde = at_least_float32(z_tilde)
+        result = tail_probabilities(z_tilde, self.layout)
+        if self.held_out is not None:
+            flat = z_tilde.reshape(-1, self.flow.dim)
+            density = self.log_prob(self.untranslate(flat))
+            below = share_below(density, self.held_out)
+            result[WHOLE] = two_sided(below).reshape(z_tilde.shape[:-1])
+        return result
 
     def log_prob(self, z: Array) -> PerExample:
         """log density of z under T and a standard normal prior, in nats, (B,)."""
@@ -242,9 +432,10 @@ class Interpreter:
         ending = free_ending(folder / DESCRIPTION)
         description = {
             "format": FORMAT,
-            **_described_flow(self.flow),
+            **described_flow(self.flow),
             "layout": self.layout.as_dict(),
             "sigma": self.sigma,
+            "held_out": self.held_out,
             "digest": tree_digest(self.variables),
             "network": None if self.network is None else self.network.architecture,
             "ending": ending,
@@ -306,6 +497,12 @@ class Interpreter:
         network = self._network()
         return network.decode(z.reshape(-1, *network.latent_shape))
 
+    def _edited(self, z_tilde: Array) -> Edited:
+        """Edits (..., N), decoded in batches, and how plausible they are."""
+        decoded = self.decode(self.untranslate(z_tilde.reshape(-1, self.flow.dim)))
+        output = decoded.reshape(*z_tilde.shape[:-1], *decoded.shape[1:])
+        return Edited(output, self.plausibility(z_tilde))
+
     def _decode_stack(self, z_tilde: Latents) -> Array:
         """(steps, B, N) -> (steps, B, ...)."""
         lead = z_tilde.shape[:2]
@@ -337,9 +534,10 @@ def load(path: str | os.PathLike) -> Interpreter:
         )
     description = read_description(file)
     with described_by(file):
-        flow = _flow_from(description)
+        flow = flow_from(description)
         layout = FactorLayout(description["layout"])
         digest, sigma = description["digest"], description["sigma"]
+        held_out = description.get("held_out")
         known = description["network"] in NETWORKS
         ending = description.get("ending", "")
     variables = load_tree_checked(folder / with_ending(ARRAYS, ending), digest)
@@ -351,45 +549,8 @@ def load(path: str | os.PathLike) -> Interpreter:
         layout,
         load_network(folder, with_ending(NETWORK, ending)) if known else None,
         tuple(sigma) if isinstance(sigma, list) else sigma,
+        None if held_out is None else tuple(held_out),
     )
-
-
-def _described_flow(flow: Bijector) -> dict:
-    """``start`` (whether T has one: none, closed_form, or it alone), kind and fields.
-
-    Raises:
-      ValueError: a flow whose class is not in ``FLOWS``.
-    """
-    if isinstance(flow, LinearStart):
-        return {"start": "alone", "flow": module_fields(flow)}
-    started = isinstance(flow, StartedFlow)
-    trained = flow.flow if started else flow
-    kinds = [kind for kind, known in FLOWS.items() if type(trained) is known]
-    if not kinds:
-        name = type(trained).__name__
-        raise ValueError(
-            f"only flows of a named kind are saved: register yours with "
-            f"iin_jax.flows.FLOWS[{name.lower()!r}] = {name}"
-        )
-    start = "closed_form" if started else "none"
-    return {"start": start, "kind": kinds[0], "flow": module_fields(trained)}
-
-
-def _flow_from(description: Mapping[str, Any]) -> Bijector:
-    """Inverse of ``_described_flow``; descriptions of version 0.1 name no kind."""
-    fields, start = description["flow"], description.get("start", "none")
-    if start == "alone":
-        return LinearStart(**fields)
-    if start not in ("none", "closed_form"):
-        raise ValueError(f"it has a start {start!r}, which this version does not know")
-    kind = description.get("kind", "interpretation")
-    if kind not in FLOWS:
-        raise ValueError(
-            f"its flow is of kind {kind!r}; registered in iin_jax.flows.FLOWS are "
-            f"{list(FLOWS)}"
-        )
-    flow = FLOWS[kind](**fields)
-    return flow if start == "none" else StartedFlow(flow)
 
 
 def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:

@@ -22,6 +22,7 @@ RANKS = {
     "outputs": 2,
     "batch": 2,
     "factors": 2,
+    "directions": 3,
     "data": 2,
     "losses": 3,
     "adversarial": 3,
@@ -125,7 +126,15 @@ def test_every_part_has_a_rank():
     assert parts <= set(RANKS)
 
 
-LATE = ("torch", "tensorflow", "sklearn", "matplotlib", "pandas", "scipy.stats")
+LATE = (
+    "torch",
+    "tensorflow",
+    "sklearn",
+    "matplotlib",
+    "pandas",
+    "scipy.stats",
+    "skimage",
+)
 
 
 def test_public_names_exist_and_importing_waits_for_nothing_heavy():

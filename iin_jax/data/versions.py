@@ -110,9 +110,7 @@ class VersionsView:
         pictures = np.unique(self.dataset.picture_of(np.asarray(indices)))
         options = {"variants": variants, "augment": augment, "seed": seed}
         sets = [
-            self.view.entries(
-                pictures + k * self.dataset.pictures, colors, **options
-            )
+            self.view.entries(pictures + k * self.dataset.pictures, colors, **options)
             for k in range(self.dataset.versions)
         ]
         return self._joined(sets)

@@ -73,6 +73,38 @@ def interpolations(
     return figure
 
 
+def walks(
+    interpreter: Interpreter, images: Images, name: str, ends: Array, steps: int = 9
+) -> "Figure":
+    """A row per image, which comes first, whose factor goes from one value to another.
+
+    Args:
+      interpreter: an interpreter whose network decodes to images.
+      images: (n, H, W, C) in [-1, 1].
+      name: the factor that moves.
+      ends: the factor's value in the first and in the last column, (2, N_k).
+      steps: number of images along the way.
+    """
+    parts = interpreter.to_factors(interpreter.encode(images))
+    rows = [np.asarray(images)]
+    for t in np.linspace(0.0, 1.0, steps):
+        value = (1.0 - t) * np.asarray(ends[0]) + t * np.asarray(ends[1])
+        moved = np.broadcast_to(value, parts[name].shape).astype(np.float32)
+        z = interpreter.from_factors({**parts, name: moved})
+        rows.append(np.asarray(interpreter.decode(z)))
+    figure = _mosaic(np.stack(rows, axis=1), column_gaps=[1])
+    title = f"{name} from that of the first sketch to that of the second"
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def mosaic(cells: np.ndarray, title: str) -> "Figure":
+    """A titled grid of images (r, c, H, W, C) in [-1, 1]; NaN stays white."""
+    figure = _mosaic(cells)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
 def samples(
     interpreter: Interpreter, images: Images, name: str, key: Key, count: int = 8
 ) -> "Figure":

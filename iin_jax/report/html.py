@@ -45,6 +45,8 @@ class RunRecord:
       command: command line that started the run; None: not shown.
       curves: stage of training -> lines of metrics, as in ``loss_curves``.
       data: name of the images; None: not said.
+      grids: name -> title and grid of images (r, c, H, W, C) in [-1, 1], for figures of
+        pictures that the report does not make.
     """
 
     title: str = "Interpretation"
@@ -53,6 +55,9 @@ class RunRecord:
         default_factory=dict
     )
     data: str | None = None
+    grids: Mapping[str, tuple[str, np.ndarray]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def write(
@@ -234,6 +239,11 @@ def _all_figures(
     if interpreter.network is not None and interpreter.network.output == "images":
         result |= _edit_figures(interpreter, images)
         result |= _generated_figures(interpreter, images)
+        for name, walk in (card.get("walks") or {}).items():
+            drawn = draw.walks(interpreter, images[:8], name, walk["ends"])
+            result[f"walk_{name}"] = drawn
+    for name, (title, cells) in record.grids.items():
+        result[name] = draw.mosaic(cells, title)
     return result
 
 

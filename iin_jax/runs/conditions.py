@@ -141,6 +141,6 @@ def _check_sketches(experiment: Experiment) -> None:
             )
     if latents.mode == "stream":
         raise ValueError(
-            "latents.mode stream distorts each version of a picture by itself; sketches "
-            "need --latents.mode cache"
+            "latents.mode stream distorts each version of a picture by itself; "
+            "sketches need --latents.mode cache"
         )

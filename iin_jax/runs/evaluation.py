@@ -29,6 +29,7 @@ from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
 
 REPORT_IMAGES = 2048
+SHOWN_PICTURES = 10  # test images that a report shows in all manners
 
 
 def evaluate_stage(run: Run) -> None:
@@ -75,9 +76,32 @@ def report_stage(run: Run) -> None:
         {name: run.images.dataset.named(name, x) for name, x in attributes.items()},
         run.folder.path / "report.html",
         scorecard=card,
-        record=RunRecord(title, run.command, curves, _data_name(run)),
+        record=RunRecord(title, run.command, curves, _data_name(run), _grids(run)),
         figures_folder=run.folder.path / "figures",
     )
+
+
+def _grids(run: Run) -> dict[str, tuple[str, np.ndarray]]:
+    """Pictures of a run's sketches; empty without any."""
+    dataset, sketches = run.images.dataset, run.images.sketches
+    if sketches is None:
+        return {}
+    rng = np.random.default_rng([run.experiment.seed, 0x96D])
+    pictures = np.unique(dataset.picture_of(run.images.judged))
+    pictures = rng.permutation(pictures)[:SHOWN_PICTURES]
+    rows = [
+        run.images.view.singles(pictures + k * dataset.pictures, "test").images()
+        for k in range(dataset.versions)
+    ]
+    concept = run.experiment.concept
+    title = f"{concept.sketched}: the two sketches"
+    return {
+        "sketches": (title, sketches[None]),
+        "sketched_images": (
+            "test images, above the same in the manner of each sketch",
+            np.stack([np.asarray(row) for row in rows]),
+        ),
+    }
 
 
 def _seconds(run: Run, here: float) -> dict[str, float]:

@@ -37,10 +37,20 @@ class RunImages:
     @functools.cached_property
     def dataset(self) -> Dataset:
         """The images, with versions like the sketches where there are some."""
-        source = self._source
+        sketched = self._sketched
+        return self._source if sketched is None else sketched[0]
+
+    @property
+    def sketches(self) -> np.ndarray | None:
+        """Both sketches as used, (2, H, W, C) in [-1, 1]; None without any."""
+        return None if self._sketched is None else self._sketched[1]
+
+    @functools.cached_property
+    def _sketched(self) -> tuple[Dataset, np.ndarray] | None:
+        """The images in all versions, and the sketches; None without any."""
         if self.experiment.concept.source != "sketches":
-            return source
-        return sketched_dataset(source, self._source_splits, self.experiment)
+            return None
+        return sketched_dataset(self._source, self._source_splits, self.experiment)
 
     @property
     def splits(self) -> dict[str, np.ndarray]:

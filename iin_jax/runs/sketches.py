@@ -13,13 +13,16 @@ VERSIONS = (AS_IT_IS, LIKE_A, LIKE_B)
 
 def sketched_dataset(
     dataset: Dataset, splits: dict[str, np.ndarray], experiment: Experiment
-) -> Dataset:
+) -> tuple[Dataset, np.ndarray]:
     """The pictures of all splits as they are, and in the manner of both sketches.
 
     Args:
       dataset: the pictures.
       splits: split -> indices of its pictures.
       experiment: the settings, with both sketches.
+
+    Returns:
+      The data set, and both sketches as they were used, (2, H, W, C) in [-1, 1].
 
     Raises:
       ValueError: sketches that are no pictures, blank or alike, or an attribute that
@@ -42,7 +45,7 @@ def sketched_dataset(
     versions = np.round(127.5 * (entries.images + 1.0)).astype(np.uint8)
     count = len(entries.images) // len(VERSIONS)
     versions = versions.reshape(len(VERSIONS), count, *versions.shape[1:])
-    return with_versions(
+    stylised = with_versions(
         dataset,
         splits,
         candidates[entries.identity[:count]],
@@ -50,3 +53,4 @@ def sketched_dataset(
         concept.sketched,
         entries.notes,
     )
+    return stylised, np.stack([entries.sketch_a, entries.sketch_b])

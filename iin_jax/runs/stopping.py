@@ -25,6 +25,8 @@ LATE = (
     "scipy.sparse.linalg",
     "sklearn.svm",
     "sklearn.neural_network",
+    "skimage.measure",
+    "skimage.morphology",
 )
 AGAIN = 0.05  # seconds after which a signal that was lost is sent again
 

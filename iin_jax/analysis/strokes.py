@@ -1,0 +1,117 @@
+"""Measures of drawn strokes: how wide they are, and how much their outlines bend."""
+
+import numpy as np
+from tqdm import tqdm
+
+from iin_jax.types import Images
+
+FINER = 4  # pixels per pixel of the image in which lines are traced
+LEAST_INK = 0.1  # range of brightness in [0, 1] below which an image is blank
+SMOOTHING = 1.0  # standard deviation along an outline, in pixels of the image
+LEAST_OUTLINE = 12  # points of an outline that is no speck
+
+
+def stroke_width(images: Images, progress: str | None = None) -> np.ndarray:
+    """Mean width of the strokes: ink over the length of their skeleton.
+
+    Args:
+      images: (n, H, W, C) in [-1, 1], bright on dark or dark on bright.
+      progress: label of a bar; None: no bar.
+
+    Returns:
+      Widths in pixels (n,), NaN where an image is blank.
+    """
+    return _measured(_width, images, progress)
+
+
+def bending(images: Images, progress: str | None = None) -> np.ndarray:
+    """Bending energy of the outlines, 1 for a circle of any size, more with corners.
+
+    The mean squared curvature of an outline, times the square of its length over 2 pi;
+    the mean over an image's outlines, weighted by their lengths.
+
+    Args:
+      images, progress: as in ``stroke_width``.
+
+    Returns:
+      Energies (n,), NaN where an image is blank.
+    """
+    return _measured(_bending, images, progress)
+
+
+def _measured(measure, images: Images, progress: str | None) -> np.ndarray:
+    bar = tqdm(_ink(images), desc=progress, disable=progress is None)
+    return np.array([np.nan if ink is None else measure(ink) for ink in bar])
+
+
+def _ink(images: Images) -> list[np.ndarray | None]:
+    """Difference from the background, (H, W) in [0, 1]; None for blank images."""
+    bright = (np.asarray(images, np.float32).max(axis=-1) + 1.0) / 2.0
+    border = [bright[:, 0], bright[:, -1], bright[:, :, 0], bright[:, :, -1]]
+    ground = np.median(np.concatenate(border, axis=1), axis=1)
+    ink = np.asarray(np.abs(bright - ground[:, None, None]))
+    full = np.asarray(np.quantile(ink.reshape(len(ink), -1), 0.99, axis=1))
+    return [
+        None if most < LEAST_INK else (each / most).clip(0.0, 1.0)
+        for each, most in zip(ink, full, strict=True)
+    ]
+
+
+def _finer(ink: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    return ndimage.zoom(ink, FINER, order=1, grid_mode=True, mode="nearest")
+
+
+def _width(ink: np.ndarray) -> float:
+    from skimage.morphology import skeletonize
+
+    skeleton = skeletonize(_finer(ink) > 0.5)
+    straight = (skeleton[1:] & skeleton[:-1]).sum()
+    straight += (skeleton[:, 1:] & skeleton[:, :-1]).sum()
+    slanted = (skeleton[1:, 1:] & skeleton[:-1, :-1]).sum()
+    slanted += (skeleton[1:, :-1] & skeleton[:-1, 1:]).sum()
+    # a slanted step beside two straight ones is a corner, which these count already
+    corners = _corners(skeleton)
+    length = (straight + np.sqrt(2.0) * max(slanted - corners, 0)) / FINER
+    return float(ink.sum() / length) if length > 0 else np.nan
+
+
+def _corners(skeleton: np.ndarray) -> int:
+    """Number of squares of four pixels of which three are in the skeleton."""
+    whole = skeleton.astype(int)
+    four = whole[1:, 1:] + whole[:-1, 1:] + whole[1:, :-1] + whole[:-1, :-1]
+    return int((four == 3).sum())
+
+
+def _bending(ink: np.ndarray) -> float:
+    from skimage.measure import find_contours
+
+    outlines = find_contours(np.pad(_finer(ink), 2), 0.5)
+    found = [_energy(x / FINER) for x in outlines if len(x) >= LEAST_OUTLINE * FINER]
+    if not found:
+        return np.nan
+    energies, lengths = np.array(found).T
+    return float(np.average(energies, weights=lengths))
+
+
+def _energy(outline: np.ndarray) -> tuple[float, float]:
+    """Bending energy of a closed outline (m, 2) and its length."""
+    from scipy import ndimage
+
+    steps = np.linalg.norm(np.diff(outline, axis=0), axis=1)
+    place = np.r_[0.0, np.cumsum(steps)]
+    length = place[-1]
+    count = max(16, round(length * FINER))
+    grid = np.linspace(0.0, length, count, endpoint=False)
+    points = np.stack([np.interp(grid, place, x) for x in outline.T], axis=1)
+    spread = SMOOTHING * count / length
+    smooth = ndimage.gaussian_filter1d(points, spread, axis=0, mode="wrap")
+    tangent = np.roll(smooth, -1, axis=0) - smooth
+    angle = np.arctan2(tangent[:, 1], tangent[:, 0])
+    turn = np.angle(np.exp(1j * (np.roll(angle, -1) - angle)))
+    each = np.linalg.norm(tangent, axis=1)
+    curvature = turn / np.maximum(each, 1e-6)
+    whole = each.sum()
+    energy = (curvature**2 * each).sum() / whole * (whole / (2 * np.pi)) ** 2
+    return float(energy), float(length)
