@@ -17,16 +17,17 @@ Its sizes are given, chosen on validation images (93.0 % of the digits transferr
 says too.
 
 Measured with ``--budget cpu`` at commit f62fa8c, two cores of an Intel Xeon beside
-other work, seeds 0 and 1, flow 3 min 10 s and 3 min 49 s, peak memory 3.5 GB; 2,000
+other work, seeds 0, 1 and 2, flow 2 min 59 s to 3 min 49 s, peak memory 3.5 GB; 2,000
 pairs of test images of unlike digits, 95 % intervals: digit transferred 92.4 % (91.1 to
-93.5) and 92.8 % (91.6 to 93.9), colour kept 0.0288 (0.0279 to 0.0297) and 0.0285
-(0.0277 to 0.0294), digit kept 99.2 % (98.6 to 99.5) and 99.0 % (98.3 to 99.4), colour
-transferred 0.0297 (0.0288 to 0.0305) and 0.0288 (0.0280 to 0.0297); on plain
-reconstructions 99.3 % and 0.0164, by the linear edit, seed 0, 42.9 %, 0.0403, 99.0 %
-and 0.0957. Recolouring 0.0111 and 0.0105 in [0, 1] (reconstructions of the true picture
-0.0079 and 0.0076, no edit 0.0457); digit read from the colour factor 11.4 % (chance
-11.4 %), from the residual 15.6 % at most. Version 0.1 (14,000 steps, sizes 14 and 4):
-92.6 %, 0.043, 99.1 %, 0.046, 0.0134.
+93.5), 92.8 % (91.6 to 93.9) and 93.4 % (92.2 to 94.5), colour kept 0.0288 (0.0279 to
+0.0297), 0.0285 (0.0277 to 0.0294) and 0.0297 (0.0288 to 0.0306), digit kept 99.2 %
+(98.6 to 99.5), 99.0 % (98.3 to 99.4) and 98.7 % (98.1 to 99.2), colour transferred
+0.0297 (0.0288 to 0.0305), 0.0288 (0.0280 to 0.0297) and 0.0301 (0.0292 to 0.0310); on
+plain reconstructions, seed 0, 99.3 % and 0.0164, by the linear edit 42.9 %, 0.0403,
+99.0 % and 0.0957. Recolouring 0.0111, 0.0105 and 0.0108 in [0, 1] (reconstructions of
+the true picture 0.0079 and 0.0076, no edit 0.0457); digit read from the colour factor
+11.4 % (chance 11.4 %), from the residual 15.6 % at most. Version 0.1 (14,000 steps,
+sizes 14 and 4): 92.6 %, 0.043, 99.1 %, 0.046, 0.0134.
 """
 
 import dataclasses

@@ -49,12 +49,13 @@ def _ink(images: Images) -> list[np.ndarray | None]:
     bright = (np.asarray(images, np.float32).max(axis=-1) + 1.0) / 2.0
     border = [bright[:, 0], bright[:, -1], bright[:, :, 0], bright[:, :, -1]]
     ground = np.median(np.concatenate(border, axis=1), axis=1)
-    ink = np.asarray(np.abs(bright - ground[:, None, None]))
-    full = np.asarray(np.quantile(ink.reshape(len(ink), -1), 0.99, axis=1))
-    return [
-        None if most < LEAST_INK else (each / most).clip(0.0, 1.0)
-        for each, most in zip(ink, full, strict=True)
-    ]
+    ink = np.abs(bright - ground[:, None, None])
+    result: list[np.ndarray | None] = []
+    for each in ink:
+        most = np.quantile(each, 0.99)
+        blank = most < LEAST_INK
+        result.append(None if blank else np.asarray(each / most).clip(0.0, 1.0))
+    return result
 
 
 def _finer(ink: np.ndarray) -> np.ndarray:
