@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 SIDE = 512  # pixels of a sketch
-STROKE = 0.09  # width of a middling stroke, as a share of the side
+THIN, STROKE, THICK = 0.08, 0.12, 0.2  # widths of strokes, as shares of the side
 SOFT = 0.01  # width of an edge, likewise
 UPPER, LOWER = (0.5, 0.3, 0.16), (0.5, 0.69, 0.19)  # x, y and radius of the outlines
 
@@ -52,8 +52,8 @@ def filled(stripes: int) -> Image.Image:
 
 PAIRS: dict[str, dict[str, Callable[[], Image.Image]]] = {
     "thin_thick": {
-        "thin": lambda: stroke(STROKE / 2),
-        "thick": lambda: stroke(STROKE * 1.6),
+        "thin": lambda: stroke(THIN),
+        "thick": lambda: stroke(THICK),
     },
     "round_angular": {
         "round": lambda: stroke(STROKE),

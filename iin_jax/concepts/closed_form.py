@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from iin_jax.concepts.alignment import aligned, bounded_similarity, overlaps
+from iin_jax.concepts.few_pairs import FewPairs, are_few, few_pairs
 from iin_jax.concepts.pair_forms import PairForm
 from iin_jax.concepts.reliability import reliability, weighted_directions
 from iin_jax.concepts.shared_directions import (
@@ -105,7 +107,11 @@ class LinearView:
         """Similarities of all pairs, where directions come from weighted components."""
         bounds, result = np.cumsum([0, *sizes.values()]), dict(sigma)
         for index, name in enumerate(sizes):
-            if name in sigma and (self._reliability(name) < 1.0).any():
+            if name in sigma and are_few(self.pairs[name], self.w.shape[1]):
+                held_out = self._few(name, max(sizes.values())).held_out
+                mean = float(held_out[: sizes[name]].mean())
+                result[name] = bounded_similarity(mean)
+            elif name in sigma and (self._reliability(name) < 1.0).any():
                 columns = turn[:, bounds[index] : bounds[index + 1]]
                 values = self.pairs[name].form().diagonal(self.w @ columns)
                 result[name] = bounded_similarity(float(values.mean()))
@@ -114,6 +120,9 @@ class LinearView:
     def _directions(self, least: int) -> dict[str, SharedDirections]:
         """Concept -> its leading directions, computed once."""
         for name, form in self.pairs.items():
+            if are_few(form, self.w.shape[1]):
+                self._directions_by_name[name] = self._of_few(name, least)
+                continue
             known = self._directions_by_name.get(name)
             if known is None or len(known.values) < min(least, self.w.shape[1]):
                 weights = self._reliability(name)
@@ -121,6 +130,26 @@ class LinearView:
                     self.w, weights, form, least
                 )
         return self._directions_by_name
+
+    def _of_few(self, name: str, size: int) -> SharedDirections:
+        """Directions of a concept with few pairs, for a factor of some size."""
+        found = self._few(name, size)
+        rest = np.linalg.qr(found.vectors, mode="complete")[0]
+        rest = rest[:, found.vectors.shape[1] :]
+        values = np.concatenate([found.values, np.zeros(rest.shape[1])])
+        return _without_counts(values, np.hstack([found.vectors, rest]))
+
+    def _few(self, name: str, size: int | None) -> FewPairs:
+        """What few pairs of a concept share, computed once for every size."""
+        if (name, size) not in self._few_by_size:
+            pairs: Any = self.pairs[name]
+            result = few_pairs(self.whitening, self.z, self.w, pairs, size)
+            self._few_by_size[name, size] = result
+        return self._few_by_size[name, size]
+
+    @functools.cached_property
+    def _few_by_size(self) -> dict[tuple[str, int | None], FewPairs]:
+        return {}
 
     def _reliability(self, name: str) -> np.ndarray:
         """Weights of the components for a concept's directions, computed once."""
@@ -140,16 +169,31 @@ class LinearView:
         """Concept -> directions above chance, on 8,192 latents at most."""
         result = {}
         for name, form in self.pairs.items():
+            if are_few(form, self.w.shape[1]):
+                result[name] = self._counted_few(name, seed)
+                continue
             rows = form.sampled_rows(COUNTED_LATENTS, seed)
             result[name] = shared_directions(self.w[rows], form.subset(rows), seed)
         return result
+
+    def _counted_few(self, name: str, seed: int) -> SharedDirections:
+        """Directions above chance within the components that cross-validation chose."""
+        found = self._few(name, None)
+        pairs: Any = self.pairs[name]
+        rows = pairs.sampled_rows(COUNTED_LATENTS, seed)
+        corrected = dataclasses.replace(pairs.subset(rows), control=found.control)
+        counted = shared_directions(self.w[rows] @ found.basis, corrected, seed)
+        return dataclasses.replace(counted, vectors=found.basis @ counted.vectors)
 
 
 def _uncounted(
     w: np.ndarray, weights: np.ndarray, pairs: PairForm, least: int
 ) -> SharedDirections:
     """Directions without any resampling, ``least`` of them at least."""
-    values, vectors = weighted_directions(w, weights, pairs.form(), least)
+    return _without_counts(*weighted_directions(w, weights, pairs.form(), least))
+
+
+def _without_counts(values: np.ndarray, vectors: np.ndarray) -> SharedDirections:
     nothing = (float("nan"), float("nan"))
     return SharedDirections(
         values, vectors, float("nan"), 0, nothing, 0.0, nothing, nothing, nothing

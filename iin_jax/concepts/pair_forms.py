@@ -134,6 +134,8 @@ class GivenPairs(PairForm):
       coefficient: (p,), factor on each pair in the mean.
       image: (n,), as in ``PairForm``.
       differs: as in ``PairForm``.
+      control: weight of what corrects products by the squares of both halves, which
+        all latents know better (see ``few_pairs``); 0: none.
     """
 
     first: np.ndarray
@@ -141,6 +143,7 @@ class GivenPairs(PairForm):
     coefficient: np.ndarray
     image: np.ndarray
     differs: bool = False
+    control: float = 0.0
 
     def form(self) -> Form:
         return Form(self._apply(self.coefficient))
@@ -212,6 +215,7 @@ class GivenPairs(PairForm):
             self.coefficient[kept] * rescaling,
             _renumbered(self.image[rows]),
             self.differs,
+            self.control,
         )
 
     def sampled_rows(self, count: int, seed: int) -> np.ndarray:
@@ -241,6 +245,7 @@ class GivenPairs(PairForm):
         share = np.abs(coefficient) / max(np.abs(coefficient).sum(), 1e-300)
         mean_a, mean_b = np.bincount(a, share, count), np.bincount(b, share, count)
         total = coefficient.sum()
+        squares = self.control * (total / count - 0.5 * (first + second))
 
         def apply(w: np.ndarray) -> np.ndarray:
             # (w_a - m_a)(w_b - m_b)^T, multiplied out
@@ -252,7 +257,7 @@ class GivenPairs(PairForm):
                 + np.outer(second, m_a)
                 - total * (np.outer(mean_a, m_b) + np.outer(mean_b, m_a))
             )
-            return matrix @ w - 0.5 * centring
+            return matrix @ w - 0.5 * centring + squares[:, None] * w
 
         return apply
 
