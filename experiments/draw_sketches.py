@@ -1,9 +1,12 @@
-"""Draws pairs of sketches: ``python -m experiments.draw_sketches thin_thick DIR``.
+"""Draws pairs of sketches: ``python -m experiments.draw_sketches NAME DIR [PIXELS]``.
 
-Each pair shows one change and nothing else: DIR gets ``thin.png`` and ``thick.png``, of
-the same curves in thin and thick strokes, or ``round.png`` and ``angular.png``, of the
-same outlines in curves and in straight lines, or ``plain.png`` and ``striped.png``, of
-the same shapes filled evenly and with stripes.
+Each pair shows one change and nothing else. By NAME, DIR gets
+
+- thin_thick: ``thin.png`` and ``thick.png``, the same circles in thin and thick strokes;
+- round_angular: ``round.png`` and ``angular.png``, circles, and squares in their place;
+- plain_striped: ``plain.png`` and ``striped.png``, a shape filled evenly, and striped.
+
+Strokes suit images of so many PIXELS a side; by default 16, as the embedded digits have.
 """
 
 import sys
@@ -14,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 SIDE = 512  # pixels of a sketch
-THIN, STROKE, THICK = 0.08, 0.12, 0.2  # widths of strokes, as shares of the side
+THIN, STROKE, THICK = 1.35, 2.0, 3.4  # widths of strokes, in pixels of the images
+PIXELS = 16  # side of the images, unless another is given
 SOFT = 0.01  # width of an edge, likewise
 UPPER, LOWER = (0.5, 0.3, 0.16), (0.5, 0.69, 0.19)  # x, y and radius of the outlines
 
@@ -24,7 +28,7 @@ def picture(ink: np.ndarray) -> Image.Image:
     return Image.fromarray(np.round(255 * ink.clip(0, 1)).astype(np.uint8))
 
 
-def stroke(width: float, angular: bool = False) -> Image.Image:
+def stroke(width: float, *, angular: bool = False) -> Image.Image:
     """Two outlines, one above the other, drawn in strokes of a width.
 
     Args:
@@ -50,38 +54,51 @@ def filled(stripes: int) -> Image.Image:
     return picture((edge / SOFT + 0.5).clip(0, 1) * np.where(dark, 0.25, 0.8))
 
 
-PAIRS: dict[str, dict[str, Callable[[], Image.Image]]] = {
+# name of a pair -> sketch -> what draws it for images of a side in pixels
+PAIRS: dict[str, dict[str, Callable[[int], Image.Image]]] = {
     "thin_thick": {
-        "thin": lambda: stroke(THIN),
-        "thick": lambda: stroke(THICK),
+        "thin": lambda pixels: stroke(THIN / pixels),
+        "thick": lambda pixels: stroke(THICK / pixels),
     },
     "round_angular": {
-        "round": lambda: stroke(STROKE),
-        "angular": lambda: stroke(STROKE, angular=True),
+        "round": lambda pixels: stroke(STROKE / pixels),
+        "angular": lambda pixels: stroke(STROKE / pixels, angular=True),
     },
-    "plain_striped": {"plain": lambda: filled(0), "striped": lambda: filled(7)},
+    "plain_striped": {
+        "plain": lambda pixels: filled(0),
+        "striped": lambda pixels: filled(max(2, pixels // 5)),
+    },
 }
 
 
-def draw(name: str, folder: Path) -> list[Path]:
-    """Draws both sketches of a pair into a folder, which is made; their files."""
+def draw(name: str, folder: Path, pixels: int = PIXELS) -> list[Path]:
+    """Draws both sketches of a pair into a folder, which is made; their files.
+
+    Args:
+      name: a key of ``PAIRS``.
+      folder: for the files.
+      pixels: side of the images that will be stylised.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for sketch, make in PAIRS[name].items():
         files.append(folder / f"{sketch}.png")
-        make().save(files[-1])
+        make(pixels).save(files[-1])
     return files
 
 
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit status."""
-    if len(arguments) != 2 or arguments[0] not in PAIRS:
+    pixels = arguments[2] if len(arguments) == 3 else str(PIXELS)
+    known = len(arguments) in (2, 3) and arguments[0] in PAIRS and pixels.isdecimal()
+    if not known or int(pixels) < 8:
         print(
-            f"usage: python -m experiments.draw_sketches {'|'.join(PAIRS)} DIR",
+            f"usage: python -m experiments.draw_sketches {'|'.join(PAIRS)} DIR "
+            "[PIXELS >= 8]",
             file=sys.stderr,
         )
         return 2
-    for file in draw(arguments[0], Path(arguments[1])):
+    for file in draw(arguments[0], Path(arguments[1]), int(pixels)):
         print(file)
     return 0
 

@@ -61,7 +61,8 @@ def _ink(images: Images) -> list[np.ndarray | None]:
 def _finer(ink: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
-    return ndimage.zoom(ink, FINER, order=1, grid_mode=True, mode="nearest")
+    finer = ndimage.zoom(ink, FINER, order=1, grid_mode=True, mode="nearest")
+    return np.asarray(finer)
 
 
 def _width(ink: np.ndarray) -> float:
