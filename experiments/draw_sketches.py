@@ -2,11 +2,11 @@
 
 Each pair shows one change and nothing else. By NAME, DIR gets
 
-- thin_thick: ``thin.png`` and ``thick.png``, the same circles in thin and thick strokes;
+- thin_thick: ``thin.png`` and ``thick.png``, the same circles in thin, thick strokes;
 - round_angular: ``round.png`` and ``angular.png``, circles, and squares in their place;
 - plain_striped: ``plain.png`` and ``striped.png``, a shape filled evenly, and striped.
 
-Strokes suit images of so many PIXELS a side; by default 16, as the embedded digits have.
+Strokes suit images of so many PIXELS a side; by default 16, as the digits have.
 """
 
 import sys

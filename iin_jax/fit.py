@@ -105,7 +105,9 @@ def fit_prepared(
         warn_of_small_set(train, dim)
         view = train.view(training.seed) if view is None else view
         start = view.start({name: layout[name] for name in layout.concepts})
-    defaults = flow_defaults(train.images if images is None else images, dim)
+    # a concept's pairs are memorised first, so their number says what suits
+    count = train.paired_images if images is None else images
+    defaults = flow_defaults(count, dim)
     looks_through = None if loss is None else network
     try:
         trained = train_flow(

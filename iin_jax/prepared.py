@@ -11,6 +11,7 @@ import numpy as np
 
 from iin_jax.concepts.base import PairSource
 from iin_jax.concepts.closed_form import LinearView
+from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.hold_out import hold_out_entries
 from iin_jax.concepts.pair_forms import PairForm, some_latents
 from iin_jax.concepts.scores import (
@@ -57,6 +58,14 @@ class PreparedLatents:
     def images(self) -> int:
         """Number of different images."""
         return int(self.image.max()) + 1 if len(self.image) else 0
+
+    @property
+    def paired_images(self) -> int:
+        """Number of different images that form pairs; all, but of explicit pairs."""
+        source = self.source
+        if not isinstance(source, ExplicitPairs):
+            return self.images
+        return len(np.unique(self.image[np.concatenate([source.a, source.b])]))
 
     @property
     def spread(self) -> Latents | None:

@@ -15,6 +15,16 @@ def as_json(experiment: Experiment) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(experiment)))
 
 
+def completed(recorded: Any, usual: dict[str, Any]) -> Any:
+    """Recorded settings, with the usual values of fields that came later."""
+    if not isinstance(recorded, dict):
+        return recorded
+    return usual | {
+        name: completed(x, usual[name]) if isinstance(usual.get(name), dict) else x
+        for name, x in recorded.items()
+    }
+
+
 def differences(first: Any, second: Any, prefix: str = "") -> list[str]:
     """Fields in which two settings, given as JSON values, differ."""
     if isinstance(first, dict) and isinstance(second, dict):

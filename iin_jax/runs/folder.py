@@ -18,7 +18,7 @@ from iin_jax.files.json_files import (
 from iin_jax.files.locks import locked
 from iin_jax.files.whole import write_text
 from iin_jax.networks import Network, load_network
-from iin_jax.runs.differences import as_json, differences
+from iin_jax.runs.differences import as_json, completed, differences
 from iin_jax.runs.settings import Experiment
 
 CONFIG, DATA, STAGES = "config.json", "data.json", "stages.json"
@@ -98,7 +98,9 @@ class RunFolder:
                 )
             write_description(self.path / CONFIG, settings)
             return
-        lines = differences(self._own(CONFIG), settings)
+        recorded, usual = self._own(CONFIG), as_json(Experiment())
+        recorded["experiment"] = completed(recorded.get("experiment", {}), usual)
+        lines = differences(recorded, settings)
         if lines:
             shown = "; ".join(line.removeprefix("experiment.") for line in lines)
             raise ValueError(
