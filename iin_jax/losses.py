@@ -127,6 +127,41 @@ def pair_term(layout: FactorLayout) -> Term:
     return term
 
 
+def mixture_loss(wrong: float) -> Loss:
+    """The loss of pairs of which a share is wrong, and nobody knows which.
+
+    ``-log((1 - wrong) p(a) p(b | a) + wrong p(a) p(b))``: a pair that is unlike counts
+    as two latents that share nothing, in place of pulling its halves together.
+
+    Args:
+      wrong: share of wrong pairs, in [0, 1).
+
+    Raises:
+      ValueError: a share outside [0, 1).
+    """
+    if not 0.0 <= wrong < 1.0:
+        raise ValueError(f"wrong is a share of the pairs in [0, 1); got {wrong}")
+    return functools.partial(_mixture, wrong)
+
+
+def _mixture(wrong: float, layout: FactorLayout) -> "WeightedSum":
+    return weighted_sum({"pairs": (1.0, _mixture_term(wrong, layout))})
+
+
+@functools.lru_cache
+def _mixture_term(wrong: float, layout: FactorLayout) -> Term:
+    right = pair_term(layout)
+
+    def term(outputs: PairOutputs) -> PerExample:
+        apart = dataclasses.replace(outputs, shared=jnp.zeros_like(outputs.shared))
+        as_right = math.log1p(-wrong) - right(outputs)
+        if wrong == 0.0:
+            return -as_right
+        return -jnp.logaddexp(as_right, math.log(wrong) - right(apart))
+
+    return term
+
+
 def gaussian_term(outputs: SampleOutputs) -> PerExample:
     """``gaussian_nll`` as a term of ``SampleOutputs``."""
     return gaussian_nll(outputs.z_tilde, outputs.log_det)

@@ -197,3 +197,50 @@ def test_a_perceptual_distance_is_a_term_like_any_other():
     }
     found = losses.weighted_sum(parts)(outputs) - losses.kl_to_standard_normal(outputs)
     np.testing.assert_allclose(found, [0.0, 1.5, 6.0], atol=1e-5)
+
+
+def mixture_outputs(count=6, seed=0):
+    rng = np.random.default_rng(seed)
+    z_a, z_b = (jnp.asarray(rng.standard_normal((count, 6)), jnp.float32) for _ in "ab")
+    log_det_a, log_det_b = (jnp.asarray(rng.standard_normal(count)) for _ in "ab")
+    shared = jnp.asarray(rng.random((count, 3)) < 0.6)
+    return losses.PairOutputs(z_a, z_b, log_det_a, log_det_b, shared, jnp.asarray(0.9))
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.2, 0.7])
+def test_wrong_pairs_are_a_mixture(wrong):
+    layout = FactorLayout({"a": 2, "b": 1, "residual": 3})
+    outputs = mixture_outputs()
+    found = losses.mixture_loss(wrong)(layout)(outputs)
+    right = np.asarray(losses.pair_term(layout)(outputs), np.float64)
+    halves = (
+        stats.norm.logpdf(np.asarray(z, np.float64)).sum(-1) + np.asarray(log_det)
+        for z, log_det in (
+            (outputs.z_tilde_a, outputs.log_det_a),
+            (outputs.z_tilde_b, outputs.log_det_b),
+        )
+    )
+    apart = sum(halves)
+    expected = -np.log((1 - wrong) * np.exp(-right) + wrong * np.exp(apart))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_wrong_pair_pulls_less_than_a_right_one():
+    layout = FactorLayout({"a": 2, "b": 1, "residual": 3})
+    outputs = dataclasses.replace(
+        mixture_outputs(1), shared=jnp.ones((1, 3), bool), sigma=jnp.asarray(0.99)
+    )
+
+    def pull(loss):
+        def of(z_b):
+            return loss(layout)(dataclasses.replace(outputs, z_tilde_b=z_b)).sum()
+
+        return np.abs(jax.grad(of)(outputs.z_tilde_b)).max()
+
+    assert pull(losses.mixture_loss(0.2)) < 0.1 * pull(losses.pair_loss)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, np.nan])
+def test_a_share_of_wrong_pairs_is_one(wrong):
+    with pytest.raises(ValueError, match=r"share of the pairs in \[0, 1\)"):
+        losses.mixture_loss(wrong)

@@ -20,7 +20,7 @@ from tests.data.prepared_sets import write_set
 
 REAL = ROOT.parent / "shared" / "data" / "tfds"
 WEIGHTS = ROOT.parent / "shared" / "weights"
-ELSEWHERE = {"digits", "squeezenet_color"}  # tests of their own
+ELSEWHERE = {"digits", "sketches", "squeezenet_color"}  # tests of their own
 SMALL = ("--smoke", "--data.limit", "200", "--evaluate.pairs", "40")
 COUNTS = {"train": 120, "validation": 40, "test": 40}
 NAMES = ("Eyeglasses", "Male", "No_Beard", "Smiling")
@@ -283,7 +283,7 @@ def test_your_own_folder(pictures, tmp_path, continuous):
         (["mnist", "--smoke", "--data.root", "nowhere"], "iin_jax.data.prepare mnist"),
         (["folder"], "--data.root (your images) and --data.attributes"),
         (["mnist", "--data.attributes", "x.csv"], "set --data.source folder"),
-        (["mnist", "--concept.sizes", "3"], "need concepts from labels"),
+        (["mnist", "--concept.sizes", "3"], "need concepts: set --concept.source"),
         (["mnist", "--network.squared", "2"], "network.squared is a share"),
         (["digits", "--concept.names", "digits"], "did you mean digit"),
         (["digits", "--network.perceptual", "squeeze"], "needs images of 32 pixels"),

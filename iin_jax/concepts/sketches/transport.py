@@ -46,7 +46,7 @@ class Transport:
     @property
     def settings(self) -> str:
         """What the results depend on, as text."""
-        return f"transport 1 {dataclasses.asdict(self)}"
+        return f"transport 2 {dataclasses.asdict(self)}"
 
     def __call__(self, images: Images, sketch: Array, /) -> Images:
         """Stylised images, (n, H, W, C) in [-1, 1]; see ``Styliser``."""
@@ -120,7 +120,7 @@ def _moved(image: Array, sketch: Array, rotations: Array) -> Array:
 def _matched(x: Array, ink: Array, target: Array, target_ink: Array) -> Array:
     """For every column of x, the target's value of the same rank among ink, (P, d)."""
     rank = jnp.arange(len(x))
-    order = jnp.argsort(jnp.where(ink[:, None], x, jnp.inf), axis=0)
+    order = _order(x, ink)
     ordered = jnp.sort(jnp.where(target_ink[:, None], target, jnp.inf), axis=0)
     last, target_last = ink.sum() - 1, target_ink.sum() - 1
     place = jnp.minimum(rank, last) * (target_last / jnp.maximum(last, 1))
@@ -130,6 +130,24 @@ def _matched(x: Array, ink: Array, target: Array, target_ink: Array) -> Array:
     values = ordered[below] + part * (ordered[above] - ordered[below])
     columns = jnp.arange(x.shape[1])
     return jnp.zeros_like(x).at[order, columns].set(values, unique_indices=True)
+
+
+def _order(x: Array, ink: Array) -> Array:
+    """For every column of x (P, d) its rows by value, those without ink last, (P, d).
+
+    Value and row go into one integer each, which CPUs sort seven times as fast as pairs
+    of a float and its row; values nearer than 2^-17 of their range may change places.
+    """
+    bits = max(1, (len(x) - 1).bit_length())
+    levels = 2 ** (31 - bits) - 2
+    low = jnp.where(ink[:, None], x, jnp.inf).min(axis=0)
+    high = jnp.where(ink[:, None], x, -jnp.inf).max(axis=0)
+    share = (x - low) / jnp.maximum(high - low, 1e-12)
+    level = jnp.clip(jnp.nan_to_num(share) * levels, 0, levels).astype(jnp.int32)
+    level = jnp.where(ink[:, None], level, levels + 1)
+    row = jnp.arange(len(x), dtype=jnp.int32)[:, None]
+    keys = jnp.sort(((level << bits) | row).T, axis=-1)
+    return (keys & (2**bits - 1)).T
 
 
 def _patches(image: Array, size: int) -> tuple[Array, Array]:
