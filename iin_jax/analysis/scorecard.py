@@ -33,6 +33,7 @@ from iin_jax.analysis.layers import LayersAnalysis
 from iin_jax.analysis.leakage import LeakageAnalysis
 from iin_jax.analysis.likelihood import LikelihoodAnalysis
 from iin_jax.analysis.pair_scores import PairScoresAnalysis
+from iin_jax.analysis.plausible import PlausibilityAnalysis
 from iin_jax.analysis.walks import WalksAnalysis
 from iin_jax.concepts import PairSource
 from iin_jax.data.values import is_class, is_color
@@ -48,6 +49,7 @@ DRAWN_PER_PAIR = 8  # candidate pairs drawn for each pair of unlike images
 ANALYSES: dict[str, Analysis] = {
     "swaps": SwapAnalysis(),
     "walks": WalksAnalysis(),
+    "plausibility": PlausibilityAnalysis(),
     "leakage": LeakageAnalysis(),
     "certificate": CertificateAnalysis(),
     "likelihood": LikelihoodAnalysis(),

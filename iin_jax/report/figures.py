@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.analysis.base import new_figure
 from iin_jax.analysis.marks import LINES, SAFE_COLORS
+from iin_jax.analysis.plausible import UNLIKELY
+from iin_jax.directions import WHOLE
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+AXES = 6  # most principal directions of a figure
+REACH = np.linspace(-3.0, 3.0, 9)  # how far an image goes, in standard deviations
 CELL = 0.62  # side of an image in a grid, in inches
 BLANK = np.nan  # pixels of a cell that stays white
 TITLE = 11  # size of titles, in points
@@ -41,13 +46,21 @@ def swap_grid(
     r, c = len(rows), len(columns)
     donors = jnp.repeat(jnp.asarray(rows), c, axis=0)
     receivers = jnp.tile(jnp.asarray(columns), (r, 1, 1, 1))
-    cells = np.asarray(interpreter.swap(receivers, donors, [name]))
+    edited = interpreter.swap(receivers, donors, [name], plausibility=True)
+    cells = np.asarray(edited.output)
     cells = cells.reshape(r, c, *cells.shape[1:])
+    unlikely = np.zeros((r + 1, c + 1), bool)
+    if WHOLE in edited.plausibility:
+        marked = np.asarray(edited.plausibility[WHOLE]) < UNLIKELY
+        unlikely[1:, 1:] = marked.reshape(r, c)
     blank = np.full((1, 1, *cells.shape[2:]), BLANK)
     head = np.concatenate([blank, np.asarray(columns)[None]], axis=1)
     body = np.concatenate([np.asarray(rows)[:, None], cells], axis=1)
-    figure = _mosaic(np.concatenate([head, body]), row_gaps=[1], column_gaps=[1])
+    cells, gaps = np.concatenate([head, body]), {"row_gaps": [1], "column_gaps": [1]}
+    figure = _mosaic(cells, **gaps, marked=unlikely)
     title = f"{name} of the row, all other factors of the column"
+    if unlikely.any():
+        title += "; framed: leaves what T has seen (below 1 %)"
     figure.suptitle(title, fontsize=TITLE)
     return figure
 
@@ -96,6 +109,44 @@ def walks(
     title = f"{name} from that of the first sketch to that of the second"
     figure.suptitle(title, fontsize=TITLE)
     return figure
+
+
+def axes(interpreter: Interpreter, images: Images, name: str) -> "Figure":
+    """A row per principal direction of a factor: one image on its way along it.
+
+    Args:
+      interpreter: an interpreter whose network decodes to images.
+      images: (n, H, W, C) in [-1, 1]; the first one goes.
+      name: the factor.
+    """
+    count = min(AXES, interpreter.layout[name], len(images) - 1)
+    found = interpreter.axes(name, images, count=count)
+    spread = np.sqrt(interpreter.layout[name] * np.asarray(found.explained))
+    rows = [
+        np.asarray(interpreter.move(images[:1], way, REACH * length))[:, 0]
+        for way, length in zip(found.directions, spread, strict=True)
+    ]
+    figure = _mosaic(np.stack(rows))
+    shares = ", ".join(f"{100 * float(x):.0f} %" for x in found.explained)
+    title = f"along the leading axes of {name}, which explain {shares} of its variance"
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def nearest(interpreter: Interpreter, images: Images, key: Key) -> "Figure":
+    """Samples, each above the image whose pixels are nearest to it.
+
+    Args:
+      interpreter: an interpreter whose network decodes to images.
+      images: (n, H, W, C) in [-1, 1], among which the nearest is looked for.
+      key: key of the samples.
+    """
+    draws = jax.random.normal(key, (10, interpreter.layout.dim))
+    drawn = np.asarray(interpreter.decode(interpreter.untranslate(draws)))
+    real = np.asarray(images)
+    distance = [np.square(real - each).sum(axis=(1, 2, 3)) for each in drawn]
+    below = real[np.argmin(distance, axis=1)]
+    return mosaic(np.stack([drawn, below]), "samples, each above the nearest image")
 
 
 def mosaic(cells: np.ndarray, title: str) -> "Figure":
@@ -256,7 +307,11 @@ def loss_curves(
 
 
 def _mosaic(
-    cells: np.ndarray, *, row_gaps: Sequence[int] = (), column_gaps: Sequence[int] = ()
+    cells: np.ndarray,
+    *,
+    row_gaps: Sequence[int] = (),
+    column_gaps: Sequence[int] = (),
+    marked: np.ndarray | None = None,
 ) -> "Figure":
     """A grid of images.
 
@@ -265,6 +320,7 @@ def _mosaic(
     Args:
       cells: images (r, c, H, W, C) in [-1, 1]; NaN stays white.
       row_gaps, column_gaps: rows and columns before which there is a gap.
+      marked: bool (r, c), cells that get a frame; None: none does.
     """
     rows, columns, height, width, channels = cells.shape
     gap = max(2, height // 5)
@@ -285,8 +341,18 @@ def _mosaic(
         axis.axhline(tops[row] - (gap + 1) / 2, color="0.5", lw=0.8)
     for column in column_gaps:
         axis.axvline(lefts[column] - (gap + 1) / 2, color="0.5", lw=0.8)
+    for i, j in np.argwhere(False if marked is None else marked):
+        corner = (lefts[j] - 0.5, tops[i] - 0.5)
+        axis.add_patch(_frame(corner, width, height))
     axis.axis("off")
     return figure
+
+
+def _frame(corner: tuple[float, float], width: int, height: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    style: dict[str, Any] = {"edgecolor": SAFE_COLORS[3], "lw": 1.5, "fill": False}
+    return Rectangle(corner, width, height, **style)
 
 
 def _offsets(count: int, side: int, gaps: Sequence[int], gap: int) -> list[int]:

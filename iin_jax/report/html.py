@@ -239,6 +239,8 @@ def _all_figures(
     if interpreter.network is not None and interpreter.network.output == "images":
         result |= _edit_figures(interpreter, images)
         result |= _generated_figures(interpreter, images)
+        if not interpreter.layout.concepts:
+            result |= _unlabelled_figures(interpreter, images)
         for name, walk in (card.get("walks") or {}).items():
             drawn = draw.walks(interpreter, images[:8], name, walk["ends"])
             result[f"walk_{name}"] = drawn
@@ -283,6 +285,15 @@ def _generated_figures(interpreter, images) -> dict[str, "Figure"]:
         "reconstructions": draw.reconstructions(interpreter, images[:20]),
         "generated": with_flow,
         "generated_without": without_flow,
+    }
+
+
+def _unlabelled_figures(interpreter, images) -> dict[str, "Figure"]:
+    """What one sees of a T that was trained without concepts."""
+    (name,) = interpreter.layout.names
+    return {
+        f"axes_{name}": draw.axes(interpreter, images, name),
+        "nearest": draw.nearest(interpreter, images, jax.random.key(2)),
     }
 
 
