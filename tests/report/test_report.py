@@ -1,6 +1,7 @@
 """The report: its figures show the edits, and its page needs no other file."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -9,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import iin_jax
 from iin_jax.analysis import Examples
 from iin_jax.analysis.embedding import EmbeddingAnalysis, draw_maps
 from iin_jax.report import RunRecord, figures, write
@@ -155,3 +157,32 @@ def test_names_are_drawn_as_they_are_written(interpreter, images, tmp_path):
     }
     page = write(interpreter, images, labels, tmp_path / "report.html")
     assert page.is_file()
+
+
+def test_edits_that_leave_the_data_are_framed(interpreter, images):
+    known = interpreter.with_held_out(interpreter.encode(images))
+    far = dataclasses.replace(known, held_out=(1e6, 2e6))  # all edits are unlikely
+    figure = figures.swap_grid(far, images[:2], images[2:5], "digit")
+    assert len(figure.axes[0].patches) == 6
+    assert "framed" in figure.get_suptitle()
+    near = dataclasses.replace(known, held_out=(-1e6, 1e6))
+    figure = figures.swap_grid(near, images[:2], images[2:5], "digit")
+    assert not figure.axes[0].patches and "framed" not in figure.get_suptitle()
+
+
+def test_without_concepts_there_are_axes_and_neighbours(interpreter, images, tmp_path):
+    layout = iin_jax.FactorLayout({"residual": 8})
+    plain = dataclasses.replace(interpreter, layout=layout)
+    path = write(plain, images, {"kind": np.arange(8) % 2}, tmp_path / "report.html")
+    page = path.read_text()
+    assert "Axes of the residual" in page and "learned by heart" in page
+    figure = figures.axes(plain, images, "residual")
+    title = figure.get_suptitle()
+    shares = [float(x) for x in re.findall(r"(\d+) %", title)]
+    assert len(shares) == 6 and shares == sorted(shares, reverse=True)
+    assert (
+        "Axes of the residual"
+        not in write(
+            interpreter, images, {"kind": np.arange(8) % 2}, tmp_path / "other.html"
+        ).read_text()
+    )
