@@ -3,27 +3,16 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, overload
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from iin_jax.arrays import at_least_float32
-from iin_jax.directions import (
-    QUANTILES,
-    WHOLE,
-    Axes,
-    Edited,
-    Plausibility,
-    mean_difference,
-    principal_axes,
-    share_below,
-    tail_probabilities,
-    two_sided,
-)
+from iin_jax.directions import QUANTILES
+from iin_jax.edits import Edits
 from iin_jax.factors import FactorLayout
 from iin_jax.files.hints import short
 from iin_jax.files.json_files import (
@@ -42,11 +31,11 @@ from iin_jax.flows.certificate import (
 )
 from iin_jax.flows.descriptions import described_flow, flow_from
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
-from iin_jax.latents.batches import batch_slices, padded, padded_size
+from iin_jax.latents.batches import mapped
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network
 from iin_jax.networks.registry import write_network
-from iin_jax.types import Array, Images, Key, Latents, PerExample, Tree
+from iin_jax.types import Array, Images, Latents, PerExample, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest
 from iin_jax.weights.descriptions import (
     check_levels,
@@ -60,7 +49,6 @@ DESCRIPTION, ARRAYS = "interpreter.json", "flow.safetensors"  # files of a saved
 NETWORK = "network.json"
 FORMAT = 2
 READ_FORMATS = (1, FORMAT)  # format 1: version 0.1, without linear starts
-BATCH = 256  # images per call of the network
 LATENTS = 1024  # latents per call of the flow alone
 UNCOMPILED_IMAGES = 4  # images that E and G are run on uncompiled
 # largest difference from compiled results that is rounding, TF32 and bfloat16 included
@@ -68,8 +56,11 @@ NETWORK_COMPILED_BOUND = 5e-2
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Interpreter:
+class Interpreter(Edits):
     """E, T, G and the layout: reads a latent as named factors, and edits it.
+
+    Edits of images (``swap``, ``interpolate``, ``sample``, ``move``, ``axes`` and how
+    plausible they are) stand in ``edits.Edits``.
 
     Every method is a pure function of its arguments. Images are (B, H, W, C) floats in
     [-1, 1]; latents are (B, N), or of the network's own shape, which is flattened.
@@ -135,15 +126,15 @@ class Interpreter:
         """images -> z, in the network's own shape; a posterior's mean."""
         network = self._network()
         network.check_images(images)
-        return _mapped(network.encode, images)
+        return mapped(network.encode, images)
 
     def decode(self, z: Array) -> Array:
         """z -> what the network makes of it: images in [-1, 1], or logits."""
-        return _mapped(self._decode, self._flat(z))
+        return mapped(self._decode, self._flat(z))
 
     def translate(self, z: Array) -> Latents:
         """T: z -> z_tilde (B, N)."""
-        return _mapped(self._translate, self._flat(z), most=LATENTS)
+        return mapped(self._translate, self._flat(z), most=LATENTS)
 
     def to_factors(self, z: Array) -> dict[str, Latents]:
         """z -> name -> (B, N_k)."""
@@ -155,7 +146,7 @@ class Interpreter:
 
     def untranslate(self, z_tilde: Latents) -> Array:
         """Inverse of T: z_tilde (B, N) -> z."""
-        z = _mapped(self._untranslate, at_least_float32(z_tilde), most=LATENTS)
+        z = mapped(self._untranslate, at_least_float32(z_tilde), most=LATENTS)
         if self.network is None:
             return z
         return z.reshape(len(z), *self.network.latent_shape)
@@ -169,220 +160,6 @@ class Interpreter:
         quantiles = np.quantile(self.log_prob(z), np.linspace(0.0, 1.0, QUANTILES))
         return dataclasses.replace(self, held_out=tuple(quantiles.tolist()))
 
-    @overload
-    def swap(
-        self, images_a: Images, images_b: Images, names: Iterable[str]
-    ) -> Array: ...
-    @overload
-    def swap(
-        self,
-        images_a: Images,
-        images_b: Images,
-        names: Iterable[str],
-        *,
-        plausibility: Literal[True],
-    ) -> Edited: ...
-    def swap(
-        self,
-        images_a: Images,
-        images_b: Images,
-        names: Iterable[str],
-        *,
-        plausibility: bool = False,
-    ) -> Array | Edited:
-        """a with b's named factors, decoded; (B, ...).
-
-        An empty list of names edits nothing: the result is G(E(a)) up to rounding.
-
-        Args:
-          images_a, images_b: (B, H, W, C) in [-1, 1].
-          names: factors.
-          plausibility: returns ``Edited``, with how plausible each edit is.
-        """
-        mask = self.layout.mask(names)
-        if plausibility:
-            pair = self._checked_pair(images_a, images_b)
-            z_a, z_b = (self.translate(self.encode(images)) for images in pair)
-            return self._edited(jnp.where(mask, z_b, z_a))
-
-        def edited(a: Images, b: Images) -> Array:
-            z_tilde = jnp.where(mask, self._read(b), self._read(a))
-            return self._decode(self._untranslate(z_tilde))
-
-        return _mapped(edited, *self._checked_pair(images_a, images_b))
-
-    def interpolate(
-        self, images_a: Images, images_b: Images, names: Iterable[str], *, steps: int
-    ) -> Array:
-        """From a to b in the named factors, decoded; (steps, B, ...)."""
-        names = names if isinstance(names, str) else tuple(names)
-        self.layout.mask(names)
-
-        def path(a: Images, b: Images) -> Array:
-            ends = self._read(a), self._read(b)
-            return self._decode_stack(
-                self.layout.interpolate(*ends, names, steps=steps)
-            )
-
-        pair = self._checked_pair(images_a, images_b)
-        return _mapped(path, *pair, most=max(1, BATCH // max(1, steps)), axis=1)
-
-    @overload
-    def sample(
-        self, images: Images, names: Iterable[str], key: Key, *, count: int
-    ) -> Array: ...
-    @overload
-    def sample(
-        self,
-        images: Images,
-        names: Iterable[str],
-        key: Key,
-        *,
-        count: int,
-        plausibility: Literal[True],
-    ) -> Edited: ...
-    def sample(
-        self,
-        images: Images,
-        names: Iterable[str],
-        key: Key,
-        *,
-        count: int,
-        plausibility: bool = False,
-    ) -> Array | Edited:
-        """The named factors drawn from N(0, 1), all others kept; (count, B, ...).
-
-        With ``plausibility``, as in ``swap``.
-        """
-        if count < 1:
-            raise ValueError(f"count is a number of samples >= 1; got {count}")
-        mask = self.layout.mask(names)
-        self._network().check_images(images)
-
-        draws = jax.random.normal(key, (count, len(images), self.flow.dim))
-        if plausibility:
-            z_tilde = self.translate(self.encode(images))
-            return self._edited(jnp.where(mask, draws, z_tilde))
-
-        def drawn(images: Images, draws: Array) -> Array:
-            draws = jnp.moveaxis(draws, 1, 0)
-            return self._decode_stack(jnp.where(mask, draws, self._read(images)))
-
-        by_image = jnp.moveaxis(draws, 0, 1)
-        most = max(1, BATCH // count)
-        return _mapped(drawn, images, by_image, most=most, axis=1)
-
-    def direction(
-        self,
-        with_images: Images,
-        without_images: Images,
-        names: Iterable[str] | None = None,
-    ) -> Array:
-        """The direction in z_tilde that adds a property, (N,): a mean difference.
-
-        Directions are arrays: their sums and multiples are directions too.
-
-        Args:
-          with_images, without_images: images with and without it, (n, H, W, C) and
-            (m, H, W, C) in [-1, 1]; a few will do.
-          names: factors that it may touch; None: all.
-
-        Raises:
-          ValueError: an empty set, or an unknown factor.
-        """
-        first, second = (
-            self.translate(self.encode(images))
-            if len(images)
-            else np.empty((0, self.flow.dim), np.float32)
-            for images in (with_images, without_images)
-        )
-        return mean_difference(first, second, self.layout, names)
-
-    @overload
-    def move(self, images: Images, direction: Array, steps: Any) -> Array: ...
-    @overload
-    def move(
-        self,
-        images: Images,
-        direction: Array,
-        steps: Any,
-        *,
-        plausibility: Literal[True],
-    ) -> Edited: ...
-    def move(
-        self,
-        images: Images,
-        direction: Array,
-        steps: Any,
-        *,
-        plausibility: bool = False,
-    ) -> Array | Edited:
-        """Images moved along a direction in z_tilde, decoded; (S, B, ...).
-
-        Args:
-          images: (B, H, W, C) in [-1, 1].
-          direction: (N,), as ``direction`` or a row of ``axes`` gives it.
-          steps: (S,), how far, in lengths of the direction; 0 is where an image is.
-          plausibility: as in ``swap``.
-
-        Raises:
-          ValueError: a direction of another length, or steps that are no numbers (S,).
-        """
-        direction = jnp.asarray(direction, jnp.float32)
-        if direction.shape != (self.flow.dim,):
-            raise ValueError(
-                f"a direction has {self.flow.dim} numbers; got shape {direction.shape}"
-            )
-        steps = np.asarray(steps, np.float32)
-        if steps.ndim != 1 or not len(steps) or not np.isfinite(steps).all():
-            raise ValueError(
-                f"steps are finite numbers (S,), S >= 1; got shape {steps.shape}"
-            )
-        z_tilde = self.translate(self.encode(images))
-        moved = z_tilde + steps[:, None, None] * direction
-        return self._edited(moved) if plausibility else self._edited(moved).output
-
-    def axes(self, name: str, images: Images, *, count: int) -> Axes:
-        """Principal directions of a factor over images, for ``move``.
-
-        Args:
-          name: the factor.
-          images: (n, H, W, C) in [-1, 1], n > count.
-          count: number of directions.
-
-        Returns:
-          ``directions`` (count, N), each of length 1 and zero outside the factor, and
-          ``explained`` (count,), the share of the factor's variance along each.
-
-        Raises:
-          ValueError: an unknown factor, or more directions than there are.
-        """
-        z_tilde = self.translate(self.encode(images))
-        return principal_axes(z_tilde, self.layout, name, count)
-
-    def plausibility(self, z_tilde: Latents) -> Plausibility:
-        """How plausible points of z_tilde are, as tail probabilities in [0, 1].
-
-        A value below 0.01 says that the edit leaves what T has seen: fewer than one in
-        a hundred latents are as far from the middle.
-
-        Args:
-          z_tilde: (..., N).
-
-        Returns:
-          Factor -> two-sided tail probability of its norm under its prior, (...); and,
-          where held-out latents are known, ``"z"`` -> that of the latent's log density
-          among theirs.
-        """
-        z_tilde = at_least_float32(z_tilde)
-        result = tail_probabilities(z_tilde, self.layout)
-        if self.held_out is not None:
-            flat = z_tilde.reshape(-1, self.flow.dim)
-            density = self.log_prob(self.untranslate(flat))
-            below = share_below(density, self.held_out)
-            result[WHOLE] = two_sided(below).reshape(z_tilde.shape[:-1])
-        return result
-
     def log_prob(self, z: Array) -> PerExample:
         """log density of z under T and a standard normal prior, in nats, (B,)."""
 
@@ -390,7 +167,7 @@ class Interpreter:
             z_tilde, log_det = jitted_forward(self.flow, self.variables, z)
             return -gaussian_nll(z_tilde, log_det)
 
-        return _mapped(log_prob, self._flat(z), most=LATENTS)
+        return mapped(log_prob, self._flat(z), most=LATENTS)
 
     def certify(self, images: Images) -> dict[str, Any]:
         """Measures, on real images, that interpreting changes nothing.
@@ -472,17 +249,6 @@ class Interpreter:
             )
         return z
 
-    def _checked_pair(
-        self, images_a: Images, images_b: Images
-    ) -> tuple[Images, Images]:
-        if len(images_a) != len(images_b):
-            raise ValueError(
-                f"an edit takes as many a as b; got {len(images_a)} and {len(images_b)}"
-            )
-        for images in (images_a, images_b):
-            self._network().check_images(images)
-        return images_a, images_b
-
     def _translate(self, z: Latents) -> Latents:
         return jitted_forward(self.flow, self.variables, z)[0]
 
@@ -496,18 +262,6 @@ class Interpreter:
     def _decode(self, z: Latents) -> Array:
         network = self._network()
         return network.decode(z.reshape(-1, *network.latent_shape))
-
-    def _edited(self, z_tilde: Array) -> Edited:
-        """Edits (..., N), decoded in batches, and how plausible they are."""
-        decoded = self.decode(self.untranslate(z_tilde.reshape(-1, self.flow.dim)))
-        output = decoded.reshape(*z_tilde.shape[:-1], *decoded.shape[1:])
-        return Edited(output, self.plausibility(z_tilde))
-
-    def _decode_stack(self, z_tilde: Latents) -> Array:
-        """(steps, B, N) -> (steps, B, ...)."""
-        lead = z_tilde.shape[:2]
-        decoded = self._decode(self._untranslate(z_tilde.reshape(-1, self.flow.dim)))
-        return decoded.reshape(*lead, *decoded.shape[1:])
 
 
 def load(path: str | os.PathLike) -> Interpreter:
@@ -565,27 +319,3 @@ def check_fits(dim: int, layout: FactorLayout, network: Network | None) -> None:
             f"the network's latents have shape {network.latent_shape}, the flow acts "
             f"on {dim} numbers"
         )
-
-
-def _mapped(
-    function: Callable[..., Array], *arrays: Array, most: int = BATCH, axis: int = 0
-) -> Array:
-    """Maps a function over entries, in batches of few sizes; traced arrays as they are.
-
-    Args:
-      function: arrays (b, ...) -> array with the entries on its ``axis``.
-      arrays: (B, ...) each.
-      most: entries per call.
-      axis: of the result.
-    """
-    count = len(arrays[0])
-    size = padded_size(count, most)
-    if size == count or any(isinstance(x, Tracer) for x in arrays):
-        return jnp.asarray(function(*arrays))
-    # on the host, since cuts of every length would be compiled too
-    hosts, parts = [np.asarray(x) for x in arrays], []
-    for part in batch_slices(count, size):
-        result = np.asarray(function(*(padded(x[part], size) for x in hosts)))
-        parts.append(np.moveaxis(result, axis, 0)[: part.stop - part.start])
-    whole = np.moveaxis(np.concatenate(parts), 0, axis)
-    return jax.device_put(np.ascontiguousarray(whole))

@@ -32,6 +32,7 @@ RANKS = {
     "latents": 5,
     "concepts": 5,
     "training": 6,
+    "edits": 6,
     "interpreter": 7,
     "prepared": 7,
     "inputs": 8,

@@ -35,7 +35,6 @@ SHARES = (
     1.0,
 )
 CONTROLS = (0.0, 1.0)  # weights of the control variate
-JUDGED_BY = 0.5  # its weight where held-out pairs judge, between both
 SEED = 0xFE3
 
 
@@ -80,26 +79,25 @@ def few_pairs(
       count: number of directions that will be used; None: as many as held-out pairs
         share.
     """
-    best, chosen = -np.inf, None
     used = pairs.coefficient != 0
     first, second = pairs.first[used], pairs.second[used]
     coefficient = pairs.coefficient[used]
     fold = np.random.default_rng(SEED).permutation(len(first)) % min(FOLDS, len(first))
+    trials: list[_Trial] = []
     for basis in _bases(whitening, z):
         x = w @ basis
         moments = _Moments(x.T @ x / len(x), x[first], x[second], coefficient)
         for m in _numbers(basis.shape[1], count):
             for control in CONTROLS:
                 held_out = moments.held_out(fold, m, control)
-                gain = _gain(held_out, count)
-                if gain > best:
-                    best, chosen = gain, (basis[:, :m], moments, control, held_out)
-    if chosen is None:
-        raise ValueError("cross-validation needs at least two pairs")
-    basis, moments, control, held_out = chosen
-    every = np.ones(len(first), bool)
-    values, vectors = _leading(moments.form(every, basis.shape[1], control))
-    return FewPairs(basis, control, values, signed(basis @ vectors), held_out)
+                trials.append(_Trial(basis[:, :m], moments, control, held_out))
+    chosen = _chosen(trials, count)
+    m = chosen.basis.shape[1]
+    form = chosen.moments.form(np.ones(len(first), bool), m, chosen.control)
+    values, vectors = _leading(form)
+    vectors = signed(chosen.basis @ vectors)
+    held_out = chosen.held_out.mean(axis=0)
+    return FewPairs(chosen.basis, chosen.control, values, vectors, held_out)
 
 
 class _Moments(NamedTuple):
@@ -129,15 +127,34 @@ class _Moments(NamedTuple):
         return product + control * (weight.sum() * self.of_all[:m, :m] - 0.5 * squares)
 
     def held_out(self, fold: np.ndarray, m: int, control: float) -> np.ndarray:
-        """Correlations of left-out pairs in the others' directions, (m,)."""
-        total = np.zeros(m)
+        """Correlations of left-out pairs in the others' directions, (folds, m)."""
+        result = []
         for index in range(fold.max() + 1):
             left_out = fold == index
             _, vectors = _leading(self.form(~left_out, m, control))
-            judged = self.form(left_out, m, JUDGED_BY)
-            each = np.einsum("md,mn,nd->d", vectors, judged, vectors)
-            total += each * left_out.mean()
-        return total
+            judged = self.form(left_out, m, 1.0)
+            result.append(np.einsum("md,mn,nd->d", vectors, judged, vectors))
+        return np.stack(result)
+
+
+class _Trial(NamedTuple):
+    """Leading components and a control on trial; ``held_out`` is (folds, m)."""
+
+    basis: np.ndarray
+    moments: _Moments
+    control: float
+    held_out: np.ndarray
+
+
+def _chosen(trials: list[_Trial], count: int | None) -> _Trial:
+    """The trial with fewest components within a standard error of the best one.
+
+    Wide components are the likely ones, so more of them have to earn it.
+    """
+    means, errors = np.array([_gain(trial.held_out, count) for trial in trials]).T
+    least = means.max() - errors[means.argmax()]
+    good = np.flatnonzero(means >= least)
+    return trials[min(good, key=lambda i: (trials[i].basis.shape[1], -means[i]))]
 
 
 def _leading(form: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -146,11 +163,14 @@ def _leading(form: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[::-1], vectors[:, ::-1]
 
 
-def _gain(held_out: np.ndarray, count: int | None) -> float:
-    """Sum of held-out correlations over the directions that will be used."""
-    if count is not None:
-        return float(held_out[:count].sum())
-    return float(max(np.cumsum(held_out).max(), 0.0))
+def _gain(held_out: np.ndarray, count: int | None) -> tuple[float, float]:
+    """Sum of held-out correlations over the directions used, and its standard error."""
+    used = count
+    if used is None:
+        sums = np.cumsum(held_out.mean(axis=0))
+        used = int(sums.argmax()) + 1 if sums.max() > 0 else 0
+    each = held_out[:, :used].sum(axis=1)
+    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
 
 
 def _numbers(dim: int, count: int | None) -> list[int]:

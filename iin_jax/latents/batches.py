@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from tqdm import tqdm
 
 from iin_jax.types import Array
 
+BATCH = 256  # images per call of a network
 GROWTH = 4  # from one size of a batch to the next: few sizes, some entries in vain
 
 
@@ -81,3 +84,27 @@ def _first(tree: Any, count: int) -> Any:
     On the host, since a cut of every length would be compiled too.
     """
     return jax.tree.map(lambda x: np.asarray(x)[:count], tree)
+
+
+def mapped(
+    function: Callable[..., Array], *arrays: Array, most: int = BATCH, axis: int = 0
+) -> Array:
+    """Maps a function over entries, in batches of few sizes; traced arrays as they are.
+
+    Args:
+      function: arrays (b, ...) -> array with the entries on its ``axis``.
+      arrays: (B, ...) each.
+      most: entries per call.
+      axis: of the result.
+    """
+    count = len(arrays[0])
+    size = padded_size(count, most)
+    if size == count or any(isinstance(x, Tracer) for x in arrays):
+        return jnp.asarray(function(*arrays))
+    # on the host, since cuts of every length would be compiled too
+    hosts, parts = [np.asarray(x) for x in arrays], []
+    for part in batch_slices(count, size):
+        result = np.asarray(function(*(padded(x[part], size) for x in hosts)))
+        parts.append(np.moveaxis(result, axis, 0)[: part.stop - part.start])
+    whole = np.moveaxis(np.concatenate(parts), 0, axis)
+    return jax.device_put(np.ascontiguousarray(whole))
