@@ -28,6 +28,7 @@ STEPS = 9  # points of a walk, both ends included
 WALKED = 1000  # most test images
 SCALED = 200  # training images by which the mean difference is scaled
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # lengths of the mean difference
+LEAST_MEASURED = 3  # fewest images that are not blank
 RESAMPLED = 500  # bootstrap samples behind an interval
 MONOTONE = 0.9  # least median rank correlation of a walk that is monotone
 MEASURES = {"stroke width": stroke_width, "bending of outlines": bending}
@@ -161,7 +162,9 @@ def _walks(evidence: Evidence, name: str) -> SketchWalks:
         for manner in (AS_IT_IS, LIKE_A, LIKE_B)
     }
     ends = _ends(interpreter, train, name)
-    measures = _measures(test)
+    plain_images = interpreter.decode(z)
+    spread = _spread(_measures(test), plain_images)
+    measures = {measure: MEASURES[measure] for measure in spread}
     expected = {
         measure: _expected_sign(measures[measure], test, name, rng)
         for measure in measures
@@ -169,8 +172,6 @@ def _walks(evidence: Evidence, name: str) -> SketchWalks:
     way = _along_factor(interpreter, name, ends)
     seen = _in_manner(train, name, AS_IT_IS)
     seen = train.latents.mean[np.sort(rng.permutation(seen)[:SCALED])]
-    plain_images = interpreter.decode(z)
-    spread = {name: float(np.nanstd(of(plain_images))) for name, of in measures.items()}
 
     def along_difference(scale: float) -> Way:
         shift = [scale * (means[m] - means[AS_IT_IS]) for m in (LIKE_A, LIKE_B)]
@@ -240,10 +241,13 @@ class _Walked(NamedTuple):
             (first, low), (last, high) = (self.judged.read(name, x) for x in at_ends)
             kept[name] = (first, last)
             intervals[name] = None if low is None or high is None else (low, high)
-        measured = {
-            name: _summary(np.stack(x), self.spread[name], self.expected[name])
-            for name, x in values.items()
-        }
+        measured = {}
+        for name, rows in values.items():
+            known = ~np.isnan(rows).any(axis=0)
+            if known.sum() >= LEAST_MEASURED:
+                walked = np.stack(rows)[:, known]
+                scale = self.spread[name], self.expected[name]
+                measured[name] = _summary(walked, *scale)
         return Walk(measured, kept, intervals)
 
 
@@ -283,6 +287,17 @@ def _measures(test: Examples) -> Measures:
     return MEASURES if grey or painted else {}
 
 
+def _spread(measures: Measures, images: Array) -> dict[str, float]:
+    """Standard deviation of every measure that images have, over the images."""
+    result = {}
+    for name, of in measures.items():
+        values = of(images)
+        values = values[~np.isnan(values)]
+        if len(values) >= LEAST_MEASURED and values.std() > 0.0:
+            result[name] = float(values.std())
+    return result
+
+
 def _expected_sign(of, test: Examples, name: str, rng: np.random.Generator) -> float:
     """Direction in which stylised test images differ in a measure: b less a."""
     means = []
@@ -306,7 +321,8 @@ def _matching_scale(
 
     def change(of, edit) -> float:
         ends = [of(interpreter.decode(edit(z, t))) for t in (0.0, 1.0)]
-        return float(np.nanmean(ends[1] - ends[0]))
+        differences = np.nan_to_num(ends[1] - ends[0])  # blank: no change
+        return float(differences.mean())
 
     wanted = {name: change(of, way) for name, of in measures.items()}
     leading = max(wanted, key=lambda name: abs(wanted[name]) / spread[name])
@@ -318,8 +334,7 @@ def _matching_scale(
 
 def _summary(values: np.ndarray, spread: float, sign: float) -> Measured:
     """A measure (steps, n) along walks."""
-    known = ~np.isnan(values).any(axis=0)
-    values = sign * values[:, known]
+    values = sign * values
     each = _rank_correlations(values)
     rng = np.random.default_rng(0)
     draws = np.median(rng.choice(each, (RESAMPLED, len(each))), axis=1)
@@ -347,8 +362,9 @@ def _table(name: str, walks: SketchWalks) -> Table:
     head = (f"{name}, {walks.images} images", "through T", "mean difference of z")
     rows = []
     for measure, through in walks.factor.measures.items():
-        linear = walks.linear.measures[measure]
-        pair = (through, linear)
+        if measure not in walks.linear.measures:
+            continue
+        pair = (through, walks.linear.measures[measure])
         rows.append([f"{measure}: change", *(f"{each.change:+.2f}" for each in pair)])
         rows.append(
             [
