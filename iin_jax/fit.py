@@ -292,6 +292,8 @@ def interpret(
         raise ValueError(
             f"the pairs are of {len(pairs.image)} entries; got {len(images)} images"
         )
+    if isinstance(pairs, ExplicitPairs):
+        warn_of_self_pairs(pairs)
     dim = int(np.prod(network.latent_shape))
     check_even(dim)
     if layout is not None:

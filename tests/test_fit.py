@@ -484,3 +484,25 @@ def test_similarities_may_be_of_each_factor_or_pair():
     assert np.corrcoef(a[:, 0], b[:, 0])[0, 1] > 0.9
     with pytest.raises(ValueError, match="one per pair and factor"):
         iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=graded[:5], **settings)
+
+
+def test_explicit_pairs_of_one_image_are_said():
+    images = np.tanh(np.asarray(normal((40, 4, 4, 1))))
+    network = iin_jax.networks.from_functions(
+        lambda variables, x: x.reshape(len(x), 16)[:, :6],
+        lambda variables, z: z,
+        {},
+        image_shape=(4, 4, 1),
+        output="logits",
+    )
+    a, b = 2 * np.arange(20), 2 * np.arange(20) + 1
+    image = np.arange(40)
+    image[1] = 0  # the first pair is of one image
+    pairs = iin_jax.concepts.ExplicitPairs.of(
+        ("c",), a, b, np.ones((20, 1), bool), 40, image=image
+    )
+    layout = iin_jax.FactorLayout({"c": 2, "residual": 4})
+    with pytest.warns(UserWarning, match="1 of 20 pairs are of one image with itself"):
+        iin_jax.interpret(
+            network, images, pairs=pairs, layout=layout, steps=2, progress=False
+        )

@@ -163,7 +163,7 @@ class ConceptSettings:
       sketch_b: Picture of another value of it, alike in all else.
       sketched: Name of that concept.
       styliser: What gives images the manner of a sketch, in
-        ``iin_jax.concepts.STYLISERS``: transport, or neural.
+        ``iin_jax.concepts.STYLISERS``: transport.
       sketched_images: Images that are stylised, at most, drawn by the seed from all
         splits; the run is then of these alone.
       continuous: What makes a pair agree in a continuous attribute: quantile (the same

@@ -222,6 +222,7 @@ def test_what_was_converted_is_said(capsys, digits):
         ({"sketch_b": THIN}, "the two sketches are alike"),
         ({"sketch_a": "nowhere.png"}, "nowhere.png"),
         ({"sketch_a": __file__}, "sketch_a: .* is no picture"),
+        ({"sketch_b": "nowhere.png"}, "sketch_b: there is no file nowhere.png"),
         ({"sketch_a": {"a": 1}}, "sketch_a is a picture file or an array"),
         ({"sketch_a": np.zeros((3, 3, 7))}, r"got shape \(3, 3, 7\)"),
         ({"sketch_a": THIN * 3.0}, "sketch_a has values from 0 to 765"),

@@ -68,6 +68,8 @@ def _of_file(path: str | os.PathLike, name: str) -> tuple[np.ndarray, list[str]]
     """Pixels (512, 512, 3) in [-1, 1] of a picture file."""
     try:
         picture = read_picture(local_path(path), DRAWN_AT)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)}") from None
     except UnreadablePictureError as error:
         raise ValueError(f"{name}: {os.fspath(path)} is no picture: {error}") from None
     return picture.pixels / 127.5 - 1.0, list(picture.conversions)
