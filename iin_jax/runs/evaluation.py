@@ -98,7 +98,7 @@ def _grids(run: Run) -> dict[str, tuple[str, np.ndarray]]:
     return {
         "sketches": (title, sketches[None]),
         "sketched_images": (
-            "test images, above the same in the manner of each sketch",
+            "test images, and the same in the manner of each sketch",
             np.stack([np.asarray(row) for row in rows]),
         ),
     }
