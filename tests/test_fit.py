@@ -504,5 +504,11 @@ def test_explicit_pairs_of_one_image_are_said():
     layout = iin_jax.FactorLayout({"c": 2, "residual": 4})
     with pytest.warns(UserWarning, match="1 of 20 pairs are of one image with itself"):
         iin_jax.interpret(
-            network, images, pairs=pairs, layout=layout, steps=2, progress=False
+            network,
+            images,
+            flow=iin_jax.InterpretationFlow(6, 1, 8, 0, zero_init=True),
+            pairs=pairs,
+            layout=layout,
+            steps=2,
+            progress=False,
         )
