@@ -12,7 +12,7 @@ from iin_jax.types import Array, Latents, PerExample
 
 Plausibility = dict[str, PerExample]  # factor, or WHOLE -> tail probability, (B,)
 WHOLE = "z"  # name of the whole latent among the factors
-QUANTILES = 201  # of the likelihood of held-out latents, least and greatest included
+QUANTILES = 201  # quantiles of the log density of held-out latents, both ends included
 
 
 class Axes(NamedTuple):

@@ -67,6 +67,7 @@ class PlausibilityAnalysis:
                 continue
             edited = interpreter.layout.swap(*factors, [concept])
             z = interpreter.untranslate(edited)
+            decoded = interpreter.decode(z)
             good = np.ones(len(rows), bool)
             judged = np.zeros(len(rows), bool)
             for name, judge in judges.items():
@@ -74,9 +75,11 @@ class PlausibilityAnalysis:
                 images = images_b if name == concept else images_a
                 values = side.values[name][rows]
                 known = known_rows(values)
-                outputs = z if judge.looks_at == "z" else interpreter.decode(z)
-                good[known] &= _is_right(judge, outputs, images, values, known)
-                judged |= known
+                outputs = z if judge.looks_at == "z" else decoded
+                right = _is_right(judge, outputs, images, values, known)
+                if right is not None:
+                    good[known] &= right
+                    judged |= known
             unlikely = _is_unlikely(interpreter.plausibility(edited))
             density = np.asarray(interpreter.log_prob(z))
             area, interval = _area(-density[judged], ~good[judged], evidence.seed)
@@ -127,11 +130,14 @@ class PlausibilityAnalysis:
 
 def _is_right(
     judge: Judge, outputs, images, values: np.ndarray, known: np.ndarray
-) -> np.ndarray:
-    """Whether a judge reads the expected class, of the entries with a known one."""
+) -> np.ndarray | None:
+    """Whether a judge reads the expected class, of the entries with a known one.
+
+    None for a judge that says nothing of single outputs.
+    """
     target = judge.target(images[known], plain(values)[known])
     each = judge.each(np.asarray(outputs)[known], target)
-    return np.ones(known.sum(), bool) if each is None else np.asarray(each) > 0.5
+    return None if each is None else np.asarray(each) > 0.5
 
 
 def _is_unlikely(plausibility: Plausibility) -> np.ndarray:

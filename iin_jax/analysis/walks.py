@@ -169,7 +169,7 @@ def _walks(evidence: Evidence, name: str) -> SketchWalks:
         measure: _expected_sign(measures[measure], test, name, rng)
         for measure in measures
     }
-    way = _along_factor(interpreter, name, ends)
+    way = along_factor(interpreter, name, ends)
     seen = _in_manner(train, name, AS_IT_IS)
     seen = train.latents.mean[np.sort(rng.permutation(seen)[:SCALED])]
 
@@ -266,16 +266,21 @@ def _ends(interpreter: Interpreter, train: Examples, name: str) -> list[np.ndarr
     return parts
 
 
-def _along_factor(
-    interpreter: Interpreter, name: str, ends: Sequence[np.ndarray]
-) -> Way:
-    """A walk through T: latents and a point in [0, 1] -> edited latents."""
+def along_factor(interpreter: Interpreter, name: str, ends: Sequence[Array]) -> Way:
+    """A walk through T, in which a factor goes from one value to another.
+
+    Args:
+      interpreter: T and its layout.
+      name: the factor.
+      ends: its values at 0 and at 1, (N_k,) each.
+
+    Returns:
+      A function of latents (B, N) and a point in [0, 1] that gives edited latents.
+    """
 
     def edited(z: Latents, t: float) -> Array:
-        parts = interpreter.to_factors(z)
-        value = (1.0 - t) * ends[0] + t * ends[1]
-        parts[name] = np.broadcast_to(value, parts[name].shape).astype(np.float32)
-        return interpreter.from_factors(parts)
+        value = (1.0 - t) * np.asarray(ends[0]) + t * np.asarray(ends[1])
+        return interpreter.from_factors({**interpreter.to_factors(z), name: value})
 
     return edited
 

@@ -10,6 +10,7 @@ import numpy as np
 from iin_jax.analysis.base import new_figure
 from iin_jax.analysis.marks import LINES, SAFE_COLORS
 from iin_jax.analysis.plausible import UNLIKELY
+from iin_jax.analysis.walks import along_factor
 from iin_jax.directions import WHOLE
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Key
@@ -98,13 +99,13 @@ def walks(
       ends: the factor's value in the first and in the last column, (2, N_k).
       steps: number of images along the way.
     """
-    parts = interpreter.to_factors(interpreter.encode(images))
-    rows = [np.asarray(images)]
-    for t in np.linspace(0.0, 1.0, steps):
-        value = (1.0 - t) * np.asarray(ends[0]) + t * np.asarray(ends[1])
-        moved = np.broadcast_to(value, parts[name].shape).astype(np.float32)
-        z = interpreter.from_factors({**parts, name: moved})
-        rows.append(np.asarray(interpreter.decode(z)))
+    z, way = (
+        interpreter.encode(images),
+        along_factor(interpreter, name, (ends[0], ends[1])),
+    )
+    points = np.linspace(0.0, 1.0, steps)
+    moved = [np.asarray(interpreter.decode(way(z, float(t)))) for t in points]
+    rows = [np.asarray(images), *moved]
     figure = _mosaic(np.stack(rows, axis=1), column_gaps=[1])
     title = f"{name} from that of the first sketch to that of the second"
     figure.suptitle(title, fontsize=TITLE)
@@ -121,7 +122,8 @@ def axes(interpreter: Interpreter, images: Images, name: str) -> "Figure":
     """
     count = min(AXES, interpreter.layout[name], len(images) - 1)
     found = interpreter.axes(name, images, count=count)
-    spread = np.sqrt(interpreter.layout[name] * np.asarray(found.explained))
+    part = np.asarray(interpreter.to_factors(interpreter.encode(images))[name])
+    spread = np.sqrt(part.var(axis=0).sum() * np.asarray(found.explained))
     rows = [
         np.asarray(interpreter.move(images[:1], way, REACH * length))[:, 0]
         for way, length in zip(found.directions, spread, strict=True)

@@ -39,7 +39,8 @@ def reused_network(run: Run, folder: Path) -> Network:
     if not lines:
         found = read_description(folder / DATA).get("digest")
         dataset = run.images.dataset
-        if found != dataset.origin:  # of the same pictures, without their versions
+        # a network trained on these pictures before they were stylised will do
+        if found != dataset.origin:
             lines = differences(found, dataset.digest, "digest of data")
     if lines:
         raise ValueError(
