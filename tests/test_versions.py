@@ -44,6 +44,12 @@ def test_colab_brings_what_the_package_stands_on():
     assert set(pins) - {"jaxlib"} <= {requirement.name for requirement in ASKED}
 
 
+def test_what_colab_brings_is_the_lower_bound_so_that_one_set_is_both():
+    lowest = pins_of(".ci/lowest.txt")
+    for name, version in pins_of(".ci/colab.txt").items():
+        assert lowest.get(name, version) == version, name
+
+
 def test_the_lowest_versions_are_the_lower_bounds():
     pins = pins_of(".ci/lowest.txt")
     assert pins.pop("tensorflow-metadata")
