@@ -20,7 +20,7 @@ from iin_jax.directions import (
     tail_probabilities,
     two_sided,
 )
-from iin_jax.factors import FactorLayout
+from iin_jax.factors import FactorLayout, Path
 from iin_jax.latents.batches import BATCH, mapped
 from iin_jax.networks import Network
 from iin_jax.types import Array, Images, Key, Latents, PerExample
@@ -99,20 +99,29 @@ class Edits(abc.ABC):
         return mapped(edited, *self._checked_pair(images_a, images_b))
 
     def interpolate(
-        self, images_a: Images, images_b: Images, names: Iterable[str], *, steps: int
+        self,
+        images_a: Images,
+        images_b: Images,
+        names: Iterable[str],
+        *,
+        steps: int,
+        path: Path = "line",
     ) -> Array:
-        """From a to b in the named factors, decoded; (steps, B, ...)."""
+        """From a to b in the named factors, decoded; (steps, B, ...).
+
+        Along a straight ``"line"`` or an ``"arc"``: see ``FactorLayout.interpolate``.
+        """
         names = names if isinstance(names, str) else tuple(names)
         self.layout.mask(names)
 
-        def path(a: Images, b: Images) -> Array:
+        def points(a: Images, b: Images) -> Array:
             ends = self._read(a), self._read(b)
             return self._decode_stack(
-                self.layout.interpolate(*ends, names, steps=steps)
+                self.layout.interpolate(*ends, names, steps=steps, path=path)
             )
 
         pair = self._checked_pair(images_a, images_b)
-        return mapped(path, *pair, most=max(1, BATCH // max(1, steps)), axis=1)
+        return mapped(points, *pair, most=max(1, BATCH // max(1, steps)), axis=1)
 
     @overload
     def sample(

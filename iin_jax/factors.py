@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,8 @@ from iin_jax.files.hints import near
 from iin_jax.types import Vectors
 
 RESIDUAL = "residual"
+Path = Literal["line", "arc"]  # from one value of a factor to another
+STRAIGHT = 1e-3  # sine of an angle below which there is no arc to turn along
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -155,23 +158,37 @@ class FactorLayout:
         names: Iterable[str],
         *,
         steps: int,
+        path: Path = "line",
     ) -> Vectors:
-        """Straight lines from a to b in the named factors, a's values in all others.
+        """From a to b in the named factors, a's values in all others.
+
+        Along a straight line points come nearer to 0 than draws of N(0, 1) are; an arc
+        (spherical interpolation, White, 2016, arXiv 1609.04468) turns each factor on
+        its own, and keeps the norm of two values that have the same.
 
         Args:
           z_tilde_a, z_tilde_b: (..., N).
           names: factors that move.
           steps: number of points, both ends included; at least 2.
+          path: ``"line"`` or ``"arc"``.
 
         Returns:
           (steps, ..., N): the first is ``z_tilde_a``, the last the full swap.
+
+        Raises:
+          ValueError: an unknown factor or path, or less than two points.
         """
         if steps < 2:
             raise ValueError(f"an interpolation needs steps >= 2; got {steps}")
+        if path not in get_args(Path):
+            raise ValueError(f"a path is one of {get_args(Path)}; got {path!r}")
         end = self.swap(z_tilde_a, z_tilde_b, names)
         weight = jnp.linspace(0.0, 1.0, steps, dtype=end.dtype)
         weight = weight.reshape((steps,) + (1,) * end.ndim)
-        return (1.0 - weight) * z_tilde_a + weight * end
+        if path == "line":
+            return (1.0 - weight) * z_tilde_a + weight * end
+        starts, ends = self.split(z_tilde_a), self.split(end)
+        return self.merge({n: _arc(starts[n], ends[n], weight) for n in self.names})
 
     def mask(self, names: Iterable[str]) -> np.ndarray:
         """True at the dimensions of the named factors, shape (N,).
@@ -189,3 +206,22 @@ class FactorLayout:
                 f"the sizes {self.as_dict()} sum to {self.dim}, but the latents have "
                 f"shape {tuple(z_tilde.shape)}"
             )
+
+
+def _arc(start: Vectors, end: Vectors, weight: Vectors) -> Vectors:
+    """Points of the arc from start to end, (steps, ..., n) for weights (steps, ..., 1).
+
+    A line where both lie in one direction or in opposite ones, which no arc joins.
+    """
+    lengths = jnp.linalg.norm(start, axis=-1) * jnp.linalg.norm(end, axis=-1)
+    cosine = (start * end).sum(-1) / jnp.where(lengths > 0.0, lengths, 1.0)
+    angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))[..., None]
+    turns = (lengths[..., None] > 0.0) & (jnp.sin(angle) > STRAIGHT)
+    angle = jnp.where(turns, angle, 1.0)
+    from_start = jnp.sin((1.0 - weight) * angle) / jnp.sin(angle)
+    from_end = jnp.sin(weight * angle) / jnp.sin(angle)
+    return jnp.where(
+        turns,
+        from_start * start + from_end * end,
+        (1.0 - weight) * start + weight * end,
+    )

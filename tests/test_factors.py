@@ -47,6 +47,31 @@ def test_interpolation_moves_one_factor_in_a_straight_line():
     np.testing.assert_allclose(path[2, :, 3:], a[:, 3:])
 
 
+def test_an_arc_turns_each_factor_and_keeps_its_norm():
+    a, b = normal((5, 9)), normal((5, 9), 1)
+    digit, residual = LAYOUT.slice("digit"), LAYOUT.slice("residual")
+    a = a / np.linalg.norm(a[:, digit], axis=1, keepdims=True)
+    b = b / np.linalg.norm(b[:, digit], axis=1, keepdims=True)
+    path = LAYOUT.interpolate(a, b, ["digit", "color"], steps=4, path="arc")
+    path = np.asarray(path)
+    np.testing.assert_allclose(np.linalg.norm(path[..., digit], axis=-1), 1, atol=1e-5)
+    cosines = (path[1:, :, digit] * path[:-1, :, digit]).sum(-1)
+    np.testing.assert_allclose(cosines, cosines[:1].repeat(3, 0), atol=1e-5)
+    np.testing.assert_allclose(path[0], a, atol=1e-6)
+    np.testing.assert_allclose(path[-1], LAYOUT.swap(a, b, ["digit", "color"]))
+    np.testing.assert_array_equal(path[..., residual], [a[:, residual]] * 4)
+
+
+def test_an_arc_between_opposite_or_equal_values_is_a_line():
+    a = np.asarray(normal((5, 9)))
+    for end in (-a, a, 0 * a):
+        arc, line = (
+            LAYOUT.interpolate(a, end, LAYOUT.names, steps=3, path=path)
+            for path in ("arc", "line")
+        )
+        np.testing.assert_allclose(arc, line, atol=1e-6)
+
+
 def test_layouts_compare_hash_and_rebuild():
     assert FactorLayout(LAYOUT.as_dict()) == LAYOUT
     assert hash(FactorLayout(LAYOUT.as_dict())) == hash(LAYOUT)
@@ -90,6 +115,16 @@ def test_layouts_compare_hash_and_rebuild():
                 normal((5, 9)), normal((5, 9)), ["color"], steps=1
             ),
             "steps >= 2",
+        ),
+        (
+            lambda: LAYOUT.interpolate(
+                normal((5, 9)),
+                normal((5, 9)),
+                ["color"],
+                steps=3,
+                path="curve",  # pyright: ignore[reportArgumentType]
+            ),
+            "a path is one of .*'arc'.*; got 'curve'",
         ),
     ],
 )

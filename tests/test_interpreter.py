@@ -50,6 +50,12 @@ def test_interpolation_runs_from_a_to_the_swap(interpreter, images):
     assert path.shape == (5, 4, 8, 8, 3)
     np.testing.assert_allclose(path[0], interpreter.swap(a, b, []), atol=1e-5)
     np.testing.assert_allclose(path[-1], interpreter.swap(a, b, ["color"]), atol=1e-5)
+    arc = interpreter.interpolate(a, b, ["color"], steps=3, path="arc")
+    z_a, z_b = (interpreter.translate(interpreter.encode(x)) for x in (a, b))
+    middle = interpreter.layout.interpolate(z_a, z_b, ["color"], steps=3, path="arc")
+    expected = interpreter.decode(interpreter.untranslate(middle[1]))
+    np.testing.assert_allclose(arc[1], expected, atol=1e-4)
+    assert np.abs(arc[1] - path[2]).max() > 1e-3
 
 
 def test_samples_vary_in_one_factor_alone(interpreter, images):

@@ -32,6 +32,7 @@ from iin_jax.analysis.judges import Judge
 from iin_jax.analysis.layers import LayersAnalysis
 from iin_jax.analysis.leakage import LeakageAnalysis
 from iin_jax.analysis.likelihood import LikelihoodAnalysis
+from iin_jax.analysis.midpoints import MidpointsAnalysis
 from iin_jax.analysis.pair_scores import PairScoresAnalysis
 from iin_jax.analysis.plausible import PlausibilityAnalysis
 from iin_jax.analysis.walks import WalksAnalysis
@@ -56,6 +57,7 @@ ANALYSES: dict[str, Analysis] = {
     "pair_scores": PairScoresAnalysis(),
     "layers": LayersAnalysis(),
     "distances": DistancesAnalysis(),
+    "midpoints": MidpointsAnalysis(),
     "embedding": EmbeddingAnalysis(),
 }
 
