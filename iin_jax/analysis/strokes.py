@@ -1,4 +1,4 @@
-"""Measures of drawn strokes: how wide they are, and how much their outlines bend."""
+"""Measures of what is drawn: how wide strokes are, how outlines bend, and texture."""
 
 import numpy as np
 from tqdm import tqdm
@@ -9,6 +9,9 @@ FINER = 4  # pixels per pixel of the image in which lines are traced
 LEAST_INK = 0.1  # range of brightness in [0, 1] below which an image is blank
 SMOOTHING = 1.0  # standard deviation along an outline, in pixels of the image
 LEAST_OUTLINE = 12  # points of an outline that is no speck
+EVEN = 1.5  # standard deviation of the blur that takes a texture away, in pixels
+EDGE = 2  # pixels along a shape's outline that count as its edge, not as its texture
+LEAST_FILLED = 12  # pixels of a shape with an inside
 
 
 def stroke_width(images: Images, progress: str | None = None) -> np.ndarray:
@@ -37,6 +40,20 @@ def bending(images: Images, progress: str | None = None) -> np.ndarray:
       Energies (n,), NaN where an image is blank.
     """
     return _measured(_bending, images, progress)
+
+
+def texture(images: Images, progress: str | None = None) -> np.ndarray:
+    """Unevenness of filled shapes: deviation of their inside from what a blur leaves.
+
+    Root of the mean square over the inside, as a share of its mean brightness.
+
+    Args:
+      images, progress: as in ``stroke_width``.
+
+    Returns:
+      Shares (n,) >= 0, 0 for an even shape; NaN where nothing has an inside.
+    """
+    return _measured(_texture, images, progress)
 
 
 def _measured(measure, images: Images, progress: str | None) -> np.ndarray:
@@ -117,3 +134,15 @@ def _energy(outline: np.ndarray) -> tuple[float, float]:
     whole = each.sum()
     energy = (curvature**2 * each).sum() / whole * (whole / (2 * np.pi)) ** 2
     return float(energy), float(length)
+
+
+def _texture(ink: np.ndarray) -> float:
+    from scipy import ndimage
+
+    shape = ndimage.binary_closing(np.pad(ink > LEAST_INK, EDGE), iterations=EDGE)
+    inside = ndimage.binary_erosion(shape, iterations=EDGE)
+    inside = inside[EDGE:-EDGE, EDGE:-EDGE]
+    if inside.sum() < LEAST_FILLED:
+        return np.nan
+    fine = (ink - ndimage.gaussian_filter(ink, EVEN))[inside]
+    return float(np.sqrt(np.square(fine).mean()) / ink[inside].mean())

@@ -18,7 +18,7 @@ from iin_jax.analysis.base import (
 )
 from iin_jax.analysis.comparisons import PairedImages
 from iin_jax.analysis.judges import Judge
-from iin_jax.analysis.strokes import bending, stroke_width
+from iin_jax.analysis.strokes import bending, stroke_width, texture
 from iin_jax.concepts.sketches.entries import AS_IT_IS, LIKE_A, LIKE_B
 from iin_jax.data.values import is_color, known_rows, plain
 from iin_jax.interpreter import Interpreter
@@ -31,7 +31,11 @@ SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # lengths of the mean difference
 LEAST_MEASURED = 3  # fewest images that are not blank
 RESAMPLED = 500  # bootstrap samples behind an interval
 MONOTONE = 0.9  # least median rank correlation of a walk that is monotone
-MEASURES = {"stroke width": stroke_width, "bending of outlines": bending}
+MEASURES = {
+    "stroke width": stroke_width,
+    "bending of outlines": bending,
+    "texture": texture,
+}
 
 Interval = tuple[float, float]
 Measures = Mapping[str, Callable[[Images], np.ndarray]]
@@ -286,19 +290,20 @@ def along_factor(interpreter: Interpreter, name: str, ends: Sequence[Array]) -> 
 
 
 def _measures(test: Examples) -> Measures:
-    """What is measured: strokes, of grey images and of such in one colour each."""
+    """What is measured of grey images, and of such in one colour each."""
     grey = test.network.channels == 1
     painted = any(is_color(values) for values in test.values.values())
     return MEASURES if grey or painted else {}
 
 
 def _spread(measures: Measures, images: Array) -> dict[str, float]:
-    """Standard deviation of every measure that images have, over the images."""
+    """Standard deviation of every measure that most images have, over the images."""
     result = {}
     for name, of in measures.items():
         values = of(images)
-        values = values[~np.isnan(values)]
-        if len(values) >= LEAST_MEASURED and values.std() > 0.0:
+        known = ~np.isnan(values)
+        values = values[known]
+        if len(values) >= max(LEAST_MEASURED, len(known) / 2) and values.std() > 0.0:
             result[name] = float(values.std())
     return result
 
