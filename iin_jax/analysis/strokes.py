@@ -139,10 +139,12 @@ def _energy(outline: np.ndarray) -> tuple[float, float]:
 def _texture(ink: np.ndarray) -> float:
     from scipy import ndimage
 
-    shape = ndimage.binary_closing(np.pad(ink > LEAST_INK, EDGE), iterations=EDGE)
+    ink = np.pad(ink, EDGE)
+    shape = ndimage.binary_closing(ink > LEAST_INK, iterations=EDGE)
     inside = ndimage.binary_erosion(shape, iterations=EDGE)
-    inside = inside[EDGE:-EDGE, EDGE:-EDGE]
     if inside.sum() < LEAST_FILLED:
         return np.nan
-    fine = (ink - ndimage.gaussian_filter(ink, EVEN))[inside]
+    even = ndimage.gaussian_filter(np.where(shape, ink, 0.0), EVEN)[inside]
+    even /= ndimage.gaussian_filter(shape.astype(float), EVEN)[inside]
+    fine = ink[inside] - even
     return float(np.sqrt(np.square(fine).mean()) / ink[inside].mean())

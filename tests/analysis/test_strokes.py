@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from iin_jax.analysis.strokes import bending, stroke_width
+from iin_jax.analysis.strokes import bending, stroke_width, texture
 
 
 def ring(radius, width, side=40, color=(1.0,), square=False):
@@ -35,3 +35,18 @@ def test_a_blank_image_has_no_measure():
     images = np.concatenate([np.full((1, 40, 40, 1), -1.0, np.float32), ring(10, 3)])
     for measure in (stroke_width, bending):
         assert np.isnan(measure(images)).tolist() == [True, False]
+
+
+def test_stripes_are_a_texture_and_an_even_shape_has_none():
+    y, x = np.mgrid[:40, :40]
+    shape = (abs(y - 20) < 14) & (abs(x - 20) < 10)
+    stripes = np.where(y % 4 < 2, 1.0, 0.4)
+    inks = [0.8 * shape, shape * stripes, 0.5 * shape * stripes, 0.0 * shape]
+    images = (2 * np.stack(inks)[..., None] - 1).astype(np.float32)
+    even, striped, darker, blank = texture(images)
+    assert even < 0.02 and striped > 0.2 and np.isnan(blank)
+    assert darker == pytest.approx(striped, rel=0.05)
+
+
+def test_thin_strokes_have_no_inside():
+    assert np.isnan(texture(ring(10, 2))).all()
