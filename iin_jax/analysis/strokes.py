@@ -141,10 +141,10 @@ def _texture(ink: np.ndarray) -> float:
 
     ink = np.pad(ink, EDGE)
     shape = ndimage.binary_closing(ink > LEAST_INK, iterations=EDGE)
-    inside = ndimage.binary_erosion(shape, iterations=EDGE)
+    inside = np.asarray(ndimage.binary_erosion(shape, iterations=EDGE), bool)
     if inside.sum() < LEAST_FILLED:
         return np.nan
-    even = ndimage.gaussian_filter(np.where(shape, ink, 0.0), EVEN)[inside]
-    even /= ndimage.gaussian_filter(shape.astype(float), EVEN)[inside]
-    fine = ink[inside] - even
+    blurred = np.asarray(ndimage.gaussian_filter(np.where(shape, ink, 0.0), EVEN))
+    share = np.asarray(ndimage.gaussian_filter(shape.astype(float), EVEN))
+    fine = ink[inside] - blurred[inside] / share[inside]
     return float(np.sqrt(np.square(fine).mean()) / ink[inside].mean())

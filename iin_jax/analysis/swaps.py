@@ -1,9 +1,8 @@
 """Judged swaps: whether each transfers its concept and keeps all other attributes."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,30 +14,11 @@ from iin_jax.analysis.comparisons import (
     unbeaten_lines,
 )
 from iin_jax.analysis.judges import Judge, JudgeTest
+from iin_jax.analysis.jury import Interval, JudgeInputs, Jury, OfSwap, Score, jury_of
 from iin_jax.analysis.linear_edits import LinearEdits
-from iin_jax.data.values import known_rows, plain
+from iin_jax.data.values import plain
 from iin_jax.interpreter import Interpreter
 from iin_jax.types import Array, Images, Latents
-
-V = TypeVar("V")
-Interval = tuple[float, float]  # lower and upper bound
-
-
-@dataclasses.dataclass(frozen=True)
-class OfSwap(Generic[V]):
-    """A value for every question on the swap of one concept.
-
-    Attributes:
-      transferred: value for the swapped concept.
-      others_kept: attribute -> value, for the attributes that should stay.
-    """
-
-    transferred: V
-    others_kept: dict[str, V]
-
-    def of(self, concept: str) -> dict[str, V]:
-        """Attribute -> value, the swapped ``concept`` first."""
-        return {concept: self.transferred, **self.others_kept}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,102 +71,6 @@ class SwapRecord(Record):
     unbeaten: list[str] | None = None
     truth_l1: dict[str, dict[str, float]] | None = None
     judges: dict[str, JudgeTest] | None = None
-
-
-class _Score(NamedTuple):
-    """The figure of a judge over pairs.
-
-    Attributes:
-      figure: mean over the judged pairs; None if no pair is left.
-      count: number of judged pairs.
-      each: figure of every pair, (n,), NaN where it was not judged; None if the judge
-        gives no figure per pair.
-    """
-
-    figure: float | None
-    count: int
-    each: np.ndarray | None
-
-    def interval(self, images: PairedImages) -> Interval | None:
-        """95 % interval, which allows for pairs with an image in common."""
-        if self.each is None or not self.count:
-            return None
-        known = self.each[~np.isnan(self.each)]
-        is_share = np.isin(known, (0.0, 1.0)).all()
-        return (images.share_interval if is_share else images.interval)(self.each)
-
-
-class _JudgeInputs:
-    """The inputs of judges: latents, and the network's output, decoded at first use.
-
-    Args:
-      z: latents (n, N), or of the network's own shape.
-      decoded: returns the network's output for z.
-    """
-
-    def __init__(self, z: Latents, decoded: Callable[[], Array]):
-        self.z, self.decoded = np.asarray(z).reshape(len(z), -1), decoded
-
-    @functools.cached_property
-    def output(self) -> Array:
-        return self.decoded()
-
-    def of(self, judge: Judge) -> Array:
-        """The array that this judge reads, by its ``looks_at``."""
-        return self.z if judge.looks_at == "z" else self.output
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Jury:
-    """Judges, with their targets for either side of n pairs.
-
-    Attributes:
-      judges: attribute -> judge.
-      targets_a, targets_b: attribute -> value that its judge should read if the edit
-        keeps a, or takes over b.
-      known_a, known_b: attribute -> where its value is known, bool (n,).
-      count: number of pairs, n.
-    """
-
-    judges: Mapping[str, Judge]
-    targets_a: Values
-    targets_b: Values
-    known_a: Values
-    known_b: Values
-    count: int
-
-    def rows(self, concept: str) -> np.ndarray:
-        """Pairs with both values of a concept known, all if it has none; bool (n,)."""
-        if concept not in self.known_a:
-            return np.ones(self.count, bool)
-        return self.known_a[concept] & self.known_b[concept]
-
-    def verdict(self, concept: str, inputs: _JudgeInputs) -> OfSwap[_Score]:
-        """Scores of the edited images of one swap."""
-        rows, judge = self.rows(concept), self.judges.get(concept)
-        transferred = _Score(None, 0, None)
-        if judge is not None:
-            target, unlike = self.targets_b[concept], rows
-            if judge.measure == "accuracy":  # a class in common proves no transfer
-                unlike = rows & (np.asarray(self.targets_a[concept]) != target)
-            transferred = _score(judge, inputs.of(judge), target, unlike)
-        kept = {}
-        for name, other in self.judges.items():
-            if name != concept:
-                known = rows & self.known_a[name]
-                kept[name] = _score(
-                    other, inputs.of(other), self.targets_a[name], known
-                )
-        return OfSwap(transferred, kept)
-
-    def unedited_scores(self, inputs: _JudgeInputs) -> dict[str, _Score]:
-        """Attribute -> score of unedited images of side a."""
-        return {
-            name: _score(
-                judge, inputs.of(judge), self.targets_a[name], self.known_a[name]
-            )
-            for name, judge in self.judges.items()
-        }
 
 
 class _Edits:
@@ -276,13 +160,13 @@ def evaluate_swaps(
     """
     truths = truths or {}
     _check_truths(interpreter, truths, np.shape(images_a))
-    jury = _jury(images_a, images_b, values_a, values_b, judges)
+    jury = jury_of(images_a, images_b, values_a, values_b, judges)
     z_a, z_b = interpreter.encode(images_a), interpreter.encode(images_b)
     through = {"swap": interpreter} | ({} if start is None else {"start": start})
     edits = _Edits(through, z_a, z_b, linear)
     pairs = PairedImages(*(pictures or _all_different(len(images_a))))
     unedited = _judge_inputs(interpreter, z_a)
-    verdicts: dict[str, dict[str, OfSwap[_Score]]] = {}
+    verdicts: dict[str, dict[str, OfSwap[Score]]] = {}
     errors: dict[str, dict[str, float]] = {}
     for concept in interpreter.layout.concepts:
         edited = edits.of(concept, jury.rows(concept), values_a, values_b)
@@ -301,8 +185,8 @@ def evaluate_swaps(
 
 
 def _recorded(
-    verdicts: Mapping[str, Mapping[str, OfSwap[_Score]]],
-    floor: Mapping[str, _Score],
+    verdicts: Mapping[str, Mapping[str, OfSwap[Score]]],
+    floor: Mapping[str, Score],
     images: PairedImages,
     judges: Mapping[str, Judge],
 ) -> SwapRecord:
@@ -350,7 +234,7 @@ def _recorded(
 
 
 def _on_inputs(
-    interpreter: Interpreter, jury: _Jury, images: Images
+    interpreter: Interpreter, jury: Jury, images: Images
 ) -> dict[str, float | None] | None:
     """Figures of image judges on the input images; None unless f puts out images."""
     network = interpreter.network
@@ -358,12 +242,12 @@ def _on_inputs(
         return None
     image_judges = {n: j for n, j in jury.judges.items() if j.looks_at == "output"}
     scores = dataclasses.replace(jury, judges=image_judges).unedited_scores(
-        _JudgeInputs(images, lambda: images)
+        JudgeInputs(images, lambda: images)
     )
     return {name: score.figure for name, score in scores.items()}
 
 
-def _value_ranges(jury: _Jury, values_a: Values, values_b: Values) -> dict[str, Any]:
+def _value_ranges(jury: Jury, values_a: Values, values_b: Values) -> dict[str, Any]:
     """Attribute -> least and greatest known value, of those judged by an error."""
     ranges = {}
     for name, judge in jury.judges.items():
@@ -377,7 +261,7 @@ def _value_ranges(jury: _Jury, values_a: Values, values_b: Values) -> dict[str, 
 
 
 def _truth_errors(
-    interpreter: Interpreter, inputs: Mapping[str, _JudgeInputs], truth: Images
+    interpreter: Interpreter, inputs: Mapping[str, JudgeInputs], truth: Images
 ) -> dict[str, float]:
     """The errors of one concept in ``SwapRecord.truth_l1``."""
     errors = {name: _l1(x.output, truth) for name, x in inputs.items()}
@@ -385,49 +269,14 @@ def _truth_errors(
     return {"edited": errors.pop("swap"), **errors, "reconstructed": reconstructed}
 
 
-def _judge_inputs(interpreter: Interpreter, z: Latents) -> _JudgeInputs:
+def _judge_inputs(interpreter: Interpreter, z: Latents) -> JudgeInputs:
     """Inputs of judges for latents z, decoded by the network at first use."""
-    return _JudgeInputs(z, lambda: interpreter.decode(z))
-
-
-def _jury(images_a, images_b, values_a: Values, values_b: Values, judges) -> _Jury:
-    """Judges with targets from the true values, or from the images they measure."""
-    blind = [name for name in judges if name not in values_a or name not in values_b]
-    if blind:
-        raise ValueError(
-            f"there is a judge of {blind[0]!r}, but the images have no values of it; "
-            f"they have {list(values_a)}"
-        )
-    return _Jury(
-        judges,
-        {name: judges[name].target(images_a, plain(values_a[name])) for name in judges},
-        {name: judges[name].target(images_b, plain(values_b[name])) for name in judges},
-        {name: known_rows(values) for name, values in values_a.items()},
-        {name: known_rows(values) for name, values in values_b.items()},
-        len(images_a),
-    )
-
-
-def _score(
-    judge: Judge, outputs: Array, expected: np.ndarray, rows: np.ndarray
-) -> _Score:
-    """The score of a judge on the chosen ``rows``, bool (n,)."""
-    count = int(rows.sum())
-    if count == 0:
-        return _Score(None, 0, None)
-    if count < len(rows):
-        outputs, expected = np.asarray(outputs)[rows], expected[rows]
-    each = judge.each(outputs, expected)
-    if each is None:
-        return _Score(judge.score(outputs, expected), count, None)
-    each_pair = np.full(len(rows), np.nan)
-    each_pair[rows] = each
-    return _Score(float(each.mean()), count, each_pair)
+    return JudgeInputs(z, lambda: interpreter.decode(z))
 
 
 def _compared(
     concept: str,
-    verdicts: Mapping[str, OfSwap[_Score]],
+    verdicts: Mapping[str, OfSwap[Score]],
     images: PairedImages,
     judges: Mapping[str, Judge],
 ) -> dict[str, dict[str, Difference | None]]:
