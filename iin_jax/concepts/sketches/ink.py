@@ -22,7 +22,7 @@ def background(image: Array) -> Array:
 
 def holds_ink(pixels: Array, ground: Array) -> Array:
     """Which pixels (..., C) differ from a background (C,) in any channel, (...)."""
-    return (jnp.abs(pixels - ground) > INK).any(axis=-1)
+    return jnp.any(jnp.abs(pixels - ground) > INK, axis=-1)
 
 
 def is_grey(sketch: Array) -> bool:

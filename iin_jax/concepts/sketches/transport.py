@@ -164,7 +164,7 @@ def _patches(image: Array, size: int) -> tuple[Array, Array]:
         for left in range(size)
     ]
     patches = jnp.stack(shifts, axis=2).reshape(height * width, -1, channels)
-    ink = holds_ink(patches, background(image)).any(axis=1)
+    ink = jnp.any(holds_ink(patches, background(image)), axis=1)
     return patches.reshape(height * width, -1), ink
 
 

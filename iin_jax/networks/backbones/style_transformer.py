@@ -133,12 +133,12 @@ def separable(x: Images, depthwise: Array, pointwise: Array) -> Images:
     pads = [(half, half), (half, half)]
     names = ("NHWC", "HWIO", "NHWC")
     if pointwise.shape[-1] <= FEW:  # fewer products than one window per channel
-        kernel = depthwise * pointwise
+        kernel = jnp.asarray(depthwise * pointwise)
         return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), pads, dimension_numbers=names
+            jnp.asarray(x), kernel, (1, 1), pads, dimension_numbers=names
         )
 
-    def shifted(x: Array, depthwise: Array) -> Array:
+    def shifted(x: jax.Array, depthwise: jax.Array) -> jax.Array:
         (height, width), padded = x.shape[1:3], jnp.pad(x, ((0, 0), *pads, (0, 0)))
         parts = [
             padded[:, i : i + height, j : j + width] * depthwise[i, j, :, 0]
@@ -147,7 +147,7 @@ def separable(x: Images, depthwise: Array, pointwise: Array) -> Images:
         ]
         return sum(parts[1:], parts[0])
 
-    def grouped(x: Array, depthwise: Array) -> Array:
+    def grouped(x: jax.Array, depthwise: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(
             x,
             jnp.swapaxes(depthwise, 2, 3),
