@@ -45,8 +45,8 @@ class Neural:
     mean and deviation of the sketch's. A grey sketch changes the brightness of coloured
     images alone.
 
-    It is no identity: an image in its own manner changes by 0.026 on average (of a range
-    of 2; 8 MNIST digits at 32 pixels, 0.014 to 0.038, single pixels by up to 0.64).
+    It is no identity: an image in its own manner changes by 0.026 on average, of a
+    range of 2 (8 MNIST digits at 32 pixels: 0.014 to 0.038, single pixels up to 0.64).
     Strokes of a few pixels change in brightness more than in width.
 
     Attributes:
