@@ -9,6 +9,7 @@ from iin_jax.analysis.distances import FEATURES
 from iin_jax.concepts.rules import Others
 from iin_jax.concepts.scores import ESTIMATORS
 from iin_jax.concepts.sketches import STYLISERS
+from iin_jax.concepts.sketches.stylisers import MOST
 from iin_jax.data import SOURCES, Affine
 from iin_jax.data.painted import Coloring
 from iin_jax.flows import FLOWS
@@ -163,9 +164,10 @@ class ConceptSettings:
       sketch_b: Picture of another value of it, alike in all else.
       sketched: Name of that concept.
       styliser: What gives images the manner of a sketch, in
-        ``iin_jax.concepts.STYLISERS``: transport.
+        ``iin_jax.concepts.STYLISERS``: transport, or neural (a style network).
       sketched_images: Images that are stylised, at most, drawn by the seed from all
-        splits; the run is then of these alone.
+        splits; the run is then of these alone. The usual number stands for the
+        styliser's own: 1000 with neural on a CPU.
       continuous: What makes a pair agree in a continuous attribute: quantile (the same
         of ``bins`` quantiles), or sigma (any two, the nearer the more similar).
       bins: Number of quantiles.
@@ -185,7 +187,7 @@ class ConceptSettings:
     sketch_b: str | None = None
     sketched: str = "stroke"
     styliser: Annotated[str, OneOf(STYLISERS)] = "transport"
-    sketched_images: Annotated[int, AtLeast(10)] = 5000
+    sketched_images: Annotated[int, AtLeast(10)] = MOST
     continuous: Literal["quantile", "sigma"] = "quantile"
     bins: Annotated[int, AtLeast(2)] = 10
     others: Others = "free"

@@ -4,6 +4,7 @@ import numpy as np
 
 from iin_jax.concepts import sketched
 from iin_jax.concepts.sketches.entries import AS_IT_IS, LIKE_A, LIKE_B
+from iin_jax.concepts.sketches.stylisers import MOST
 from iin_jax.data import Dataset, with_versions
 from iin_jax.files.paths import local_path
 from iin_jax.runs.settings import Experiment
@@ -25,8 +26,8 @@ def sketched_dataset(
       The data set, and both sketches as they were used, (2, H, W, C) in [-1, 1].
 
     Raises:
-      ValueError: sketches that are no pictures, blank or alike, or an attribute that
-        has the name of what they show.
+      ValueError: sketches that are no pictures, blank or alike, weights that a styliser
+        misses, or an attribute that has the name of what they show.
       OSError: a sketch cannot be read.
     """
     concept = experiment.concept
@@ -34,13 +35,14 @@ def sketched_dataset(
         raise ValueError("a concept from sketches needs both of them")
     candidates = np.sort(np.concatenate(list(splits.values())))
     images = dataset.images[candidates].astype(np.float32) / 127.5 - 1.0
+    usual = concept.sketched_images == MOST
     entries = sketched(
         images,
         local_path(concept.sketch_a),
         local_path(concept.sketch_b),
         concept.styliser,
         experiment.seed,
-        most=concept.sketched_images,
+        most=None if usual else concept.sketched_images,
     )
     versions = np.round(127.5 * (entries.images + 1.0)).astype(np.uint8)
     count = len(entries.images) // len(VERSIONS)

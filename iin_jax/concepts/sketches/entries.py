@@ -9,9 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from iin_jax.concepts.sketches.ink import background
 from iin_jax.concepts.sketches.reading import read_sketch
-from iin_jax.concepts.sketches.stylisers import Styliser, settings_of, styliser_of
-from iin_jax.concepts.sketches.transport import background
+from iin_jax.concepts.sketches.stylisers import (
+    Styliser,
+    most_of,
+    settings_of,
+    styliser_of,
+)
 from iin_jax.files.array_files import save_array
 from iin_jax.files.digests import array_digest, text_digest
 from iin_jax.files.folders import cache_of
@@ -20,7 +25,6 @@ from iin_jax.files.whole import whole_file
 from iin_jax.networks.base import check_image_values
 from iin_jax.types import Images
 
-MOST = 5000  # images that are stylised unless more are asked for
 LEAST_DIFFERENCE = 0.01  # mean difference of two sketches, in [0, 2]
 AS_IT_IS, LIKE_A, LIKE_B = "image", "a", "b"  # labels of the three entries of an image
 
@@ -56,7 +60,7 @@ def sketched(
     styliser: str | Styliser = "transport",
     seed: int = 0,
     *,
-    most: int = MOST,
+    most: int | None = None,
     progress: bool = True,
 ) -> SketchedEntries:
     """Stylises images by two sketches that show a change in one concept.
@@ -70,19 +74,22 @@ def sketched(
       sketch_a, sketch_b: picture files or arrays, see ``reading.read_sketch``.
       styliser: a key of ``STYLISERS``, or any function of images and a sketch.
       seed: of the choice of images and of the styliser.
-      most: images that are stylised at most.
+      most: images that are stylised at most. None: 5,000, of the neural styliser on a
+        CPU 1,000.
       progress: prints a line on each conversion.
 
     Raises:
       ValueError: images outside [-1, 1], a sketch that is no picture or blank, two that
-        are alike, an unknown styliser, or results of another form than the images.
+        are alike, an unknown styliser or one whose weights are missing, or results of
+        another form than the images.
       OSError: a file cannot be read, or the cache folder not written.
     """
     images = np.asarray(images, np.float32)
     check_image_values(images)
-    if most < 1:
+    if most is not None and most < 1:
         raise ValueError(f"most is a number of images >= 1; got {most}")
     change = styliser_of(styliser, seed)
+    most = most_of(change) if most is None else most
     notes, chosen = [], np.arange(len(images))
     if len(images) > most:
         rng = np.random.default_rng([seed, 0x5E7])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from iin_jax.concepts.sketches.transport import background
+from iin_jax.concepts.sketches.ink import background
 from iin_jax.data.pictures import UnreadablePictureError, read_picture
 from iin_jax.files.paths import local_path
 

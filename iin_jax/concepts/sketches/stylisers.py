@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from iin_jax.concepts.sketches.neural import Neural
 from iin_jax.concepts.sketches.transport import Transport
 from iin_jax.files.hints import nearest
 from iin_jax.types import Array, Images
@@ -12,7 +13,8 @@ class Styliser(Protocol):
     """Gives images the manner of a sketch; any function of this form is one.
 
     One with an attribute ``settings``, a text that changes with all that its results
-    depend on, has these kept in the cache folder.
+    depend on, has these kept in the cache folder. One with an attribute ``most``, a
+    number, stylises so many images unless more are asked for.
     """
 
     def __call__(self, images: Images, sketch: Array, /) -> Images:
@@ -25,7 +27,12 @@ class Styliser(Protocol):
         ...
 
 
-STYLISERS: dict[str, Callable[..., Styliser]] = {"transport": Transport}
+MOST = 5000  # images that are stylised unless the styliser or the user says otherwise
+
+STYLISERS: dict[str, Callable[..., Styliser]] = {
+    "transport": Transport,
+    "neural": Neural,
+}
 
 
 def styliser_of(given: str | Styliser, seed: int) -> Styliser:
@@ -57,3 +64,9 @@ def settings_of(styliser: Any) -> str | None:
     """What the results of a styliser depend on, as text; None: it does not say."""
     settings = getattr(styliser, "settings", None)
     return settings if isinstance(settings, str) else None
+
+
+def most_of(styliser: Any) -> int:
+    """Images that a styliser is given unless more are asked for."""
+    most = getattr(styliser, "most", None)
+    return most if isinstance(most, int) else MOST

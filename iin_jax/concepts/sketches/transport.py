@@ -13,15 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.concepts.sketches.ink import (
+    background,
+    brightness,
+    holds_ink,
+    in_hues,
+    is_grey,
+    with_moments,
+)
 from iin_jax.types import Array, Images
 
 Rotations = tuple[Array, ...]  # (rounds, steps, d, d) for every size of patch
 
-INK = 0.1  # least difference of ink from the background, in [0, 2]
 BATCH = 32  # images per call, filled up
 RATE = 0.7  # share of the way to the sketch's patches per rotation
-GREY = 1e-3  # most difference between the channels of a grey sketch
-DARK = 0.05  # brightness below which a pixel shows no hue, in [0, 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Transport:
     """The styliser that needs nothing but the package.
 
     A grey sketch changes the brightness of coloured images alone, a coloured one all
-    channels. An image in its own manner comes back as it is, up to rounding.
+    channels, and brings mean and deviation of their ink near to its own. An image in
+    its own manner comes back as it is, up to rounding.
 
     Attributes:
       sizes: sides of the patches, odd; the results of all are averaged.
@@ -46,14 +52,16 @@ class Transport:
     @property
     def settings(self) -> str:
         """What the results depend on, as text."""
-        return f"transport 2 {dataclasses.asdict(self)}"
+        return f"transport 3 {dataclasses.asdict(self)}"
 
     def __call__(self, images: Images, sketch: Array, /) -> Images:
         """Stylised images, (n, H, W, C) in [-1, 1]; see ``Styliser``."""
         images, sketch = np.asarray(images, np.float32), np.asarray(sketch, np.float32)
-        by_brightness = images.shape[-1] == 3 and np.ptp(sketch, axis=-1).max() < GREY
-        change = _rebrightened if by_brightness else _transported
-        rotations = self._rotations(1 if by_brightness else images.shape[-1])
+        channels, change = images.shape[-1], _transported
+        if channels == 3:
+            channels = 1 if is_grey(sketch) else 3
+            change = _rebrightened if channels == 1 else _recolored
+        rotations = self._rotations(channels)
         result = np.empty_like(images)
         for start in range(0, len(images), BATCH):
             part = images[start : start + BATCH]
@@ -75,19 +83,15 @@ class Transport:
 
 @jax.jit
 def _rebrightened(images: Images, sketch: Array, rotations: Rotations) -> Images:
-    """Coloured images whose brightness takes the manner of a grey sketch.
+    """Coloured images whose brightness takes the manner of a grey sketch."""
+    changed = _transported(brightness(images), sketch[..., :1], rotations)
+    return in_hues(images, changed)
 
-    A pixel keeps its hue; one that showed none takes the image's, by brightness.
-    """
-    unit = (images + 1.0) / 2.0
-    value = unit.max(axis=-1, keepdims=True)
-    changed = _transported(2.0 * value - 1.0, sketch[..., :1], rotations)
-    changed = (changed + 1.0) / 2.0
-    total = jnp.maximum(value.sum(axis=(1, 2), keepdims=True), DARK)
-    mean_hue = unit.sum(axis=(1, 2), keepdims=True) / total
-    hue = jnp.where(value > DARK, unit / jnp.maximum(value, DARK), mean_hue)
-    same = jnp.abs(changed - value) < 1e-6
-    return jnp.where(same, images, jnp.clip(2.0 * changed * hue - 1.0, -1.0, 1.0))
+
+@jax.jit
+def _recolored(images: Images, sketch: Array, rotations: Rotations) -> Images:
+    """Coloured images in the manner of a coloured sketch."""
+    return with_moments(_transported(images, sketch, rotations), sketch)
 
 
 @jax.jit
@@ -160,8 +164,8 @@ def _patches(image: Array, size: int) -> tuple[Array, Array]:
         for left in range(size)
     ]
     patches = jnp.stack(shifts, axis=2).reshape(height * width, -1, channels)
-    differs = jnp.abs(patches - background(image)) > INK
-    return patches.reshape(height * width, -1), differs.any(axis=(1, 2))
+    ink = jnp.any(holds_ink(patches, background(image)), axis=1)
+    return patches.reshape(height * width, -1), ink
 
 
 def _laid_over(patches: Array, shape: tuple[int, ...], size: int) -> Array:
@@ -176,10 +180,3 @@ def _laid_over(patches: Array, shape: tuple[int, ...], size: int) -> Array:
             total = total.at[place].add(patches[:, :, top, left])
             count = count.at[place].add(1.0)
     return (total / count)[half : half + height, half : half + width]
-
-
-def background(image: Array) -> Array:
-    """The median colour of an image's border, (C,)."""
-    top_and_bottom = image[jnp.array([0, -1])].reshape(-1, image.shape[-1])
-    sides = image[:, jnp.array([0, -1])].reshape(-1, image.shape[-1])
-    return jnp.median(jnp.concatenate([top_and_bottom, sides]), axis=0)
