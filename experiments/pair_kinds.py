@@ -26,8 +26,8 @@ from iin_jax.interpreter import Interpreter
 from iin_jax.losses import Loss, mixture_loss
 from iin_jax.networks import from_functions
 
-LAYOUT = FactorLayout({"shape": 2, "colour": 2, "residual": 4})
-PERSONS = FactorLayout({"person": 2, "residual": 6})
+LAYOUT = FactorLayout({"shape": 2, "colour": 2, "residual": 2})
+PERSONS = FactorLayout({"person": 2, "residual": 4})
 PER_PERSON = 4  # images of each person
 BEND = 0.5  # deviation of what the mixing adds to each unit component
 WAVE = 1.5  # norm of the waves' directions: how often they turn
@@ -243,10 +243,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--pairs", type=int, default=4000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="default: as suits")
+    parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args(arguments)
     for name in options.kinds:
         for seed in options.seeds:
-            line = row(name, options.pairs, seed, steps=options.steps)
+            training = {"steps": options.steps, "batch_size": options.batch}
+            line = row(name, options.pairs, seed, **training)
             print(json.dumps(line), flush=True)
     return 0
 

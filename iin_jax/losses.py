@@ -150,7 +150,7 @@ def wrong_share(term: Term) -> float:
     """The share of wrong pairs that a term allows for, in [0, 1).
 
     Args:
-      term: of ``PairOutputs``; in a ``WeightedSum`` the part of ``mixture_loss`` counts.
+      term: of ``PairOutputs``; of a ``WeightedSum`` the parts.
 
     Returns:
       The largest ``wrong`` of its mixtures; 0 without any.
