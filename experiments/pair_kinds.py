@@ -169,9 +169,9 @@ def trained(kind: Kind, count: int, seed: int, **training: Any) -> Interpreter:
         z, layout = mixed(factors, seed), kind.layout
         most = float(np.abs(z).max())
         network = from_functions(
-            encode=lambda most, images: most * images.reshape(-1, layout.dim),
-            decode=lambda most, z: (z / most).reshape(-1, 1, layout.dim, 1),
-            variables=np.float32(most),
+            encode=lambda scale, images: scale["z"] * images.reshape(-1, layout.dim),
+            decode=lambda scale, z: (z / scale["z"]).reshape(-1, 1, layout.dim, 1),
+            variables={"z": np.float32(most)},
             image_shape=(1, layout.dim, 1),
         )
         images = np.clip(z / most, -1, 1)[:, None, :, None]
@@ -191,7 +191,8 @@ def explained(interpreter: Interpreter, seed: int) -> dict[str, float]:
     for name, part in parts.items():
         inputs = np.asarray(part, np.float64)
         inputs = (inputs - inputs.mean(0)) / inputs.std(0)
-        regression = KernelRidge(kernel="rbf", alpha=0.01, gamma=0.3 / layout[name])
+        settings: Any = {"kernel": "rbf", "alpha": 0.01, "gamma": 0.3 / layout[name]}
+        regression = KernelRidge(**settings)
         result[name] = _score(regression, inputs, factors[:, layout.slice(name)])
     return result
 

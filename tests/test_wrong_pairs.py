@@ -34,6 +34,16 @@ def pairs_of_arrays(count=4000, wrong=WRONG, seed=0):
     return a @ turn, b @ turn, np.tile([True, False], (count, 1))
 
 
+def pixels_as_latents():
+    """A network of which z is its image's four pixels, four times as large."""
+    return from_functions(
+        encode=lambda scale, images: scale["z"] * images.reshape(-1, 4),
+        decode=lambda scale, z: (z / scale["z"]).reshape(-1, 1, 4, 1),
+        variables={"z": np.float32(4.0)},
+        image_shape=(1, 4, 1),
+    )
+
+
 def test_a_learned_similarity_is_that_of_the_right_pairs():
     learned = {}
     for name, loss in (("mixture", losses.mixture_loss(WRONG)), ("plain", None)):
@@ -82,12 +92,7 @@ def test_held_out_figures_are_those_of_the_loss_that_is_trained(monkeypatch):
 def test_interpret_takes_the_mixture():
     rng = np.random.default_rng(0)
     images = np.clip(rng.standard_normal((80, 1, 4, 1)) / 4, -1, 1).astype(np.float32)
-    network = from_functions(
-        encode=lambda scale, images: scale * images.reshape(-1, 4),
-        decode=lambda scale, z: (z / scale).reshape(-1, 1, 4, 1),
-        variables=np.float32(4.0),
-        image_shape=(1, 4, 1),
-    )
+    network = pixels_as_latents()
     labels = {"shape": np.arange(80) // 4}
     settings = {"layout": LAYOUT, "start": "published", "held_out": 0, **BRIEF}
     with pytest.warns(UserWarning, match="nothing was held out"):
@@ -156,12 +161,7 @@ def test_some_pairs_that_tell_no_factors_apart_are_counted(value, message):
 
 
 def test_persons_with_single_images_are_refused():
-    network = from_functions(
-        encode=lambda scale, images: scale * images.reshape(-1, 4),
-        decode=lambda scale, z: (z / scale).reshape(-1, 1, 4, 1),
-        variables=np.float32(4.0),
-        image_shape=(1, 4, 1),
-    )
+    network = pixels_as_latents()
     images = np.random.default_rng(0).uniform(-1, 1, (40, 1, 4, 1))
     with pytest.raises(ValueError, match="person"):
         iin_jax.interpret(

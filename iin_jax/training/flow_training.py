@@ -325,13 +325,19 @@ def _sigma_without_noise(
     count = SIMILARITY_BATCHES if feed.stream is None else 1
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), INIT_STEP), count)
     drawn = [first_batch(feed, seed, key) for key in keys]
-    halves = []
-    for side in range(2):
-        parts = [apply(trained.flow, trained.variables, x[side])[0] for x in drawn]
-        halves.append(np.concatenate([np.asarray(part) for part in parts]))
-    shared = np.concatenate([np.asarray(x.shared) for x in drawn])
-    learned = np.ravel(np.asarray(trained.sigma))
-    return pair_similarities(*halves, shared, layout, wrong=wrong, otherwise=learned)
+
+    def translated(halves: list[Any]) -> np.ndarray:
+        parts = [apply(trained.flow, trained.variables, z)[0] for z in halves]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    return pair_similarities(
+        translated([x.z_a for x in drawn]),
+        translated([x.z_b for x in drawn]),
+        np.concatenate([np.asarray(x.shared) for x in drawn]),
+        layout,
+        wrong=wrong,
+        otherwise=np.ravel(np.asarray(trained.sigma)),
+    )
 
 
 class _Arranged(NamedTuple):

@@ -100,3 +100,35 @@ def rows():
 def concepts_of(line, kind):
     """R^2 of all concepts."""
     return [line[kind][name] for name in line[kind] if name != "residual"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "agree in one",
+        "agree in several",
+        "differ in one",
+        "all images of a person",
+        "a fifth wrong, mixture",
+    ],
+)
+def test_t_finds_the_factors_where_no_linear_map_does(rows, name):
+    for line in rows(name):
+        assert min(concepts_of(line, "T")) >= 0.95
+        assert max(concepts_of(line, "T_0")) < 0.9
+        assert max(concepts_of(line, "linear")) < 0.9
+
+
+@pytest.mark.slow
+def test_wrong_pairs_take_from_the_likelihood_what_the_mixture_keeps(rows):
+    mixture, plain = (rows(f"a fifth wrong, {x}") for x in ("mixture", "likelihood"))
+    for kept, lost in zip(mixture, plain, strict=True):
+        assert max(concepts_of(lost, "T")) < min(concepts_of(kept, "T")) - 0.03
+
+
+@pytest.mark.slow
+def test_similarities_are_learned_per_factor(rows):
+    true = KINDS["similarity learned"].similar
+    for line in rows("similarity learned"):
+        np.testing.assert_allclose(line["sigma"][:2], true[:2], atol=0.02)
