@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+import iin_jax
 from experiments import pair_kinds
 from experiments.pair_kinds import KINDS, LAYOUT, PERSONS
 
+TINY = iin_jax.InterpretationFlow(LAYOUT.dim, 1, 8, 0)
 GIVEN = {name: kind for name, kind in KINDS.items() if kind.masks is not None}
 
 
@@ -68,18 +70,37 @@ def test_labels_form_no_pairs_by_masks():
         pair_kinds.pairs(KINDS["all images of a person"], 10, 0)
 
 
-def test_the_table_has_a_line_per_kind_and_seed(capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["a fifth wrong, mixture", "all images of a person"])
+def test_a_line_says_what_t_and_its_start_find(monkeypatch, name):
     monkeypatch.setattr(pair_kinds, "FITTED", 800)
     monkeypatch.setattr(pair_kinds, "JUDGED", 800)
-    name = "a fifth wrong, mixture"
-    flags = ["--pairs", "400", "--steps", "1", "--batch", "8", "--seeds", "0"]
-    assert pair_kinds.main([*flags, "--kinds", name]) == 0
-    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (line["pairs"], line["seed"], line["sigma"]) == (name, 0, [0.99])
-    assert set(line["T"]) == set(line["T_0"]) == set(LAYOUT.names)
-    for concept in LAYOUT.concepts:  # T_0 finds most of it, and no linear map the rest
+    settings = {"flow": TINY, "steps": 1, "batch_size": 8}
+    line = pair_kinds.row(name, 400, 0, **settings)
+    layout = KINDS[name].layout
+    assert (line["pairs"], line["seed"]) == (name, 0)
+    assert line["sigma"] == [KINDS[name].sigma]
+    assert set(line["T"]) == set(line["T_0"]) == set(layout.names)
+    for concept in layout.concepts:  # T_0 finds most of it, and no linear map the rest
         assert 0.6 < line["T_0"][concept] < 0.92
         assert 0.6 < line["linear"][concept] < 0.92
+
+
+def test_the_command_prints_a_line_per_kind_and_seed(capsys, monkeypatch):
+    asked = []
+
+    def row(name, count, seed, **training):
+        asked.append((name, count, seed, training))
+        return {"pairs": name, "seed": seed}
+
+    monkeypatch.setattr(pair_kinds, "row", row)
+    flags = ["--kinds", "agree in one", "--pairs", "30", "--seeds", "4", "5"]
+    assert pair_kinds.main([*flags, "--steps", "7", "--batch", "16"]) == 0
+    training = {"steps": 7, "batch_size": 16}
+    assert asked == [("agree in one", 30, seed, training) for seed in (4, 5)]
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["seed"] for line in lines] == [4, 5]
+    with pytest.raises(SystemExit):
+        pair_kinds.main(["--kinds", "agree in none"])
 
 
 @pytest.fixture(scope="module")
