@@ -26,12 +26,13 @@ from iin_jax.inputs import (
     latents_of,
     warn_of_constants,
     warn_of_crossing,
+    warn_of_idle_pairs,
     warn_of_self_pairs,
     warn_of_small_set,
 )
 from iin_jax.interpreter import Interpreter, check_fits
 from iin_jax.latents import encode_all
-from iin_jax.losses import Loss, check_sigma
+from iin_jax.losses import Loss, check_sigma, wrong_share
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
 from iin_jax.prepared import PreparedLatents, estimated_sizes
@@ -42,7 +43,7 @@ from iin_jax.training.defaults import (
     flow_defaults,
     planned,
 )
-from iin_jax.training.flow_training import Trained, train_flow
+from iin_jax.training.flow_training import Trained, minimised, train_flow
 from iin_jax.training.log import MetricsLog
 from iin_jax.training.loop import TrainingInterrupt
 from iin_jax.training.parallel import Feed, divisible_batch
@@ -105,6 +106,9 @@ def fit_prepared(
         warn_of_small_set(train, dim)
         view = train.view(training.seed) if view is None else view
         start = view.start({name: layout[name] for name in layout.concepts})
+        if layout.concepts:
+            wrong = wrong_share(minimised(loss, layout, paired=True))
+            start = start.among_right(wrong)
     # a concept's pairs are memorised first, so their number says what suits
     count = train.paired_images if images is None else images
     defaults = flow_defaults(count, dim)
@@ -223,6 +227,7 @@ def fit(
     first, second = np.arange(count), count + np.arange(count)
     check_several_images(int(image.max()) + 1)
     source = ExplicitPairs(layout.concepts, first, second, shared, image, sigma)
+    warn_of_idle_pairs(source)
     warn_of_self_pairs(source)
     prepared = PreparedLatents(z, None, source, image)
     train, unseen = prepared.split(training.held_out, training.seed)
@@ -293,6 +298,7 @@ def interpret(
             f"the pairs are of {len(pairs.image)} entries; got {len(images)} images"
         )
     if isinstance(pairs, ExplicitPairs):
+        warn_of_idle_pairs(pairs)
         warn_of_self_pairs(pairs)
     dim = int(np.prod(network.latent_shape))
     check_even(dim)

@@ -94,6 +94,29 @@ def warn_of_self_pairs(source: ExplicitPairs) -> None:
         )
 
 
+def warn_of_idle_pairs(source: ExplicitPairs) -> None:
+    """Warns of pairs that say nothing of where a factor lies, and how many they are.
+
+    Raises:
+      ValueError: all pairs share nothing, or all share every factor.
+    """
+    count = len(source.shared)
+    nothing = int((~source.shared.any(axis=1)).sum())
+    everything = int(source.shared.all(axis=1).sum())
+    for idle, what in ((nothing, "share nothing"), (everything, "share every factor")):
+        if idle == count:
+            raise ValueError(
+                f"all {count} pairs {what}, so nothing tells the factors apart: a pair "
+                "has to share some factor and not another"
+            )
+        if idle:
+            warnings.warn(
+                f"{idle} of {count} pairs {what}: they count for the density alone, "
+                "and say nothing of where a factor lies",
+                stacklevel=3,
+            )
+
+
 def check_several_images(images: int) -> None:
     """Raises ValueError for a single image."""
     if images < 2:

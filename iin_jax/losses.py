@@ -132,6 +132,8 @@ def mixture_loss(wrong: float) -> Loss:
 
     ``-log((1 - wrong) p(a) p(b | a) + wrong p(a) p(b))``: a pair that is unlike counts
     as two latents that share nothing, in place of pulling its halves together.
+    ``fit`` then counts a start's similarities, which wrong pairs lower, over the right
+    pairs alone, and so the learned ones.
 
     Args:
       wrong: share of wrong pairs, in [0, 1).
@@ -144,22 +146,43 @@ def mixture_loss(wrong: float) -> Loss:
     return functools.partial(_mixture, wrong)
 
 
+def wrong_share(term: Term) -> float:
+    """The share of wrong pairs that a term allows for, in [0, 1).
+
+    Args:
+      term: of ``PairOutputs``; of a ``WeightedSum`` the parts.
+
+    Returns:
+      The largest ``wrong`` of its mixtures; 0 without any.
+    """
+    parts = [part for _, _, part in summed(term).parts]
+    return max((x.wrong for x in parts if isinstance(x, MixtureTerm)), default=0.0)
+
+
 def _mixture(wrong: float, layout: FactorLayout) -> "WeightedSum":
-    return weighted_sum({"pairs": (1.0, _mixture_term(wrong, layout))})
+    return weighted_sum({"pairs": (1.0, MixtureTerm(wrong, layout))})
 
 
-@functools.lru_cache
-def _mixture_term(wrong: float, layout: FactorLayout) -> Term:
-    right = pair_term(layout)
+@dataclasses.dataclass(frozen=True)
+class MixtureTerm:
+    """The term of ``mixture_loss``: ``PairOutputs`` to (B,), in nats.
 
-    def term(outputs: PairOutputs) -> PerExample:
+    Attributes:
+      wrong: share of wrong pairs, in [0, 1).
+      layout: the factors.
+    """
+
+    wrong: float
+    layout: FactorLayout
+
+    def __call__(self, outputs: PairOutputs) -> PerExample:
+        """``-log((1 - wrong) p(a) p(b | a) + wrong p(a) p(b))``, for each pair."""
+        right = pair_term(self.layout)
         apart = dataclasses.replace(outputs, shared=jnp.zeros_like(outputs.shared))
-        as_right = math.log1p(-wrong) - right(outputs)
-        if wrong == 0.0:
+        as_right = math.log1p(-self.wrong) - right(outputs)
+        if self.wrong == 0.0:
             return -as_right
-        return -jnp.logaddexp(as_right, math.log(wrong) - right(apart))
-
-    return term
+        return -jnp.logaddexp(as_right, math.log(self.wrong) - right(apart))
 
 
 def gaussian_term(outputs: SampleOutputs) -> PerExample:

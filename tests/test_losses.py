@@ -244,3 +244,13 @@ def test_a_wrong_pair_pulls_less_than_a_right_one():
 def test_a_share_of_wrong_pairs_is_one(wrong):
     with pytest.raises(ValueError, match=r"share of the pairs in \[0, 1\)"):
         losses.mixture_loss(wrong)
+
+
+def test_a_loss_says_what_share_it_allows_for():
+    layout = FactorLayout({"a": 2, "b": 1, "residual": 3})
+    mixture = losses.mixture_loss(0.2)
+    assert losses.wrong_share(mixture(layout)) == 0.2
+    more = losses.with_terms(mixture, {"independence": 0.1})
+    assert losses.wrong_share(more(layout)) == 0.2
+    assert losses.wrong_share(losses.pair_loss(layout)) == 0.0
+    assert mixture(layout) == losses.mixture_loss(0.2)(layout)

@@ -34,6 +34,21 @@ class Start:
     constants: Tree
     sigma: dict[str, float]
 
+    def among_right(self, wrong: float) -> "Start":
+        """The same with the similarities of right pairs.
+
+        Wrong pairs share nothing, so they lower every correlation by their share and
+        turn no direction.
+
+        Args:
+          wrong: share of wrong pairs, in [0, 1).
+        """
+        similar = {
+            name: bounded_similarity(value / (1.0 - wrong)) if wrong else value
+            for name, value in self.sigma.items()
+        }
+        return dataclasses.replace(self, sigma=similar)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearView:

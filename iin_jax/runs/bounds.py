@@ -30,12 +30,19 @@ class AtLeast:
 
 @dataclasses.dataclass(frozen=True)
 class Between:
-    """Numbers from 0 to 1."""
+    """Numbers from 0 to 1.
+
+    Attributes:
+      whole: 1 is inside, too.
+    """
+
+    whole: bool = True
 
     def fault(self, value: float) -> str | None:
-        if 0.0 <= value <= 1.0:
+        if 0.0 <= value < 1.0 or (self.whole and value == 1.0):
             return None
-        return f"is a share between 0 and 1; got {value}"
+        end = "" if self.whole else ", without 1"
+        return f"is a share between 0 and 1{end}; got {value}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +62,7 @@ class OneOf:
 Count = Annotated[int, AtLeast(1)]
 CountOrZero = Annotated[int, AtLeast(0)]
 Share = Annotated[float, Between()]
+PartShare = Annotated[float, Between(whole=False)]
 
 
 def check_bounds(settings: Any, prefix: str = "") -> None:

@@ -60,6 +60,11 @@ def _check_flow(experiment: Experiment) -> None:
     flow, train, latents = experiment.flow, experiment.train, experiment.latents
     if flow.sigma not in (None, "auto"):
         check_sigma(flow.sigma)
+    if train.wrong_pairs and experiment.concept.source == "none":
+        raise ValueError(
+            "train.wrong_pairs is a share of pairs; with concept.source none there is "
+            "no pair"
+        )
     if flow.start == "published":
         asked = {
             "flow.num_blocks 0": flow.num_blocks == 0,

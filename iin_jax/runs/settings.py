@@ -15,7 +15,14 @@ from iin_jax.data.painted import Coloring
 from iin_jax.flows import FLOWS
 from iin_jax.losses import TERMS
 from iin_jax.networks.perceptual import LAYERS
-from iin_jax.runs.bounds import AtLeast, Count, CountOrZero, OneOf, Share
+from iin_jax.runs.bounds import (
+    AtLeast,
+    Count,
+    CountOrZero,
+    OneOf,
+    PartShare,
+    Share,
+)
 from iin_jax.training.defaults import StartKind
 from iin_jax.training.optim import PUBLISHED_RATE_PER_EXAMPLE, Schedule
 
@@ -243,6 +250,8 @@ class TrainSettings:
       terms: Terms that are added to the likelihood, with their weights: independence
         (factors of a batch have no covariance), cycle (what is decoded and encoded
         again keeps a swapped factor), or any in ``iin_jax.losses.TERMS``.
+      wrong_pairs: Share of the pairs that may be wrong, nobody knows which: the
+        likelihood is a mixture, in which a pair may also share nothing.
     """
 
     steps: CountOrZero = 120_000
@@ -259,6 +268,7 @@ class TrainSettings:
     terms: Annotated[dict[str, float], OneOf(TERMS)] = dataclasses.field(
         default_factory=dict
     )
+    wrong_pairs: PartShare = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from iin_jax.concepts import FactorScores, factor_sizes
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.fit import fit_prepared
 from iin_jax.flows import FLOWS, Bijector
-from iin_jax.losses import Loss, pair_loss, sample_loss, with_terms
+from iin_jax.losses import Loss, mixture_loss, pair_loss, sample_loss, with_terms
 from iin_jax.networks import save_network
 from iin_jax.prepared import OURS, Sizes, estimated_sizes
 from iin_jax.runs.evaluation import evaluate_stage, report_stage
@@ -180,12 +180,13 @@ def _training(experiment: Experiment) -> Training:
 
 
 def _loss(experiment: Experiment) -> Loss | None:
-    """The loss with the terms of the settings; None: the likelihood alone."""
-    terms = experiment.train.terms
-    if not terms:
-        return None
-    paired = experiment.concept.source != "none"
-    return with_terms(pair_loss if paired else sample_loss, terms)
+    """The loss of the settings, with their terms; None: the likelihood alone."""
+    terms, wrong = experiment.train.terms, experiment.train.wrong_pairs
+    if experiment.concept.source == "none":
+        likelihood = sample_loss
+    else:
+        likelihood = mixture_loss(wrong) if wrong else pair_loss
+    return with_terms(likelihood, terms) if terms or wrong else None
 
 
 def _estimate(scores: FactorScores, dim: int) -> dict[str, Any]:

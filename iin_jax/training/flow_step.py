@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from iin_jax.concepts.base import PairDraw, uniform_indices
+from iin_jax.concepts.similarity import MAX_SIMILARITY
 from iin_jax.flows import Bijector
 from iin_jax.flows.linear_start import LinearStart
 from iin_jax.linen import apply
@@ -23,7 +24,6 @@ from iin_jax.outputs import PairOutputs, SampleOutputs, StepMaps
 from iin_jax.training.parallel import Draw, Feed, Metrics, Streamed
 from iin_jax.types import Array, Images, Key, Latents, LogDet, Shared, Tree
 
-MAX_SIMILARITY = 0.9995  # highest learned similarity: at 1 there is no bound
 NOISE_STREAM = 2**31 + 1  # folded into a batch key; larger than any example index
 QUIET = 0.9  # share of the steps over which the noise on latents fades to none
 

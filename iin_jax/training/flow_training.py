@@ -11,6 +11,7 @@ import numpy as np
 
 from iin_jax.concepts.closed_form import Start
 from iin_jax.concepts.separation import separation
+from iin_jax.concepts.similarity import LEAST_SIMILARITY, pair_similarities
 from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector, LinearStart, StartedFlow
@@ -24,12 +25,12 @@ from iin_jax.losses import (
     pair_loss,
     sample_loss,
     summed,
+    wrong_share,
 )
 from iin_jax.networks import Network
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.flow_start import first_batch, first_state
+from iin_jax.training.flow_start import INIT_STEP, first_batch, first_state
 from iin_jax.training.flow_step import (
-    MAX_SIMILARITY,
     FlowObjective,
     LatentPairs,
     Started,
@@ -45,7 +46,7 @@ from iin_jax.training.state import TrainState
 from iin_jax.training.step import gradient_step
 from iin_jax.types import Tree
 
-LEAST_SIMILARITY = 1e-3  # lowest estimated similarity
+SIMILARITY_BATCHES = 4  # batches of 2,048 pairs that similarities are estimated from
 # Share of the separation that is its standard error, sqrt(sum rho^2 / images) over the
 # correlations rho of all components: about 0.2 of 7.2 on the 179 held-out digits.
 SEPARATION_ERROR = 0.03
@@ -155,10 +156,10 @@ def train_flow(
         z = arranged.through(z)
     constants = {} if arranged is None else arranged.constants
     noisy = arranged is not None and plan.noise > 0
-    feed = started_feed(feed, constants, noisy=noisy)
+    raw, feed = feed, started_feed(feed, constants, noisy=noisy)
     objective = FlowObjective(
         flow,
-        _minimised(loss, layout, paired=isinstance(batch, LatentPairs)),
+        minimised(loss, layout, paired=isinstance(batch, LatentPairs)),
         plan.sigma,
         plan.noise if start is not None else 0.0,
         plan.schedule.steps,
@@ -186,7 +187,9 @@ def train_flow(
         raise
     trained = _trained(flow, objective, state, start, arranged, record)
     if plan.sigma is None and objective.noise and isinstance(batch, LatentPairs):
-        return trained._replace(sigma=_sigma_without_noise(trained, batch, layout))
+        wrong = wrong_share(objective.loss)
+        sigma = _sigma_without_noise(trained, raw, layout, plan.seed, wrong)
+        return trained._replace(sigma=sigma)
     return trained
 
 
@@ -256,8 +259,17 @@ def _runner(plan: FlowPlan, step: Step, feed: Feed, state: TrainState) -> Runner
     )
 
 
-def _minimised(loss: Loss | None, layout: FactorLayout, paired: bool) -> WeightedSum:
-    """The loss of a layout, as a sum of named terms."""
+def minimised(loss: Loss | None, layout: FactorLayout, *, paired: bool) -> WeightedSum:
+    """The loss of a layout, as a sum of named terms.
+
+    Args:
+      loss: a function of the layout that gives a term; None: the likelihood.
+      layout: the factors.
+      paired: examples are pairs, not single latents.
+
+    Raises:
+      ValueError: what is no such function.
+    """
     if loss is None:
         return (pair_loss if paired else sample_loss)(layout)
     if isinstance(loss, WeightedSum) or not callable(loss):
@@ -303,25 +315,29 @@ def _trained(
 
 
 def _sigma_without_noise(
-    trained: Trained, batch: LatentPairs, layout: FactorLayout
+    trained: Trained, feed: Feed, layout: FactorLayout, seed: int, wrong: float
 ) -> tuple[float, ...]:
     """Similarities estimated anew, since they were learned under noise, per factor.
 
-    The correlation of standard normal halves, over training pairs that share a factor;
-    as learned where no pair does.
+    Over training pairs, of which a share may be wrong; as learned where no pair shares
+    a factor.
     """
-    halves = (apply(trained.flow, trained.variables, z)[0] for z in batch[:2])
-    a, b = (np.asarray(x, np.float64) for x in halves)
-    shared, result = np.asarray(batch.shared), []
-    for index, (name, learned) in enumerate(
-        zip(layout.names, np.ravel(np.asarray(trained.sigma)), strict=True)
-    ):
-        columns, rows = layout.slice(name), shared[:, index]
-        x, y = a[rows, columns], b[rows, columns]
-        norm = 0.5 * (np.square(x).sum() + np.square(y).sum())
-        estimate = (x * y).sum() / norm if norm else learned
-        result.append(float(np.clip(estimate, LEAST_SIMILARITY, MAX_SIMILARITY)))
-    return tuple(result)
+    count = SIMILARITY_BATCHES if feed.stream is None else 1
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), INIT_STEP), count)
+    drawn = [first_batch(feed, seed, key) for key in keys]
+
+    def translated(halves: list[Any]) -> np.ndarray:
+        parts = [apply(trained.flow, trained.variables, z)[0] for z in halves]
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    return pair_similarities(
+        translated([x.z_a for x in drawn]),
+        translated([x.z_b for x in drawn]),
+        np.concatenate([np.asarray(x.shared) for x in drawn]),
+        layout,
+        wrong=wrong,
+        otherwise=np.ravel(np.asarray(trained.sigma)),
+    )
 
 
 class _Arranged(NamedTuple):

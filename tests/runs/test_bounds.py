@@ -6,7 +6,14 @@ from typing import Annotated
 
 import pytest
 
-from iin_jax.runs.bounds import AtLeast, Count, OneOf, Share, check_bounds
+from iin_jax.runs.bounds import (
+    AtLeast,
+    Count,
+    OneOf,
+    PartShare,
+    Share,
+    check_bounds,
+)
 from iin_jax.runs.conditions import check
 from iin_jax.runs.settings import Experiment, TrainSettings
 
@@ -17,6 +24,7 @@ REGISTRY = {"near": 1}
 class Part:
     count: Count = 1
     share: Share = 0.5
+    part: PartShare = 0.5
     noise: Annotated[float | None, AtLeast(0)] = None
     sizes: Annotated[tuple[int, ...], AtLeast(0)] = ()
     kind: Annotated[str, OneOf(REGISTRY, ("none",))] = "none"
@@ -36,6 +44,7 @@ class Whole:
         ({"count": 0}, "part.count must be at least 1"),
         ({"share": 1.5}, "part.share is a share between 0 and 1; got 1.5"),
         ({"share": math.nan}, "part.share is a share"),
+        ({"part": 1.0}, "part.part is a share between 0 and 1, without 1; got 1.0"),
         ({"noise": -0.1}, "part.noise cannot be negative"),
         ({"sizes": (3, -1)}, "part.sizes cannot be negative"),
         ({"kind": "neer"}, "is one of ['none', 'near']; got 'neer'; did you mean near"),
@@ -49,7 +58,7 @@ def test_a_value_outside_its_bounds_is_named(change, message):
 
 
 def test_values_inside_pass_and_none_has_no_bounds(monkeypatch):
-    check_bounds(Whole(Part(2, 1.0, None, (0, 3), "near", {"near": 0.1})))
+    check_bounds(Whole(Part(2, 1.0, 0.0, None, (0, 3), "near", {"near": 0.1})))
     later = Whole(Part(kind="later"))
     with pytest.raises(ValueError, match="'later'"):
         check_bounds(later)
