@@ -126,9 +126,8 @@ class Neural:
         # the mean of styles that were fitted to pictures: from there all are near
         style = jnp.asarray(np.mean(list(self._styles.styles.values()), axis=0))
         state = self._tx.init(style)
-        for _ in range(
-            self.steps
-        ):  # XLA on CPUs runs convolutions in loops on one core
+        # a loop of Python: in one of XLA, CPUs run convolutions on a single core
+        for _ in range(self.steps):
             style, state = self._step(
                 self._variables, style, state, contents, sketch, fixed
             )
