@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from iin_jax.analysis.judges.pictures import BRIGHT
 from iin_jax.concepts import sketched
 from iin_jax.concepts.sketches.entries import AS_IT_IS, LIKE_A, LIKE_B
 from iin_jax.concepts.sketches.stylisers import MOST
@@ -44,9 +45,12 @@ def sketched_dataset(
         experiment.seed,
         most=None if usual else concept.sketched_images,
     )
-    versions = np.round(127.5 * (entries.images + 1.0)).astype(np.uint8)
     count = len(entries.images) // len(VERSIONS)
+    versions = 127.5 * (entries.images + 1.0)
     versions = versions.reshape(len(VERSIONS), count, *versions.shape[1:])
+    if experiment.data.coloring != "none":
+        versions = _equally_bright(versions)
+    versions = np.round(versions).astype(np.uint8)
     stylised = with_versions(
         dataset,
         splits,
@@ -56,3 +60,20 @@ def sketched_dataset(
         entries.notes,
     )
     return stylised, np.stack([entries.sketch_a, entries.sketch_b])
+
+
+def _equally_bright(versions: np.ndarray) -> np.ndarray:
+    """Grey pictures on black as bright as the first of them, since colours multiply.
+
+    The colour of a painted picture is that of its brightest pixels, and a grey sketch
+    shows none.
+
+    Args:
+      versions: (V, n, H, W, 1) in [0, 255].
+    """
+    flat = versions.reshape(*versions.shape[:2], -1)
+    peaks = flat.max(axis=-1, keepdims=True)
+    bright = flat >= BRIGHT * peaks
+    brightness = (flat * bright).sum(axis=-1) / np.maximum(bright.sum(axis=-1), 1)
+    scale = brightness[:1] / np.maximum(brightness, 1.0)
+    return np.clip(versions * scale[..., None, None, None], 0.0, 255.0)

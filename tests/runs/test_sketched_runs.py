@@ -9,6 +9,7 @@ import pytest
 import iin_jax
 from experiments.draw_sketches import draw
 from experiments.draw_sketches import main as draw_main
+from iin_jax.analysis import ColorJudge
 from iin_jax.analysis.strokes import stroke_width
 from iin_jax.runs import configs
 from iin_jax.runs.command import main, parse
@@ -74,6 +75,18 @@ def test_strokes_become_like_the_sketches(tmp_path, sketches):
     plain, thin, thick = np.nanmean(widths, axis=1)
     assert thin < plain - 0.5 and thick > plain + 0.5
     assert (widths[2] > widths[1]).mean() > 0.95
+
+
+def test_painted_versions_have_one_colour(tmp_path, sketches):
+    run = run_of(tmp_path, [*sketches, *FEW])
+    view, pictures = run.images.view, np.arange(run.images.dataset.pictures)
+    read = [
+        ColorJudge().read(view.singles(pictures + k * len(pictures), "test").images())
+        for k in range(3)
+    ]
+    assert np.std(read[0], axis=0).min() > 0.1
+    # 0.02 as the styliser leaves them
+    assert np.abs(np.subtract(read[1:], read[0])).mean() < 0.005
 
 
 @pytest.mark.parametrize(
