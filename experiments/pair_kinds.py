@@ -110,6 +110,10 @@ KINDS: dict[str, Kind] = {
     "a fifth wrong, mixture": Kind(
         agree_in_one, (SHARP,) * 3, WRONG, SHARP, mixture_loss(WRONG)
     ),
+    "a fifth wrong at 0.95, likelihood": Kind(agree_in_one, wrong=WRONG),
+    "a fifth wrong at 0.95, mixture": Kind(
+        agree_in_one, wrong=WRONG, loss=mixture_loss(WRONG)
+    ),
 }
 
 
