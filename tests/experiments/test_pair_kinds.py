@@ -142,7 +142,8 @@ def test_t_finds_the_factors_where_no_linear_map_does(rows, name):
 
 
 @pytest.mark.slow
-def test_wrong_pairs_take_from_the_likelihood_what_the_mixture_keeps(rows):
+def test_the_mixture_keeps_what_a_choice_by_the_likelihood_loses(rows):
+    """By the plain likelihood of held-out pairs, a fifth wrong, T_0 is kept."""
     mixture, plain = (rows(f"a fifth wrong, {x}") for x in ("mixture", "likelihood"))
     for kept, lost in zip(mixture, plain, strict=True):
         assert max(concepts_of(lost, "T")) < min(concepts_of(kept, "T")) - 0.03
