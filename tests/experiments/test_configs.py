@@ -118,7 +118,7 @@ def test_no_config_is_forgotten():
     "name",
     [
         pytest.param("mnist", marks=pytest.mark.slow),
-        pytest.param("fashionmnist", marks=pytest.mark.thorough),
+        pytest.param("fashionmnist", marks=pytest.mark.slow),
         pytest.param("cifar10", marks=pytest.mark.thorough),
         pytest.param("celeba", marks=pytest.mark.slow),
     ],
@@ -256,7 +256,7 @@ def pictures(tmp_path_factory):
     "continuous",
     [
         pytest.param("quantile", marks=pytest.mark.slow),
-        pytest.param("sigma", marks=pytest.mark.thorough),
+        pytest.param("sigma", marks=pytest.mark.slow),
     ],
 )
 def test_your_own_folder(pictures, tmp_path, continuous):

@@ -70,6 +70,7 @@ def test_labels_form_no_pairs_by_masks():
         pair_kinds.pairs(KINDS["all images of a person"], 10, 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["a fifth wrong, mixture", "all images of a person"])
 def test_a_line_says_what_t_and_its_start_find(monkeypatch, name):
     monkeypatch.setattr(pair_kinds, "FITTED", 800)
