@@ -182,13 +182,17 @@ class FactorLayout:
             raise ValueError(f"an interpolation needs steps >= 2; got {steps}")
         if path not in get_args(Path):
             raise ValueError(f"a path is one of {get_args(Path)}; got {path!r}")
-        end = self.swap(z_tilde_a, z_tilde_b, names)
+        mask = self.mask(names)
+        end = jnp.where(mask, z_tilde_b, z_tilde_a)
         weight = jnp.linspace(0.0, 1.0, steps, dtype=end.dtype)
         weight = weight.reshape((steps,) + (1,) * end.ndim)
         if path == "line":
-            return (1.0 - weight) * z_tilde_a + weight * end
-        starts, ends = self.split(z_tilde_a), self.split(end)
-        return self.merge({n: _arc(starts[n], ends[n], weight) for n in self.names})
+            moved = (1.0 - weight) * z_tilde_a + weight * end
+        else:
+            starts, ends = self.split(z_tilde_a), self.split(end)
+            arcs = {name: _arc(starts[name], ends[name], weight) for name in self.names}
+            moved = self.merge(arcs)
+        return jnp.where(mask, moved, z_tilde_a)
 
     def mask(self, names: Iterable[str]) -> np.ndarray:
         """True at the dimensions of the named factors, shape (N,).
