@@ -182,8 +182,8 @@ class FactorLayout:
             raise ValueError(f"an interpolation needs steps >= 2; got {steps}")
         if path not in get_args(Path):
             raise ValueError(f"a path is one of {get_args(Path)}; got {path!r}")
-        mask = self.mask(names)
-        end = jnp.where(mask, z_tilde_b, z_tilde_a)
+        names = names if isinstance(names, str) else tuple(names)
+        mask, end = self.mask(names), self.swap(z_tilde_a, z_tilde_b, names)
         weight = jnp.linspace(0.0, 1.0, steps, dtype=end.dtype)
         weight = weight.reshape((steps,) + (1,) * end.ndim)
         if path == "line":

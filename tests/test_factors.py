@@ -119,6 +119,12 @@ def test_layouts_compare_hash_and_rebuild():
         ),
         (
             lambda: LAYOUT.interpolate(
+                normal((5, 9)), normal((5, 8)), ["color"], steps=3
+            ),
+            "sum to 9",
+        ),
+        (
+            lambda: LAYOUT.interpolate(
                 normal((5, 9)),
                 normal((5, 9)),
                 ["color"],
