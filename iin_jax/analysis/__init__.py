@@ -32,6 +32,7 @@ from iin_jax.analysis.judges import (
 from iin_jax.analysis.layers import LayerScores, layer_scores
 from iin_jax.analysis.leakage import leakage
 from iin_jax.analysis.linear_edits import LinearEdits
+from iin_jax.analysis.response import ClassResponse, Response, response
 from iin_jax.analysis.scorecard import ANALYSES, score, scorecard, sections
 from iin_jax.analysis.swaps import evaluate_swaps
 from iin_jax.data.values import is_class, known_rows
@@ -39,6 +40,7 @@ from iin_jax.data.values import is_class, known_rows
 __all__ = [
     "ANALYSES",
     "Analysis",
+    "ClassResponse",
     "ColorJudge",
     "ConvolutionalJudge",
     "Distance",
@@ -52,6 +54,7 @@ __all__ = [
     "LinearEdits",
     "LogitsJudge",
     "Record",
+    "Response",
     "Section",
     "ShapeJudge",
     "Swapped",
@@ -67,6 +70,7 @@ __all__ = [
     "known_rows",
     "layer_scores",
     "leakage",
+    "response",
     "score",
     "scorecard",
     "sections",

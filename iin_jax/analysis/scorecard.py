@@ -35,6 +35,7 @@ from iin_jax.analysis.likelihood import LikelihoodAnalysis
 from iin_jax.analysis.midpoints import MidpointsAnalysis
 from iin_jax.analysis.pair_scores import PairScoresAnalysis
 from iin_jax.analysis.plausible import PlausibilityAnalysis
+from iin_jax.analysis.usage import UsageAnalysis
 from iin_jax.analysis.walks import WalksAnalysis
 from iin_jax.concepts import PairSource
 from iin_jax.data.values import is_class, is_color
@@ -51,6 +52,7 @@ ANALYSES: dict[str, Analysis] = {
     "swaps": SwapAnalysis(),
     "walks": WalksAnalysis(),
     "plausibility": PlausibilityAnalysis(),
+    "response": UsageAnalysis(),
     "leakage": LeakageAnalysis(),
     "certificate": CertificateAnalysis(),
     "likelihood": LikelihoodAnalysis(),

@@ -37,6 +37,30 @@ def palette(count: int = 4096, seed: int = 0) -> np.ndarray:
     return colors[:count].astype(np.float32)
 
 
+def colors_by_hue(colors: np.ndarray, groups: int) -> np.ndarray:
+    """Colours in groups of like hue, as many in each.
+
+    Args:
+      colors: RGB, (P, 3) in [0, 1].
+      groups: number of groups, 1 to P.
+
+    Returns:
+      Indices of the colours of each group, (groups, P // groups); the rest is in none.
+
+    Raises:
+      ValueError: more groups than colours, or none.
+    """
+    from skimage.color import rgb2hsv
+
+    if not 1 <= groups <= len(colors):
+        raise ValueError(
+            f"{len(colors)} colours make 1 to {len(colors)} groups; got {groups}"
+        )
+    order = np.argsort(rgb2hsv(colors)[:, 0], kind="stable")
+    size = len(colors) // groups
+    return order[: groups * size].reshape(groups, size)
+
+
 @functools.partial(jax.jit, static_argnames="background")
 def colorize(grey: Array, colors: Array, background: Background = "black") -> Images:
     """Paints grey images by multiplying their brightness with a colour.

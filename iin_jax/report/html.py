@@ -126,34 +126,43 @@ def _page(
     """The page as text, with ``count`` images behind its figures."""
     layout, network = interpreter.layout, interpreter.network
     findings = facts.all_findings(parts, card)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("iin_jax.report", "templates"), autoescape=True
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=record.title,
+            record=record,
+            card=card,
+            sections=parts,
+            findings=findings,
+            summary=_summary(findings),
+            marks=MARKS,
+            introduction=facts.introduction(interpreter, record.data),
+            shows_edits=network is not None and network.output == "images",
+            sizes=layout.as_dict(),
+            dim=layout.dim,
+            meaning=_meaning(card),
+            concepts=layout.concepts,
+            count=count,
+            kept=facts.kept_state(card.get("training") or {}),
+            origin=facts.origin(
+                {"device": jax.devices()[0].device_kind, **card},
+                card.get("versions") or versions(),
+            ),
+            figures={
+                name: {"png": base64.b64encode(png).decode(), "alt": alts[name]}
+                for name, png in pngs.items()
+            },
+        )
     )
-    environment.tests["figure"] = _is_figure
-    return environment.get_template("report.html").render(
-        record=record,
-        card=card,
-        sections=parts,
-        findings=findings,
-        summary=_summary(findings),
-        marks=MARKS,
-        introduction=facts.introduction(interpreter, record.data),
-        shows_edits=network is not None and network.output == "images",
-        sizes=layout.as_dict(),
-        dim=layout.dim,
-        meaning=_meaning(card),
-        concepts=layout.concepts,
-        count=count,
-        kept=facts.kept_state(card.get("training") or {}),
-        origin=facts.origin(
-            {"device": jax.devices()[0].device_kind, **card},
-            card.get("versions") or versions(),
-        ),
-        figures={
-            name: {"png": base64.b64encode(png).decode(), "alt": alts[name]}
-            for name, png in pngs.items()
-        },
-    )
+
+
+def environment() -> jinja2.Environment:
+    """Where the templates of pages are."""
+    templates = jinja2.PackageLoader("iin_jax.report", "templates")
+    result = jinja2.Environment(loader=templates, autoescape=True)
+    result.tests["figure"] = _is_figure
+    return result
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -18,6 +18,7 @@ from iin_jax.command_line import one_line
 from iin_jax.files.hints import near
 from iin_jax.files.paths import local_path
 from iin_jax.files.programs import keep_programs
+from iin_jax.runs.compared import changed, write_comparison
 from iin_jax.runs.conditions import check
 from iin_jax.runs.configs import FULL, Config, find, names
 from iin_jax.runs.preflight import check_new
@@ -90,7 +91,7 @@ def _run(arguments: list[str], program: str, of_process: bool) -> int:
         with_fast_cpu()
         import_what_runs_need()
     command = shlex.join(["python", "-m", program, *arguments])
-    run = Run.of(config.name, options.experiment, local_path(options.workdir), command)
+    runs = _runs(config, options, command)
     if options.smoke:
         print(
             "smoke: schedules of seconds, few images, no LPIPS, no distances; figures "
@@ -98,6 +99,33 @@ def _run(arguments: list[str], program: str, of_process: bool) -> int:
         )
     if options.compilation_cache:
         keep_programs()
+    for name, run in runs.items():
+        if len(runs) > 1:
+            print(f"-- {name} --")
+        status = _one_run(run)
+        if status:
+            return status
+    if config.compared:
+        page = write_comparison(config.name, runs, config.compared)
+        print(f"Side by side: {page}" if page else "no run has a classifier to compare")
+    return 0
+
+
+def _runs(config: Config, options: RunOptions, command: str) -> dict[str, Run]:
+    """Name -> run; one without a name, or those that the config compares."""
+    folder = local_path(options.workdir)
+    if not config.compared:
+        return {"": Run.of(config.name, options.experiment, folder, command)}
+    runs = {}
+    for name, changes in config.compared.items():
+        experiment = changed(options.experiment, changes)
+        check(experiment)
+        runs[name] = Run.of(f"{config.name} {name}", experiment, folder / name, command)
+    return runs
+
+
+def _one_run(run: Run) -> int:
+    """All stages of one run that are not complete; returns the exit status."""
     with run.folder.held():
         if run.folder.is_new:
             check_new(run)

@@ -48,6 +48,12 @@ def _check_network(experiment: Experiment) -> None:
             f"data.image_size {size} must be a multiple of 2 ** network.num_down = "
             f"{2**network.num_down}"
         )
+    painted = experiment.data.coloring != "none"
+    if network.color_follows and not (network.kind == "classifier" and painted):
+        raise ValueError(
+            "network.color_follows paints the images of a classifier (--network.kind "
+            "classifier, --data.coloring black)"
+        )
     if network.kind == "autoencoder" and network.from_run is None:
         _check_image_size(network, size)
     if experiment.evaluate.distance != "none" and network.kind != "autoencoder":

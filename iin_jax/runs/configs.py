@@ -1,4 +1,4 @@
-"""Configs: files with ``EXPERIMENT`` and ``BUDGETS``, shipped ones or one's own."""
+"""Configs: files with ``EXPERIMENT``, ``BUDGETS`` and ``COMPARED``, shipped or own."""
 
 import dataclasses
 import importlib.util
@@ -7,9 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from iin_jax.files.hints import near, nearest
 from iin_jax.files.paths import local_path
+from iin_jax.runs.compared import check_compared
 from iin_jax.runs.settings import Experiment
 
 # shipped configs of an installed package, and of a checkout that it runs from
@@ -27,12 +29,15 @@ class Config:
       experiment: the settings of the full experiment.
       budgets: budget -> settings of a shorter one.
       description: the file's docstring.
+      compared: name of a run -> "section.field" -> value, where the experiment is
+        several runs side by side; empty: it is one.
     """
 
     name: str
     experiment: Experiment
     budgets: Mapping[str, Experiment]
     description: str
+    compared: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def within(self, budget: str) -> Experiment:
         """The settings at a budget.
@@ -63,8 +68,9 @@ def find(name: str) -> Config:
 
     Args:
       name: a shipped one, or the path of a file of one's own: with ``EXPERIMENT``, an
-        ``Experiment``, and ``BUDGETS``, if it has shorter ones. What the file registers
-        (data sources, flows, terms) can be named in its settings.
+        ``Experiment``, ``BUDGETS``, if it has shorter ones, and ``COMPARED``, if it is
+        several runs. What the file registers (data sources, flows, terms) can be named
+        in its settings.
 
     Raises:
       ValueError: no such experiment, where the message offers the nearest one, or a
@@ -102,7 +108,9 @@ def load(path: Path) -> Config:
     bad = not isinstance(budgets, Mapping)
     if bad or not all(isinstance(each, Experiment) for each in budgets.values()):
         raise ValueError(f"BUDGETS in {path} is a dictionary budget -> Experiment")
-    return Config(path.stem, experiment, budgets, module.__doc__ or "")
+    compared = getattr(module, "COMPARED", {})
+    check_compared(compared, experiment, path)
+    return Config(path.stem, experiment, budgets, module.__doc__ or "", compared)
 
 
 def _executed(path: Path) -> ModuleType:

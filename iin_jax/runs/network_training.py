@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.data import StepStream, StoredImages, epoch_indices
+from iin_jax.data.palette import colors_by_hue
 from iin_jax.data.values import plain
 from iin_jax.losses import (
     WeightedSum,
@@ -111,7 +112,7 @@ def train_classifier(run: Run) -> Network:
     """The classifier of a run, of the first attribute that has classes."""
     settings, seed = run.experiment.network, run.experiment.seed
     classes = plain(run.images.view.labels[run.concepts.classified])
-    feed = _feed(run, draw_labelled, classes)
+    feed = _feed(run, draw_labelled, classes, follows=settings.color_follows)
     module = Classifier(
         int(classes.max()) + 1,
         settings.latent_dim,
@@ -172,17 +173,25 @@ def _feed(
     draw: Callable[..., Any],
     classes: np.ndarray | None = None,
     perceptual: Tree | None = None,
+    follows: float = 0.0,
 ) -> Feed:
-    """Training images on the device, or streamed from where they are stored."""
+    """Training images on the device, or streamed from where they are stored.
+
+    A share ``follows`` of painted ones are in a colour of their class's own.
+    """
     part, images = run.images.splits["train"], run.images.dataset.images
     view = run.images.view
-    preparation = Preparation(run.experiment.latents.augment, view.background)
-    colors = view.train_colors
+    augment = run.experiment.latents.augment
+    preparation = Preparation(augment, view.background, follows)
+    colors, own_colors = view.train_colors, None
+    if follows and colors is not None and classes is not None:
+        own_colors = jnp.asarray(colors_by_hue(colors, int(classes.max()) + 1))
     data = TrainingImages(
         None,
         None if colors is None else jnp.asarray(colors),
         None if classes is None else jnp.asarray(classes[part], jnp.int32),
         perceptual,
+        own_colors,
     )
     bound = functools.partial(draw, preparation)
     if not isinstance(images, StoredImages):

@@ -92,6 +92,9 @@ class NetworkSettings:
       weights: File or folder of its weights; none: looked for in the folders of
         $IIN_JAX_WEIGHTS and in the cache folder.
       download: Fetch missing weights from their publisher.
+      color_follows: Share of a classifier's training images that are painted in a
+        colour of their class's own (a stretch of the palette, by hue): a shortcut that
+        other images do not have.
       latent_dim: Number N of latent dimensions; of a pretrained network, that of its
         layer at this image size.
       num_down: Number of halvings of the image.
@@ -121,6 +124,7 @@ class NetworkSettings:
     layer: str | None = None
     weights: str | None = None
     download: bool = False
+    color_follows: Share = 0.0
     latent_dim: int = 64
     num_down: Count = 4
     base: Count = 64

@@ -21,12 +21,15 @@ class TrainingImages(NamedTuple):
       palette: (P, 3) in [0, 1]; None: images are taken as they are.
       classes: (n,), 0 .. classes - 1, for a classifier; None: for anything else.
       perceptual: weights of LPIPS, for a loss that reads them.
+      own_colors: (classes, m), indices in the palette of the colours that are a class's
+        own; None: no class has any.
     """
 
     images: Array | None
     palette: Array | None = None
     classes: Array | None = None
     perceptual: Tree | None = None
+    own_colors: Array | None = None
 
 
 class StreamedImages(NamedTuple):
@@ -50,10 +53,12 @@ class Preparation:
     Attributes:
       augment: range of its distortion.
       background: of painted images.
+      in_own_color: share of images that are painted in a colour of their class.
     """
 
     augment: Affine = dataclasses.field(default_factory=Affine)
     background: Background = "black"
+    in_own_color: float = 0.0
 
     def __call__(self, key: Key, image: Array, color: Array | None) -> Images:
         """uint8 (H, W, C) -> (H, W, C) in [-1, 1]; noise per pixel dequantises it.
@@ -129,6 +134,13 @@ def draw_images(
     streamed = isinstance(data, Streamed)
     resident = data.resident if streamed else data
 
+    def own_color(key, other, resident, index):
+        bits_key, share_key = jax.random.split(key)
+        own = resident.own_colors[resident.classes[index]]
+        drawn = own[jax.random.bits(bits_key) % own.shape[0]]
+        follows = jax.random.uniform(share_key) < preparation.in_own_color
+        return jnp.where(follows, drawn, other)
+
     def draw_one(example):
         draw_key, image_key = jax.random.split(jax.random.fold_in(key, example))
         bits = jax.random.bits(draw_key, (2,))
@@ -139,7 +151,10 @@ def draw_images(
             image = resident.images[index]
         color = None
         if resident.palette is not None:
-            color = resident.palette[bits[1] % resident.palette.shape[0]]
+            chosen = bits[1] % resident.palette.shape[0]
+            if resident.own_colors is not None:
+                chosen = own_color(draw_key, chosen, resident, index)
+            color = resident.palette[chosen]
         return index, preparation(image_key, image, color)
 
     return jax.vmap(draw_one)(examples)
