@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import iin_jax
-from iin_jax.analysis import layer_scores
+from iin_jax.analysis.layers import scored_layers
 from iin_jax.concepts import pairs_from_labels
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import AutoencoderNetwork
@@ -92,7 +92,7 @@ def test_layers_components_are_compiled_once(autoencoder):
     counts, results = [], []
     for shown in (images, images, images[::-1]):
         with compilations() as count:
-            scored = layer_scores(network, shown.__getitem__, 8, pairs, ("digit",))
+            scored = scored_layers(network, shown.__getitem__, 8, pairs, ("digit",))
         counts.append(count[0])
         results.append(scored["latent"].scores["digit"])
     assert counts[0] > 0 and counts[1:] == [0, 0]

@@ -29,7 +29,8 @@ from iin_jax.analysis.judges import (
     ShapeJudge,
     shape_judge,
 )
-from iin_jax.analysis.layers import LayerScores, layer_scores
+from iin_jax.analysis.layer_curves import LayerScore, layers_figure, layers_in_words
+from iin_jax.analysis.layers import layer_scores
 from iin_jax.analysis.leakage import leakage
 from iin_jax.analysis.linear_edits import LinearEdits
 from iin_jax.analysis.response import ClassResponse, Response, response
@@ -50,7 +51,7 @@ __all__ = [
     "FeatureNetwork",
     "Judge",
     "LatentJudge",
-    "LayerScores",
+    "LayerScore",
     "LinearEdits",
     "LogitsJudge",
     "Record",
@@ -69,6 +70,8 @@ __all__ = [
     "kernel_distance",
     "known_rows",
     "layer_scores",
+    "layers_figure",
+    "layers_in_words",
     "leakage",
     "response",
     "score",

@@ -2,29 +2,34 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.analysis.base import Evidence, Record, Section, Table, new_figure
-from iin_jax.analysis.marks import LINES, MARKERS, SAFE_COLORS
+from iin_jax.analysis.base import (
+    Evidence,
+    Examples,
+    Record,
+    Section,
+    Table,
+)
+from iin_jax.analysis.layer_curves import LayerScore, layers_figure, layers_in_words
 from iin_jax.concepts import FactorScores, Pairs, factor_scores
+from iin_jax.concepts.labels import entry_codes
+from iin_jax.data.values import is_vector
 from iin_jax.latents.batches import in_batches
 from iin_jax.networks import Network
 from iin_jax.types import Array, Images, Tree
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MAX_COMPONENTS = 256  # most components of a layer that are scored
 MOST_PAIRS = 1000  # most pairs behind the scores of a layer
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerScores:
+class ScoredLayer:
     """The scores of one layer.
 
     Attributes:
@@ -62,6 +67,74 @@ def _compiled_components(
 
 def layer_scores(
     network: Network,
+    images: Images,
+    labels: Mapping[str, Any],
+    *,
+    identity: np.ndarray | None = None,
+    estimator: str = "pooled",
+    count: int = MOST_PAIRS,
+    seed: int = 0,
+) -> dict[str, dict[str, LayerScore]]:
+    """Which layer of a network encodes which concept, without training any T.
+
+    ``layers_in_words`` says where each rises and falls, ``layers_figure`` draws it.
+
+    Args:
+      network: the frozen network.
+      images: (n, H, W, C) in [-1, 1].
+      labels: attribute -> values of the images, in any form that ``Examples.of`` takes:
+        classes, or real numbers, which are cut into quantile classes.
+      identity: which picture each image shows, (n,), equal for copies of one; None: all
+        different.
+      estimator: ``"pooled"`` or ``"correlation"``, as in ``concepts.factor_scores``.
+      count: number of pairs behind the scores.
+      seed: of pairs, of the components of large layers and of the resampling.
+
+    Returns:
+      layer -> concept -> score, in the network's order. A layer whose output does not
+      vary is left out.
+
+    Raises:
+      ValueError: images or labels of another form or length, an attribute in which no
+        two images agree, vectors as labels, or an unknown estimator.
+    """
+    examples = Examples.of(network, images, labels)
+    vectors = [name for name, x in examples.values.items() if is_vector(x)]
+    if vectors:
+        raise ValueError(
+            f"attribute {vectors[0]!r} has vectors, of which no two agree: give "
+            "classes or numbers"
+        )
+    if identity is not None:
+        picture = entry_codes(identity, "identity", len(examples))
+        examples = dataclasses.replace(examples, picture=picture)
+    source = examples.pairs
+    if source is None:
+        raise ValueError("no attribute to pair images by")
+    pairs = source.scored(count, seed)
+    scored = scored_layers(
+        network,
+        examples.read,
+        len(examples),
+        pairs,
+        pairs.names,
+        estimator,
+        picture=examples.picture,
+        seed=seed,
+    )
+    return {layer: by_concept(x.scores) for layer, x in scored.items()}
+
+
+def by_concept(scores: FactorScores) -> dict[str, LayerScore]:
+    """Concept -> its score with interval and null."""
+    return {
+        name: LayerScore(score, scores.intervals[name], scores.null[name])
+        for name, score in scores.items()
+    }
+
+
+def scored_layers(
+    network: Network,
     images: Callable[[slice], Images],
     count: int,
     pairs: Pairs,
@@ -71,7 +144,7 @@ def layer_scores(
     picture: np.ndarray | None = None,
     seed: int = 0,
     batch_size: int = 256,
-) -> dict[str, LayerScores]:
+) -> dict[str, ScoredLayer]:
     """``factor_scores`` at every layer at which a network can be cut (paper, §3.3).
 
     Of a layer with more than 256 components, 256 are drawn at random; both estimators
@@ -117,7 +190,7 @@ def layer_scores(
             index_b=None if picture is None else picture[pairs.b],
             seed=seed,
         )
-        result[layer] = LayerScores(shape, z.shape[1], scores)
+        result[layer] = ScoredLayer(shape, z.shape[1], scores)
     return result
 
 
@@ -152,6 +225,17 @@ class LayersRecord(Record):
 
     layer_scores: dict[str, LayerFigures]
 
+    @property
+    def by_layer(self) -> dict[str, dict[str, LayerScore]]:
+        """Layer -> concept -> score."""
+        return {
+            layer: {
+                name: LayerScore(score, x.score_intervals[name], x.score_null[name])
+                for name, score in x.scores.items()
+            }
+            for layer, x in self.layer_scores.items()
+        }
+
 
 class LayersAnalysis:
     """Scores concepts at every layer of the network, by the published estimate."""
@@ -164,7 +248,7 @@ class LayersAnalysis:
             return None
         count = min(evidence.score_pairs, MOST_PAIRS)
         pairs = images.pairs.scored(count, evidence.seed)
-        scored = layer_scores(
+        scored = scored_layers(
             evidence.network,
             images.read,
             len(images),
@@ -193,6 +277,7 @@ class LayersAnalysis:
     def section(self, record: LayersRecord) -> Section:
         if len(record.layer_scores) == 1:
             return _section_of_one(*next(iter(record.layer_scores.items())))
+        layers = record.by_layer
         text = (
             "The score of every concept at every layer of the network, from input to "
             "output: how alike the outputs of the layer are for two images that agree "
@@ -202,8 +287,8 @@ class LayersAnalysis:
         )
         return Section(
             "Which layer encodes what",
-            [text],
-            figures={"layers": _figure(record.layer_scores)},
+            [text, *layers_in_words(layers).values()],
+            figures={"layers": layers_figure(layers)},
         )
 
 
@@ -227,41 +312,3 @@ def _section_of_one(layer: str, figures: LayerFigures) -> Section:
     )
     head = ["concept", "score", "95 % interval", "paired at random, 95 %"]
     return Section("What the latent encodes", [text], [Table(head, rows)])
-
-
-def _figure(layers: dict[str, LayerFigures]) -> "Figure":
-    """Curves of every concept's score over the layers, with interval and null."""
-    from matplotlib.patches import Patch
-
-    figure = new_figure(8.0, 3.8)
-    axis, positions = figure.subplots(), np.arange(len(layers))
-    names, lines = list(next(iter(layers.values())).scores), []
-    for index, name in enumerate(names):
-        scores = [figures.scores[name] for figures in layers.values()]
-        (line,) = axis.plot(
-            positions,
-            scores,
-            lw=1,
-            ms=4,
-            color=SAFE_COLORS[index % len(SAFE_COLORS)],
-            marker=MARKERS[index % len(MARKERS)],
-            ls=LINES[index % len(LINES)],
-        )
-        lines.append(line)
-        bands = (
-            ([figures.score_intervals[name] for figures in layers.values()], 0.3),
-            ([figures.score_null[name] for figures in layers.values()], 0.12),
-        )
-        for bounds, alpha in bands:
-            low, high = np.array(bounds).T
-            color = line.get_color()
-            axis.fill_between(positions, low, high, color=color, alpha=alpha, lw=0)
-    axis.set_xticks(positions, list(layers), rotation=90, fontsize=7)
-    axis.set_ylabel("score", fontsize=9)
-    axis.tick_params(axis="y", labelsize=8)
-    axis.grid(axis="y", lw=0.3)
-    lines += [Patch(color="0.3", alpha=alpha, lw=0) for _, alpha in bands]
-    names += ["darker: 95 % interval", "paler: paired at random, 95 %"]
-    # names are given, since a legend would hide those that begin with _
-    figure.legend(lines, names, fontsize=8, loc="outside upper left", ncols=4)
-    return figure

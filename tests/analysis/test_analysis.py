@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
-from iin_jax.analysis import factor_maps, layer_scores
+from iin_jax.analysis import factor_maps
 from iin_jax.analysis.base import Examples
 from iin_jax.analysis.embedding import EmbeddingAnalysis, draw_maps
-from iin_jax.analysis.layers import LayerFigures, LayersAnalysis, LayersRecord
+from iin_jax.analysis.layers import (
+    LayerFigures,
+    LayersAnalysis,
+    LayersRecord,
+    scored_layers,
+)
 from iin_jax.concepts import factor_scores, pairs_from_labels
 from tests.conftest import normal
 
@@ -27,7 +32,7 @@ def test_layers_are_scored_like_latents(interpreter, images):
     labels = {"digit": np.arange(8) % 2, "color": np.arange(8) // 4}
     pairs = pairs_from_labels(labels, 40)
     names = ("digit", "color")
-    scored = layer_scores(
+    scored = scored_layers(
         network, lambda part: images[part], 8, pairs, names, batch_size=3
     )
     assert list(scored) == ["latent"]
@@ -48,7 +53,7 @@ def test_copies_of_a_picture_are_no_evidence_of_their_own(interpreter, images):
         shown = np.tile(np.asarray(images), (copies, 1, 1, 1))
         shown = np.clip(shown + 1e-3 * noise[: len(shown)], -1, 1)
         pairs = pairs_from_labels(labels, 400, identity=np.tile(np.arange(8), copies))
-        scored = layer_scores(
+        scored = scored_layers(
             network, lambda part: shown[part], len(shown), pairs, ("digit",),
             picture=picture,
         )  # fmt: skip
