@@ -18,7 +18,6 @@ from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector
-from iin_jax.flows.base import check_even
 from iin_jax.inputs import (
     check_layout,
     check_pairs,
@@ -26,6 +25,7 @@ from iin_jax.inputs import (
     latents_of,
     warn_of_constants,
     warn_of_crossing,
+    warn_of_dependence,
     warn_of_idle_pairs,
     warn_of_self_pairs,
     warn_of_small_set,
@@ -105,17 +105,19 @@ def fit_prepared(
     if training.start == "closed_form":
         warn_of_small_set(train, dim)
         view = train.view(training.seed) if view is None else view
+        warn_of_dependence(view.whitening)
         start = view.start({name: layout[name] for name in layout.concepts})
         if layout.concepts:
             wrong = wrong_share(minimised(loss, layout, paired=True))
             start = start.among_right(wrong)
     # a concept's pairs are memorised first, so their number says what suits
     count = train.paired_images if images is None else images
-    defaults = flow_defaults(count, dim)
+    varied = dim if view is None or start is None else view.whitening.rank
+    defaults = flow_defaults(count, varied)
     looks_through = None if loss is None else network
     try:
         trained = train_flow(
-            flow_behind(flow, defaults, dim, start),
+            flow_behind(flow, defaults, dim, start, varied),
             layout,
             train.feed(looks_through) if feed is None else feed,
             planned(defaults, start, layout, training),
@@ -209,7 +211,7 @@ def fit(
       An Interpreter without a network: attach one with ``with_network``.
 
     Raises:
-      ValueError: empty arrays, unlike lengths, NaN, odd N, sizes that do not sum to N,
+      ValueError: empty arrays, unlike lengths, NaN, sizes that do not sum to N,
         sigma outside (0, 1), latents that never vary, a held-out share that leaves no
         pair.
       KeyboardInterrupt: Ctrl-C; its ``result`` is the Interpreter so far.
@@ -219,10 +221,9 @@ def fit(
     check_pairs(za, zb, shared, layout)
     changes, sigma = _separate_sigma(changes, shared.shape)
     training = _with_changes(training, changes)
-    check_even(za.shape[1])
     check_fits(za.shape[1], layout, None)
     z = np.concatenate([za, zb])
-    warn_of_constants(z)
+    warn_of_constants(z, carried=training.start == "closed_form")
     count, image = len(za), images_of_rows(za, zb, index_a, index_b)
     first, second = np.arange(count), count + np.arange(count)
     check_several_images(int(image.max()) + 1)
@@ -300,12 +301,10 @@ def interpret(
     if isinstance(pairs, ExplicitPairs):
         warn_of_idle_pairs(pairs)
         warn_of_self_pairs(pairs)
-    dim = int(np.prod(network.latent_shape))
-    check_even(dim)
     if layout is not None:
         check_layout(layout, () if pairs is None else pairs.names, network)
     prepared = _encoded(network, images, pairs, progress)
-    warn_of_constants(prepared.mean)
+    warn_of_constants(prepared.mean, carried=training.start == "closed_form")
     train, unseen = prepared.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
         warn_of_crossing(pairs, train, unseen)

@@ -7,6 +7,7 @@ import numpy as np
 
 from iin_jax.arrays import to_numpy
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
+from iin_jax.concepts.whitening import Whitening
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.flows.linear_start import DEAD_SPREAD
 from iin_jax.interpreter import check_fits
@@ -125,8 +126,13 @@ def check_several_images(images: int) -> None:
         )
 
 
-def warn_of_constants(z: np.ndarray) -> None:
-    """Warns of components that never vary; raises ValueError if none does."""
+def warn_of_constants(z: np.ndarray, *, carried: bool) -> None:
+    """Warns of components that never vary; raises ValueError if none does.
+
+    Args:
+      z: (n, N).
+      carried: T carries them unchanged.
+    """
     spread, largest = z.std(axis=0), np.abs(z).max(axis=0)
     constant = np.flatnonzero(spread <= DEAD_SPREAD * largest)
     if constant.size == z.shape[1]:
@@ -137,6 +143,24 @@ def warn_of_constants(z: np.ndarray) -> None:
     if constant.size:
         warnings.warn(
             f"{constant.size} of {z.shape[1]} latent components never vary (first: "
-            f"{constant[0]}); a flow has no density there: drop them or add noise",
+            f"{constant[0]}); "
+            + (
+                "T carries them unchanged, in the residual"
+                if carried
+                else "a flow has no density there: drop them, add noise, or begin with "
+                "start='closed_form'"
+            ),
             stacklevel=3,
+        )
+
+
+def warn_of_dependence(whitening: Whitening) -> None:
+    """Warns of directions in which latents never vary, beside constant components."""
+    constant = np.square(whitening.axes[:, whitening.never_vary]).max(axis=0) > 1 - 1e-6
+    dependent = len(constant) - int(constant.sum())
+    if dependent:
+        warnings.warn(
+            f"{dependent} of {len(whitening.mean)} latent components are copies or "
+            "sums of others: T carries what never varies unchanged, in the residual",
+            stacklevel=4,
         )

@@ -251,7 +251,6 @@ def test_without_concepts_the_flow_makes_latents_normal():
         ({"shared": SHARED[:5]}, "of one length"),
         ({"shared": SHARED[:, :1]}, "one column per factor"),
         ({"shared": SHARED.astype(float)}, "must be bool"),
-        ({"za": normal((64, 5)), "zb": normal((64, 5))}, "even number.*N = 5"),
         ({"layout": iin_jax.FactorLayout({"a": 1, "residual": 2})}, "sum to 3"),
         ({"sigma": 1.0}, r"similarity in \(0, 1\)"),
         ({"sigma": 0.0}, r"similarity in \(0, 1\)"),
@@ -297,6 +296,46 @@ def test_constant_components_are_warned_of():
     with pytest.warns(UserWarning, match="1 of 4 latent components never vary"):
         fitted = iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF)
     assert np.isfinite(fitted.log_prob(za)).all()
+
+
+@pytest.mark.parametrize("flow", [None, iin_jax.InterpretationFlow(9, 1, 8, 0)])
+def test_what_never_varies_is_carried(flow, tmp_path):
+    """One constant component, one copy and one sum of others, of nine."""
+    za, zb = np.array(normal((200, 9))), np.array(normal((200, 9), 1))
+    zb[:, 0] = za[:, 0]
+    for z in (za, zb):
+        z[:, 3], z[:, 4], z[:, 5] = 7.0, z[:, 0], z[:, 1] + z[:, 2]
+    layout = iin_jax.FactorLayout({"same": 2, "residual": 7})
+    shared = np.tile([True, False], (200, 1))
+    with pytest.warns(UserWarning) as warned:
+        fitted = iin_jax.fit(za, zb, shared, layout, flow, **BRIEF)
+    said = " ".join(str(each.message) for each in warned)
+    assert "1 of 9 latent components never vary" in said
+    assert "2 of 9 latent components are copies or sums of others" in said
+    start = fitted.without_flow().translate(za)
+    moved = fitted.translate(za)
+    np.testing.assert_allclose(moved[:, -3:], start[:, -3:], atol=1e-6)
+    np.testing.assert_allclose(start[:, -3:], 0.0, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(start).std(0)[:6], 1.0, atol=0.1)
+    swapped = fitted.untranslate(layout.swap(moved, fitted.translate(zb), ["same"]))
+    np.testing.assert_allclose(swapped[:, 3], 7.0, atol=1e-4)
+    np.testing.assert_allclose(swapped[:, 4], swapped[:, 0], atol=1e-3)
+    np.testing.assert_allclose(swapped[:, 5], swapped[:, 1] + swapped[:, 2], atol=1e-3)
+    fitted.save(tmp_path)
+    again = iin_jax.load(tmp_path)
+    assert again.flow == fitted.flow
+    np.testing.assert_array_equal(again.translate(za), moved)
+
+
+def test_an_odd_number_of_dimensions_is_handled():
+    za, zb = np.array(normal((64, 5))), np.array(normal((64, 5), 1))
+    zb[:, 0] = za[:, 0]
+    layout = iin_jax.FactorLayout({"same": 1, "residual": 4})
+    shared = np.tile([True, False], (64, 1))
+    for start in ("closed_form", "published"):
+        fitted = iin_jax.fit(za, zb, shared, layout, start=start, **BRIEF)
+        z = fitted.untranslate(fitted.translate(za))
+        np.testing.assert_allclose(z, za, atol=1e-4)
 
 
 def test_latents_of_other_frameworks_are_arrays_too():

@@ -16,7 +16,10 @@ SIMILARITY = (0.05, 0.99)  # bounds of a similarity that follows from eigenvalue
 
 
 def aligned(
-    directions: Mapping[str, SharedDirections], sizes: Mapping[str, int], dim: int
+    directions: Mapping[str, SharedDirections],
+    sizes: Mapping[str, int],
+    dim: int,
+    last: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Maximises ``sum_k weight_k tr(Q_k^T C_k Q_k)`` over orthogonal Q.
 
@@ -27,10 +30,14 @@ def aligned(
       directions: concept -> what its pairs share.
       sizes: concept -> its number of dimensions; they sum to N at most.
       dim: N.
+      last: (N, m), orthonormal directions that stand last in the residual; None: none.
 
     Returns:
       Q (N, N): the concepts' columns in order, then the residual's; and concept ->
       similarity of its pairs in its own directions.
+
+    Raises:
+      ValueError: concepts that leave no room for the last directions.
     """
     names = [name for name, size in sizes.items() if size]
     similarity = {
@@ -38,6 +45,12 @@ def aligned(
         for name in names
     }
     q = np.zeros((dim, 0))
+    last = np.zeros((dim, 0)) if last is None else last
+    if sum(sizes.values()) + last.shape[1] > dim:
+        raise ValueError(
+            f"the concepts ask for {sum(sizes.values())} dimensions, but latents vary "
+            f"in {dim - last.shape[1]} of {dim}: give smaller sizes"
+        )
     if names:
         leading = [directions[name].vectors[:, : sizes[name]] for name in names]
         q = _polar(np.concatenate(leading, axis=1))
@@ -62,8 +75,9 @@ def aligned(
             for name, part in zip(names, parts, strict=True)
         }
         q = np.concatenate(parts, axis=1)
-    residual = np.linalg.qr(q, mode="complete")[0][:, q.shape[1] :]
-    return np.concatenate([q, residual], axis=1), similarity
+    placed = np.concatenate([q, last], axis=1)
+    residual = np.linalg.qr(placed, mode="complete")[0][:, placed.shape[1] :]
+    return np.concatenate([q, residual, last], axis=1), similarity
 
 
 def _parts(q: np.ndarray, names: list[str], sizes: Mapping[str, int]):

@@ -97,11 +97,12 @@ class LinearView:
     def trial(self, sizes: Mapping[str, int]) -> Start:
         """``start`` without warnings, for sizes on trial."""
         directions = self._directions(max(sizes.values(), default=0))
-        turn, sigma = aligned(directions, sizes, self.w.shape[1])
-        sigma = self._correlations(turn, sigma, sizes)
         whitening = self.whitening
+        last = whitening.axes[:, whitening.never_vary]
+        turn, sigma = aligned(directions, sizes, self.w.shape[1], last)
+        sigma = self._correlations(turn, sigma, sizes)
         if not sigma:  # no concept: principal axes, widest first
-            order = np.argsort(-whitening.variances)
+            order = np.lexsort([-whitening.variances, whitening.never_vary])
             axes, variances = whitening.axes[:, order], whitening.variances[order]
             matrix = np.eye(self.w.shape[1])
         else:

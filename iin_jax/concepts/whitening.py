@@ -15,6 +15,7 @@ SHRINKAGES = np.array(
 FOLDS = 5  # parts of the cross-validation
 WHOLE_DIM = 512  # largest N at which every fold is measured; above, one is enough
 NO_SPREAD = 1e-8  # held-out variance, usually 1, of directions that never vary
+DEPENDENT = 1e-9  # eigenvalue of a correlation matrix that is 0 but for rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +28,21 @@ class Whitening:
     Attributes:
       mean, scale: (N,), one per component.
       axes: U, (N, N), eigenvectors of the shrunk correlation matrix in columns.
-      variances: Lambda, (N,), its eigenvalues.
+      variances: Lambda, (N,), its eigenvalues; 1 where latents never vary.
+      never_vary: bool (N,), axes along which no latent differs from the mean:
+        components that are constant, and copies or sums of others.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     axes: np.ndarray
     variances: np.ndarray
+    never_vary: np.ndarray
+
+    @property
+    def rank(self) -> int:
+        """Number of directions in which latents vary."""
+        return int((~self.never_vary).sum())
 
     def __call__(self, z: Latents) -> np.ndarray:
         """w (n, N), float64."""
@@ -56,11 +65,13 @@ def fit_whitening(
 ) -> Whitening:
     """Standardises every component, then whitens their correlations.
 
-    Components that never vary keep their unit, and correlate with nothing. The
-    correlation is shrunk towards the identity, by as much as gives held-out images the
-    highest likelihood, so it works for fewer latents than N. (Ledoit and Wolf's rule
-    minimises another loss: of 400 images, N = 64, it shrank by 0.15, and held-out ones
-    took 1.82 bits per dimension; shrunk by 0.02 they take 1.69.)
+    Components that never vary keep their unit, and correlate with nothing, and so do
+    the directions left of components that are copies or sums of others, where there
+    are enough latents to tell. The correlation is shrunk towards the identity, by as
+    much as gives held-out images the highest likelihood, so it works for fewer latents
+    than N. (Ledoit and Wolf's rule minimises another loss: of 400 images, N = 64, it
+    shrank by 0.15, and held-out ones took 1.82 bits per dimension; shrunk by 0.02 they
+    take 1.69.)
 
     Args:
       z: (n, N); a posterior's mean.
@@ -89,7 +100,24 @@ def fit_whitening(
     live = np.outer(~dead, ~dead) & ~np.eye(len(mean), dtype=bool)
     correlation[live] *= 1.0 - shrinkage
     variances, axes = np.linalg.eigh(correlation)
-    return Whitening(mean, scale, axes, np.maximum(variances, LEAST_VARIANCE))
+    along = np.square(unit @ axes).mean(axis=0) + noise @ np.square(axes)
+    still = _still_axes(along, axes, ~dead, len(np.unique(image)))
+    variances = np.where(still, 1.0, np.maximum(variances, LEAST_VARIANCE))
+    return Whitening(mean, scale, axes, variances, still)
+
+
+def _still_axes(
+    along: np.ndarray, axes: np.ndarray, live: np.ndarray, images: int
+) -> np.ndarray:
+    """Axes along which latents never vary, by the variance ``along`` them.
+
+    With fewer images than live components these seem to be dependent whatever they
+    are; then dead components alone count.
+    """
+    still = along <= DEPENDENT
+    if (~still).sum() >= min(images - 1, live.sum()):
+        still &= np.square(axes[live]).sum(axis=0) < 0.5
+    return still
 
 
 def _shrinkage(unit: np.ndarray, noise: np.ndarray, image: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
 from iin_jax.flows.householder import Householder, HouseholderFlow
 from iin_jax.flows.linear_start import LinearStart, StartedFlow
+from iin_jax.flows.partial import PartialFlow
 from iin_jax.flows.shuffle import Shuffle
 
 # kind -> class of flows: what settings and interpreter.json name; registering is
@@ -31,6 +32,9 @@ BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
     "shuffle": lambda dim, hidden: Shuffle(),
     "householder": lambda dim, hidden: Householder(),
     "householder_flow": lambda dim, hidden: HouseholderFlow(dim, 2, hidden, 1),
+    "partial_flow": lambda dim, hidden: PartialFlow(
+        InterpretationFlow(dim - 2, 2, hidden, 1), dim
+    ),
     "flow_block": lambda dim, hidden: FlowBlock(hidden),
     "interpretation_flow": lambda dim, hidden: InterpretationFlow(dim, 3, hidden, 1),
 }
@@ -47,6 +51,7 @@ __all__ = [
     "HouseholderFlow",
     "InterpretationFlow",
     "LinearStart",
+    "PartialFlow",
     "Shuffle",
     "StartedFlow",
     "certify_flow",

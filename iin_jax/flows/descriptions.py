@@ -6,11 +6,14 @@ from typing import Any
 from iin_jax.flows import FLOWS
 from iin_jax.flows.base import Bijector
 from iin_jax.flows.linear_start import LinearStart, StartedFlow
+from iin_jax.flows.partial import PartialFlow
 from iin_jax.linen import module_fields
 
 
 def described_flow(flow: Bijector) -> dict:
     """``start`` (whether T has one: none, closed_form, or it alone), kind and fields.
+
+    With ``dim``, N, where the flow acts on the first components alone.
 
     Raises:
       ValueError: a flow whose class is not in ``FLOWS``.
@@ -19,6 +22,9 @@ def described_flow(flow: Bijector) -> dict:
         return {"start": "alone", "flow": module_fields(flow)}
     started = isinstance(flow, StartedFlow)
     trained = flow.flow if started else flow
+    carried = {}
+    if isinstance(trained, PartialFlow):
+        carried, trained = {"dim": trained.dim}, trained.flow
     kinds = [kind for kind, known in FLOWS.items() if type(trained) is known]
     if not kinds:
         name = type(trained).__name__
@@ -27,7 +33,8 @@ def described_flow(flow: Bijector) -> dict:
             f"iin_jax.flows.FLOWS[{name.lower()!r}] = {name}"
         )
     start = "closed_form" if started else "none"
-    return {"start": start, "kind": kinds[0], "flow": module_fields(trained)}
+    fields = module_fields(trained)
+    return {"start": start, "kind": kinds[0], "flow": fields, **carried}
 
 
 def flow_from(description: Mapping[str, Any]) -> Bijector:
@@ -48,4 +55,6 @@ def flow_from(description: Mapping[str, Any]) -> Bijector:
             f"{list(FLOWS)}"
         )
     flow = FLOWS[kind](**fields)
+    if "dim" in description:
+        flow = PartialFlow(flow, description["dim"])
     return flow if start == "none" else StartedFlow(flow)

@@ -1,7 +1,6 @@
 """Conditions between settings, refused before anything runs."""
 
 from iin_jax.data.tfds_sets import SETS
-from iin_jax.flows.base import check_even
 from iin_jax.losses import check_sigma
 from iin_jax.runs.bounds import check_bounds
 from iin_jax.runs.settings import Experiment, NetworkSettings, TrainSettings
@@ -36,7 +35,6 @@ def _check_batch(
 
 def _check_network(experiment: Experiment) -> None:
     network, size = experiment.network, experiment.data.image_size
-    check_even(network.latent_dim)
     own = network.kind != "pretrained"
     if own and (network.layer or network.weights):
         raise ValueError(

@@ -11,7 +11,8 @@ import numpy as np
 from iin_jax.concepts.closed_form import Start
 from iin_jax.factors import FactorLayout
 from iin_jax.files.hints import nearest
-from iin_jax.flows import Bijector, InterpretationFlow
+from iin_jax.flows import Bijector, InterpretationFlow, PartialFlow
+from iin_jax.linen import module_fields
 from iin_jax.training.flow_training import FlowPlan, Similarity
 from iin_jax.training.optim import Schedule
 
@@ -231,12 +232,24 @@ def flow_behind(
     defaults: FlowDefaults,
     dim: int,
     start: Start | None,
+    varied: int,
 ) -> Bijector:
-    """The flow that is trained: behind a start it begins as its shuffles."""
+    """The flow that is trained: behind a start it begins as its shuffles.
+
+    It acts on the first components, an even number of those that vary, and carries the
+    others unchanged.
+
+    Args:
+      flow: a user's, of N components; None: as suits.
+      defaults: what suits.
+      dim: N.
+      start: what stands before it; None: nothing.
+      varied: number of components that vary, which a start puts first.
+    """
+    moved = varied - varied % 2
     if flow is None:
-        if start is None:
-            return InterpretationFlow(dim=dim)
-        return defaults.flow(dim)
+        flow = InterpretationFlow(moved) if start is None else defaults.flow(moved)
+        return flow if moved == dim else PartialFlow(flow, dim)
     if start is None:
         return flow
     if not hasattr(flow, "zero_init"):
@@ -246,4 +259,7 @@ def flow_behind(
             stacklevel=3,
         )
         return flow
-    return flow.clone(zero_init=True)
+    flow = flow.clone(zero_init=True)
+    if moved == dim or "dim" not in module_fields(flow):
+        return flow
+    return PartialFlow(flow.clone(dim=moved), dim)
