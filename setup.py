@@ -23,6 +23,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "torch": ["torch>=2.6"],
         "test": [
+            "equinox>=0.13.2",
             "importlib_resources>=6.0",
             "jupytext>=1.16",
             "nbmake>=1.5",

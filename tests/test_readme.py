@@ -33,6 +33,8 @@ def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
     if "networks.load(" in PYTHON[number]:
         weights = request.getfixturevalue("shared") / "weights"
         environment["IIN_JAX_WEIGHTS"] = str(weights)
+    if "import equinox" in PYTHON[number]:
+        pytest.importorskip("equinox")
     finished = subprocess.run(
         [sys.executable, "-c", PYTHON[number]],
         cwd=tmp_path,
@@ -45,8 +47,10 @@ def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
 
 
 def test_there_are_blocks_for_arrays_and_for_networks():
-    assert len(PYTHON) == 9
+    assert len(PYTHON) == 12
     assert any("iin_jax.fit(" in block for block in PYTHON)
+    for name in ("from_functions", "from_linen", "from_nnx", "from_equinox"):
+        assert any(f"networks.{name}(" in block for block in PYTHON)
     assert any("iin_jax.interpret(" in block for block in PYTHON)
 
 

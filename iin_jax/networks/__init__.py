@@ -1,6 +1,13 @@
 """What gets interpreted: frozen networks, cut into E and G at a latent."""
 
-from iin_jax.networks.adapters import FunctionNetwork, from_functions, from_torch
+from iin_jax.networks.adapters import (
+    FunctionNetwork,
+    from_equinox,
+    from_functions,
+    from_linen,
+    from_nnx,
+    from_torch,
+)
 from iin_jax.networks.base import Network
 from iin_jax.networks.perceptual import Perceptual, lpips
 from iin_jax.networks.pretrained import Preprocessing, PretrainedNetwork
@@ -28,7 +35,10 @@ __all__ = [
     "Perceptual",
     "Preprocessing",
     "PretrainedNetwork",
+    "from_equinox",
     "from_functions",
+    "from_linen",
+    "from_nnx",
     "from_torch",
     "load",
     "load_network",

@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -11,6 +12,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.files.hints import nearest
 from iin_jax.linen import apply, module_fields
 from iin_jax.types import Array, Images, Latents, Tree
 
@@ -58,9 +60,12 @@ class Network(abc.ABC):
         """Mean and log-variance of z, (B, N) each; None if z is deterministic."""
         return None
 
-    def features_pure(self, variables: Tree, images: Images) -> dict[str, Array]:
-        """images -> the output of every one of ``layers()``, (B, ...) each."""
-        return {"latent": self.encode_pure(variables, images)}
+    def features_pure(
+        self, variables: Tree, images: Images, layers: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        """images -> the output of layers, (B, ...) each; None: of all ``layers()``."""
+        names = ("latent",) if layers is None else tuple(layers)
+        return {name: self.encode_pure(variables, images) for name in names}
 
     def settings(self) -> dict[str, Any]:
         """What rebuilds the network beside its variables, as JSON values.
@@ -96,6 +101,36 @@ class Network(abc.ABC):
         self.check_images(images)
         return self._jit_posterior(self.variables, jnp.asarray(images))
 
+    def features(
+        self, images: Images, layers: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """What several layers return, in one pass.
+
+        Args:
+          images: (B, H, W, C) in [-1, 1].
+          layers: some of ``layers()``; None: all.
+
+        Returns:
+          layer -> its output, (B, *shape) with the shape that ``layers()`` gives it, in
+          the order asked for.
+
+        Raises:
+          ValueError: images that ``encode`` does not take, or no such layer.
+        """
+        self.check_images(images)
+        known = self.layers()
+        if isinstance(layers, str):
+            raise ValueError(f"layers is a list of names; got {layers!r}")
+        names = tuple(known if layers is None else layers)
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"the network has no layer {name!r} to be cut at"
+                    f"{nearest(name, known)}"
+                )
+        outputs = self._jit_features(self.variables, jnp.asarray(images), names)
+        return {name: outputs[name] for name in names}
+
     def decode(self, z: Array) -> Array:
         """z (B, *latent_shape) -> f's output.
 
@@ -127,6 +162,10 @@ class Network(abc.ABC):
     @functools.cached_property
     def _jit_encode(self):
         return jax.jit(self.encode_pure)
+
+    @functools.cached_property
+    def _jit_features(self):
+        return jax.jit(self.features_pure, static_argnums=2)
 
     @functools.cached_property
     def _jit_decode(self):

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -202,9 +202,17 @@ class PretrainedNetwork(Network):
         outputs = apply(self.module, variables, z, after=self.layer)
         return list(outputs.values())[-1] if outputs else z
 
-    def features_pure(self, variables: Tree, images: Images) -> dict[str, Array]:
-        """images -> the output of every one of ``layers()``, in any order."""
-        return apply(self.module, variables, self.preprocessing(images, self.size))
+    def features_pure(
+        self, variables: Tree, images: Images, layers: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        order = list(self.layers())
+        names = order if layers is None else list(layers)
+        if not names:
+            return {}
+        x = self.preprocessing(images, self.size)
+        last = max(names, key=order.index)
+        outputs = apply(self.module, variables, x, until=last)
+        return {name: outputs[name] for name in names}
 
     def check_images(self, images: Images) -> None:
         shape = tuple(np.shape(images))

@@ -1,10 +1,9 @@
-"""A PyTorch module on NumPy arrays, and the layers at which it can be cut.
+"""A PyTorch module on NumPy arrays, whose layers hooks read and replace.
 
 torch itself comes as an argument: ``pytorch`` is the one file here that imports it.
 """
 
 import copy
-import dataclasses
 import functools
 import itertools
 import threading
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from iin_jax.files.hints import nearest
+from iin_jax.files.faults import first_line
 from iin_jax.networks.adapters.wrappers import (
     hookable_layers,
     tensor_in,
@@ -22,11 +21,6 @@ from iin_jax.networks.adapters.wrappers import (
     with_tensor,
 )
 from iin_jax.types import Array, Images, Tree
-
-TOLERANCE = 1e-4  # |G(z) - f|, over f's spread between two images
-# the same for f of an image alone and beside another: kernels round by size of batch
-MATES_TOLERANCE = 1e-2
-HALF_ROUNDING = 16  # rounding errors of 16-bit numbers that count as none, there
 
 
 class FrozenModule:
@@ -122,6 +116,9 @@ class FrozenModule:
 
         return self._array(self._run(images, {layer: hook}))
 
+    def passed_around(self, layer: str) -> None:
+        """Nothing: only trying tells."""
+
     def _run(self, images: Images, hooks: Mapping[str, Callable[..., Any]]) -> Any:
         # copied: a module may work in place, and JAX's arrays must never change
         pixels = np.array(np.moveaxis(np.asarray(images), -1, 1), np.float32, order="C")
@@ -146,131 +143,3 @@ class FrozenModule:
         array = output.detach().float().cpu().numpy()
         # copied: the next layer may work in place
         return np.array(np.moveaxis(array, 1, -1) if array.ndim == 4 else array)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Probe:
-    """Tells on two pairs of unlike images where f can be cut.
-
-    Attributes:
-      module: f.
-      images, base: (2, H, W, C) each, as the module wants them.
-      expected: f of ``images``.
-      tolerance: largest difference to ``expected`` that counts as none.
-    """
-
-    module: FrozenModule
-    images: np.ndarray
-    base: np.ndarray
-    expected: np.ndarray
-    tolerance: float
-
-    def cuts(self, layers: Iterable[str]) -> dict[str, tuple[int, ...] | str]:
-        """layer -> shape of one latent there, or why f cannot be cut there."""
-        outputs = self.module.outputs(self.images, layers)
-        return {layer: self._cut(layer, calls) for layer, calls in outputs.items()}
-
-    @functools.cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every layer at which f can be cut -> shape of one latent there.
-
-        Takes one forward pass per layer, and one more.
-        """
-        cuts = self.cuts(self.module.layers)
-        return {layer: x for layer, x in cuts.items() if not isinstance(x, str)}
-
-    def shape_at(self, layer: str) -> tuple[int, ...]:
-        """Shape of one latent at a layer.
-
-        Raises:
-          ValueError: no such layer, or f cannot be cut there; the message says why.
-        """
-        if layer not in self.module.layers:
-            known = nearest(layer, self.module.layers)
-            raise ValueError(f"the module has no layer {layer!r}{known}")
-        cut = self.cuts([layer])[layer]
-        if not isinstance(cut, str):
-            return cut
-        names = layer.split(".")
-        enclosing = [".".join(names[:end]) for end in range(len(names) - 1, 0, -1)]
-        cuttable = (x for x in enclosing if not isinstance(self.cuts([x])[x], str))
-        hint = next((f"; it can be at {x!r}" for x in cuttable), "")
-        raise ValueError(f"the module cannot be cut at {layer!r}: {cut}{hint}")
-
-    def _cut(self, layer: str, calls: list[np.ndarray | str]) -> tuple[int, ...] | str:
-        if len(calls) != 1:
-            return f"a forward pass calls it {len(calls)} times, not once"
-        z = calls[0]
-        if isinstance(z, str):
-            return f"its output is a {z}, not one float tensor"
-        if z.ndim not in (2, 3, 4) or len(z) != len(self.images):
-            return (
-                f"its output for {len(self.images)} images has shape {z.shape}, not "
-                "(B, C), (B, tokens, C) or (B, H, W, C)"
-            )
-        resumed = self.module.resumed(layer, z, self.base)
-        if not _distance(resumed, self.expected) <= self.tolerance:
-            return "the output depends on more than this layer's (a path around it)"
-        return tuple(z.shape[1:])
-
-
-def probe_module(
-    module: FrozenModule, prepare: Callable[[Images], Array], shape: tuple[int, ...]
-) -> Probe:
-    """Runs f on noise, on a ramp, and on their negatives.
-
-    Args:
-      module: f.
-      prepare: from images in [-1, 1] to what the module takes.
-      shape: (H, W, C) of one image.
-
-    Raises:
-      ValueError: f is not finite, changes from call to call, does not depend on its
-        images, or for one image depends on the other images of the batch.
-    """
-    noise = np.random.default_rng(0).uniform(-1.0, 1.0, shape)
-    ramp = np.broadcast_to(np.linspace(-1.0, 1.0, shape[0])[:, None, None], shape)
-    inputs = np.stack([noise, ramp]).astype(np.float32)
-    images, base = np.asarray(prepare(inputs)), np.asarray(prepare(-inputs[::-1]))
-    expected, repeated, other = module(images), module(images), module(base)
-    spread = _distance(expected, other)
-    if not np.isfinite(spread):
-        raise ValueError("the module's output contains NaN or infinite values")
-    if spread == 0.0:
-        raise ValueError("the module's output is the same for unlike images")
-    if not _distance(repeated, expected) <= TOLERANCE * spread:
-        raise ValueError(
-            "the module's output for the same images changes from call to call: is "
-            "something random or counting in it in evaluation mode?"
-        )
-    _check_mates(module, images, np.asarray(expected), spread)
-    return Probe(module, images, base, np.asarray(expected), TOLERANCE * spread)
-
-
-def _check_mates(
-    module: FrozenModule, images: np.ndarray, expected: np.ndarray, spread: float
-) -> None:
-    """Raises ValueError unless f of an image is the same alone and in a batch."""
-    try:
-        alone = np.concatenate([module(images[:1]), module(images[1:])])
-    except Exception as error:  # a module fails with whatever it runs into
-        raise ValueError(
-            f"the module does not take one image alone: {first_line(error)}"
-        ) from error
-    tolerance = max(MATES_TOLERANCE, HALF_ROUNDING * module.rounding)
-    if not _distance(alone, expected) <= tolerance * spread:
-        raise ValueError(
-            "the module's output for an image depends on the other images of its "
-            "batch: is there a normalisation over the batch, as by BatchNorm without "
-            "running statistics?"
-        )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its kind if there is none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _distance(a: np.ndarray | str, b: np.ndarray | str) -> float:
-    with np.errstate(invalid="ignore"):  # infinity less infinity is told by its NaN
-        return float(np.abs(np.asarray(a) - np.asarray(b)).max())

@@ -1,27 +1,22 @@
-"""A PyTorch module, cut at a layer by hooks, as a ``Network``."""
+"""A module of another framework, cut at one of its layers, as a ``Network``."""
 
+import abc
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Self
 
-import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.networks.adapters.module import Probe
+from iin_jax.networks.adapters.cutting import Probe
 from iin_jax.networks.base import Network, check_image_values
 from iin_jax.networks.pretrained import Preprocessing
 from iin_jax.types import Array, Images, Tree
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class TorchNetwork(Network):
-    """A PyTorch module, cut behind ``layer``; see ``from_torch``.
-
-    The module runs in PyTorch; under ``jax.jit`` as a callback, without gradients. It
-    holds its own arrays: ``variables`` names them and tells networks apart, but what
-    the pure functions are given in its place is not read.
+class CutNetwork(Network):
+    """A module of another framework, cut behind ``layer``.
 
     Attributes:
       probe: the module, and where it can be cut.
@@ -39,11 +34,15 @@ class TorchNetwork(Network):
     output: str
     preprocessing: Preprocessing | None
 
-    architecture = "torch"
+    @abc.abstractmethod
+    def outputs_pure(
+        self, variables: Tree, x: Array, layers: Iterable[str]
+    ) -> dict[str, Array]:
+        """x (B, H, W, C) as the module takes it -> what layers return, (B, ...)."""
 
-    @property
-    def variables(self) -> Tree:
-        return self.probe.module.variables
+    @abc.abstractmethod
+    def resumed_pure(self, variables: Tree, z: Array) -> Array:
+        """z (B, *latent_shape) in place of what the layer returns -> f's output."""
 
     @property
     def channels(self) -> int:
@@ -54,39 +53,35 @@ class TorchNetwork(Network):
         return self.image_shape[:2]
 
     def layers(self) -> dict[str, tuple[int, ...]]:
-        """Layers at which f can be cut, in the order of a forward pass.
-
-        Each is tried once, by a forward pass on two images.
-        """
+        """Layers at which f can be cut, in the order of a forward pass."""
         return dict(self.probe.shapes)
 
     @property
     def cut(self) -> str:
         return self.layer
 
-    def cut_at(self, layer: str) -> "TorchNetwork":
+    def cut_at(self, layer: str) -> Self:
         """The same network, cut elsewhere.
 
         Raises:
           ValueError: no such layer, or f cannot be cut there; the message says why.
         """
+        layer = self.probe.named(layer)
         shape = self.probe.shape_at(layer)
         return dataclasses.replace(self, layer=layer, latent_shape=shape)
 
     def encode_pure(self, variables: Tree, images: Images) -> Array:
-        return self._outputs(images, {self.layer: self.latent_shape})[self.layer]
+        return self.features_pure(variables, images, [self.layer])[self.layer]
 
-    def features_pure(self, variables: Tree, images: Images) -> dict[str, Array]:
-        """images -> the output of every one of ``layers()``, (B, ...) each."""
-        return self._outputs(images, self.probe.shapes)
+    def features_pure(
+        self, variables: Tree, images: Images, layers: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        x = prepared(self.preprocessing, images, self.image_shape)
+        layers = tuple(self.probe.shapes) if layers is None else tuple(layers)
+        return self.outputs_pure(variables, x, layers)
 
     def decode_pure(self, variables: Tree, z: Array) -> Array:
-        def run(z: Array) -> np.ndarray:
-            base = np.repeat(self.probe.base[:1], len(z), axis=0)
-            return np.asarray(self.probe.module.resumed(self.layer, z, base))
-
-        shape = jax.ShapeDtypeStruct((len(z), *self.output_shape), jnp.float32)
-        decoded = _call(run, shape, z)
+        decoded = self.resumed_pure(variables, z)
         if self.output == "images" and self.preprocessing is not None:
             return undone(self.preprocessing, decoded)
         return decoded
@@ -99,32 +94,10 @@ class TorchNetwork(Network):
         if shape[1:] != expected:
             raise ValueError(
                 f"images must have shape (B, {', '.join(map(str, expected))}); got "
-                f"{shape}: give from_torch the image_shape=(H, W, C) of these images, "
-                "or resize them"
+                f"{shape}: cut the module for the image_shape=(H, W, C) of these "
+                "images, or resize them"
             )
         check_image_values(images)
-
-    @property
-    def _jit_encode(self):
-        return self.encode_pure  # straight to PyTorch: a callback would add copies
-
-    @property
-    def _jit_decode(self):
-        return self.decode_pure
-
-    def _outputs(
-        self, images: Images, shapes: Mapping[str, tuple[int, ...]]
-    ) -> dict[str, Array]:
-        def run(x: Array) -> tuple[np.ndarray, ...]:
-            calls = self.probe.module.outputs(x, shapes)
-            return tuple(np.asarray(calls[layer][0]) for layer in shapes)
-
-        x = prepared(self.preprocessing, images, self.image_shape)
-        results = tuple(
-            jax.ShapeDtypeStruct((len(x), *shape), jnp.float32)
-            for shape in shapes.values()
-        )
-        return dict(zip(shapes, _call(run, results, x), strict=True))
 
 
 def prepared(
@@ -142,13 +115,3 @@ def undone(preprocessing: Preprocessing, x: Array) -> Images:
     if preprocessing.channel_order == "BGR":
         x = x[..., ::-1]
     return x * (2.0 / preprocessing.maximum) - 1.0
-
-
-def _call(function: Callable[[Any], Any], shapes: Any, x: Array) -> Any:
-    """A function of NumPy arrays; a callback where x is being traced.
-
-    The function must not use JAX: inside a callback that can wait forever.
-    """
-    if isinstance(x, jax.core.Tracer):
-        return jax.pure_callback(function, shapes, x, vmap_method="sequential")
-    return jax.tree.map(jnp.asarray, function(np.asarray(x)))

@@ -1,19 +1,89 @@
 """Any PyTorch module as a ``Network``; the one file of networks that imports torch."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import jax
+import jax.core
+import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.networks.adapters.module import FrozenModule, first_line, probe_module
-from iin_jax.networks.adapters.network import TorchNetwork, prepared
+from iin_jax.files.faults import first_line
+from iin_jax.networks.adapters.cutting import output_kind, probe_module
+from iin_jax.networks.adapters.module import FrozenModule
+from iin_jax.networks.adapters.network import CutNetwork, prepared
 from iin_jax.networks.adapters.wrappers import plain_name
 from iin_jax.networks.pretrained import Preprocessing
+from iin_jax.types import Array, Tree
 
 NEEDS_TORCH = (
     "from_torch needs torch, which is not installed: pip install 'iin_jax[torch]'"
 )
 SIZES = (224, 32, 28, 64, 96, 128, 256, 299)  # image sizes to try
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class TorchNetwork(CutNetwork):
+    """A PyTorch module, cut behind ``layer``; see ``from_torch``.
+
+    The module runs in PyTorch; under ``jax.jit`` as a callback, without gradients. It
+    holds its own arrays: ``variables`` names them and tells networks apart, but what
+    the pure functions are given in its place is not read.
+
+    To tell its ``layers()``, each is tried once, by a forward pass on two images.
+
+    Attributes:
+      module: f.
+    """
+
+    module: FrozenModule
+
+    architecture = "torch"
+
+    @property
+    def variables(self) -> Tree:
+        return self.module.variables
+
+    def outputs_pure(
+        self, variables: Tree, x: Array, layers: Iterable[str]
+    ) -> dict[str, Array]:
+        shapes = {
+            layer: self.probe.shapes[layer]
+            if layer != self.layer
+            else self.latent_shape
+            for layer in layers
+        }
+
+        def run(x: Array) -> tuple[np.ndarray, ...]:
+            calls = self.module.outputs(x, shapes)
+            return tuple(np.asarray(calls[layer][0]) for layer in shapes)
+
+        results = tuple(
+            jax.ShapeDtypeStruct((len(x), *shape), jnp.float32)
+            for shape in shapes.values()
+        )
+        return dict(zip(shapes, _call(run, results, x), strict=True))
+
+    def resumed_pure(self, variables: Tree, z: Array) -> Array:
+        def run(z: Array) -> np.ndarray:
+            base = np.repeat(self.probe.base[:1], len(z), axis=0)
+            return np.asarray(self.module.resumed(self.layer, z, base))
+
+        shape = jax.ShapeDtypeStruct((len(z), *self.output_shape), jnp.float32)
+        return _call(run, shape, z)
+
+    @property
+    def _jit_encode(self):
+        return self.encode_pure  # straight to PyTorch: a callback would add copies
+
+    @property
+    def _jit_decode(self):
+        return self.decode_pure
+
+    @property
+    def _jit_features(self):
+        return self.features_pure
 
 
 def from_torch(
@@ -59,18 +129,16 @@ def from_torch(
         raise ValueError(
             f"from_torch takes a torch.nn.Module; got {type(module).__name__}"
         )
-    if output not in (None, "images", "logits"):
-        raise ValueError(f"output is 'images', 'logits' or None; got {output!r}")
     frozen = FrozenModule(torch, module)
-    layer = layer if layer in frozen.layers else plain_name(layer)
     shapes = [image_shape] if image_shape else _usual(module, preprocessing)
     shape, y = _going_through(frozen, shapes, preprocessing)
-    kind = _kind(y, shape, output)
+    kind = output_kind(y, shape, output)
     probe = probe_module(frozen, lambda x: prepared(preprocessing, x, shape), shape)
+    layer = layer if layer in frozen.layers else probe.named(plain_name(layer))
     latent_shape = probe.shape_at(layer)
     output_shape = tuple(np.shape(y)[1:])
     return TorchNetwork(
-        probe, layer, latent_shape, shape, output_shape, kind, preprocessing
+        probe, layer, latent_shape, shape, output_shape, kind, preprocessing, frozen
     )
 
 
@@ -120,27 +188,11 @@ def _going_through(
     )
 
 
-def _kind(y: np.ndarray | str, shape: tuple[int, int, int], output: str | None) -> str:
-    """``"images"`` or ``"logits"``, from f of two images of a shape."""
-    if isinstance(y, str):
-        raise ValueError(
-            f"the module returns a {y}: wrap it in a module that returns one float "
-            "tensor, images or logits"
-        )
-    kind = None
-    if y.ndim == 2:
-        kind = "logits"
-    elif y.shape[1:] == shape or (
-        output == "images" and y.ndim == 4 and y.shape[-1] == shape[-1]
-    ):
-        kind = "images"
-    if kind is None or len(y) != 2 or output not in (None, kind):
-        images, logits = f"images {(2, *shape)}", "logits (2, classes)"
-        expected = {"images": images, "logits": logits}.get(
-            output or "", f"{logits} or {images}"
-        )
-        raise ValueError(
-            f"for 2 images {(2, *shape)} the module's output has shape {y.shape}; "
-            f"expected {expected}"
-        )
-    return kind
+def _call(function: Callable[[Any], Any], shapes: Any, x: Array) -> Any:
+    """A function of NumPy arrays; a callback where x is being traced.
+
+    The function must not use JAX: inside a callback that can wait forever.
+    """
+    if isinstance(x, jax.core.Tracer):
+        return jax.pure_callback(function, shapes, x, vmap_method="sequential")
+    return jax.tree.map(jnp.asarray, function(np.asarray(x)))
