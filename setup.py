@@ -18,6 +18,7 @@ setup(
     python_requires=">=3.11",
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={
+        "bridge": ["torch>=2.6", "torchax>=0.0.13"],
         "cuda": ["jax[cuda12]"],
         "prepare": ["importlib_resources>=6.0", "tensorflow>=2.16"],
         "tpu": ["jax[tpu]"],

@@ -46,9 +46,12 @@ RANKS = {
 TORCH_FILES = {
     "iin_jax/weights/torch_files.py",
     "iin_jax/networks/adapters/pytorch.py",
-    "experiments/benchmark/torch_model.py",  # the other side of a comparison
+    "experiments/benchmark/bridges.py",  # the other side of a comparison
+    "experiments/benchmark/modules.py",
+    "experiments/benchmark/torch_model.py",
     "experiments/benchmark/torch_side.py",
 }
+BRIDGE_FILE = "iin_jax/networks/adapters/bridge.py"  # it imports torchax by name
 SOURCES = [
     *sorted((ROOT / "iin_jax").rglob("*.py")),
     *(ROOT / "experiments").rglob("*.py"),
@@ -100,7 +103,12 @@ def test_no_torch_and_no_tensorflow_at_run_time(path):
     if str(path.relative_to(ROOT)) in TORCH_FILES:
         return
     roots = {module.split(".")[0] for module in imported(path)}
-    assert not roots & {"torch", "tensorflow"}
+    assert not roots & {"torch", "torchax", "torchvision", "timm", "tensorflow"}
+
+
+def test_torchax_is_named_in_one_file_and_imported_late():
+    named = [path for path in SOURCES if '"torchax.' in path.read_text()]
+    assert [str(path.relative_to(ROOT)) for path in named] == [BRIDGE_FILE]
 
 
 def test_imports_make_no_circle_and_nothing_run_is_imported():
@@ -129,6 +137,7 @@ def test_every_part_has_a_rank():
 
 LATE = (
     "torch",
+    "torchax",
     "tensorflow",
     "sklearn",
     "matplotlib",

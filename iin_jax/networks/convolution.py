@@ -78,6 +78,43 @@ def convolve(
     return jax.lax.platform_dependent(x, kernel, cpu=gathered, default=direct)
 
 
+def depthwise(
+    x: Images, kernel: Array, strides: Sequence[int], padding: Pads
+) -> Images:
+    """Each channel with a window of its own; kernel (h, w, 1, C).
+
+    XLA's on CPUs take four to eight times as long as the sum over the window's entries
+    (measured on one core: all of MobileNet-v2, 32 images of 64 pixels, 447 ms against
+    83; ShuffleNet-v2, 94 against 12).
+    """
+    rows, columns = (
+        (n + sum(pads) - size) // stride + 1
+        for n, pads, size, stride in zip(
+            x.shape[1:3], padding, kernel.shape, strides, strict=False
+        )
+    )
+
+    def summed(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        parts = _shifted(padded, kernel.shape[:2], strides, (rows, columns))
+        entries = kernel.reshape(-1, kernel.shape[-1])
+        products = [part * entry for part, entry in zip(parts, entries, strict=True)]
+        return functools.reduce(jnp.add, products)
+
+    def direct(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            strides,
+            padding,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=x.shape[-1],
+        )
+
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=summed, default=direct)
+
+
 def _gathered(
     padded: Array,
     window: Sequence[int],
@@ -85,8 +122,18 @@ def _gathered(
     positions: tuple[int, int],
 ) -> Array:
     """What lies under a window at every position, (B, rows, columns, h * w * C)."""
+    return jnp.concatenate(_shifted(padded, window, strides, positions), axis=-1)
+
+
+def _shifted(
+    padded: Array,
+    window: Sequence[int],
+    strides: Sequence[int],
+    positions: tuple[int, int],
+) -> list[Array]:
+    """For each entry of a window what lies under it, (B, rows, columns, C) each."""
     rows, columns = positions
-    parts = [
+    return [
         padded[
             :,
             i : i + (rows - 1) * strides[0] + 1 : strides[0],
@@ -95,7 +142,6 @@ def _gathered(
         for i in range(window[0])
         for j in range(window[1])
     ]
-    return jnp.concatenate(parts, axis=-1)
 
 
 def double(x: Images, kernel: Array) -> Images:

@@ -1,6 +1,7 @@
 """PyTorch modules as networks, against PyTorch itself; cut only where it is sound."""
 
 import dataclasses
+import functools
 import sys
 import threading
 
@@ -11,7 +12,7 @@ import pytest
 
 import iin_jax
 from iin_jax.networks import Preprocessing, save_network
-from iin_jax.networks.adapters.pytorch import from_torch
+from iin_jax.networks.adapters import pytorch
 from iin_jax.networks.pretrained import IMAGENET, from_arrays
 from iin_jax.networks.registry import ARCHITECTURES
 from iin_jax.weights import tree_digest
@@ -21,6 +22,8 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 SHAPE = (8, 8, 3)
+# in PyTorch itself; test_bridge.py compares what JAX compiles with it
+from_torch = functools.partial(pytorch.from_torch, bridge="callback")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -204,7 +207,7 @@ def test_the_users_module_stays_as_it_was_and_the_network_too():
     with torch.no_grad():
         module[0].weight.mul_(2.0)
     np.testing.assert_array_equal(network.decode(network.encode(images)), y)
-    hooks = [part._forward_hooks for part in network.probe.module._module.modules()]
+    hooks = [part._forward_hooks for part in network.probe.module.module.modules()]
     assert sum(map(len, hooks)) == 1  # the user's; ours are gone
 
 

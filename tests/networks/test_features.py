@@ -102,7 +102,7 @@ def test_layers_of_a_torch_module_come_from_one_forward_pass():
     )
     network = from_torch(module, "1", image_shape=(8, 8, 3))
     calls = []
-    network.module._module.register_forward_hook(lambda *_: calls.append(1))
+    network.module.module.register_forward_hook(lambda *_: calls.append(1))
     features = network.features(IMAGES, ["3", "0"])
     assert len(calls) == 1 + len(network.module.layers) + 1  # layers are tried once
     assert list(features) == ["3", "0"]

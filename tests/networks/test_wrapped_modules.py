@@ -2,17 +2,19 @@
 
 import collections
 import dataclasses
+import functools
 import warnings
 
 import numpy as np
 import pytest
 
-from iin_jax.networks.adapters.pytorch import from_torch
+from iin_jax.networks.adapters import pytorch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
 SHAPE = (8, 8, 3)
+from_torch = functools.partial(pytorch.from_torch, bridge="callback")
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (3, *SHAPE)).astype(np.float32)
 
 

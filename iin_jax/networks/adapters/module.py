@@ -3,11 +3,12 @@
 torch itself comes as an argument: ``pytorch`` is the one file here that imports it.
 """
 
+import contextlib
 import copy
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class FrozenModule:
     modules inside them.
 
     Attributes:
+      torch: PyTorch itself.
+      module: the copy.
       layers: names of all submodules that hooks can reach.
       variables: name -> array of its state dict.
     """
@@ -56,8 +59,8 @@ class FrozenModule:
             if array.is_leaf:  # those of copied TorchScript are not
                 array.grad = None
                 array.requires_grad_(False)
-        self._module = module.eval()
-        self._torch = torch
+        self.module = module.eval()
+        self.torch = torch
         self._lock = threading.Lock()  # callbacks of several devices share the hooks
         arrays = itertools.chain(module.parameters(), module.buffers())
         floats = (array for array in arrays if array.is_floating_point())
@@ -68,13 +71,18 @@ class FrozenModule:
     @property
     def rounding(self) -> float:
         """Relative rounding error of the parameters' type."""
-        return self._torch.finfo(self._type).eps
+        return self.torch.finfo(self._type).eps
+
+    @property
+    def type(self) -> str:
+        """Name of the parameters' type."""
+        return str(self._type).removeprefix("torch.")
 
     @functools.cached_property
     def variables(self) -> Tree:
         arrays = {}
-        for name, value in self._module.state_dict().items():
-            if isinstance(value, self._torch.Tensor):
+        for name, value in self.module.state_dict().items():
+            if isinstance(value, self.torch.Tensor):
                 value = value.detach().cpu()
                 value = value.float() if value.is_floating_point() else value
                 arrays[name] = np.array(value.numpy())
@@ -109,10 +117,10 @@ class FrozenModule:
         value = np.array(np.moveaxis(z, -1, 1) if z.ndim == 4 else z, order="C")
 
         def hook(module: Any, inputs: Any, output: Any) -> Any:
-            replaced = tensor_in(self._torch, output)
-            tensor = self._torch.from_numpy(value)
+            replaced = tensor_in(self.torch, output)
+            tensor = self.torch.from_numpy(value)
             tensor = tensor.to(replaced.device, replaced.dtype)
-            return with_tensor(self._torch, output, tensor)
+            return with_tensor(self.torch, output, tensor)
 
         return self._array(self._run(images, {layer: hook}))
 
@@ -122,21 +130,27 @@ class FrozenModule:
     def _run(self, images: Images, hooks: Mapping[str, Callable[..., Any]]) -> Any:
         # copied: a module may work in place, and JAX's arrays must never change
         pixels = np.array(np.moveaxis(np.asarray(images), -1, 1), np.float32, order="C")
-        x = self._torch.from_numpy(pixels).to(self._device, self._type)
-        with self._lock, self._torch.no_grad():
+        x = self.torch.from_numpy(pixels).to(self._device, self._type)
+        with self.hooked(hooks) as module:
+            return module(x)
+
+    @contextlib.contextmanager
+    def hooked(self, hooks: Mapping[str, Callable[..., Any]]) -> Iterator[Any]:
+        """The module while forward hooks are on its layers, for one thread."""
+        with self._lock, self.torch.no_grad():
             handles = [
-                self._module.get_submodule(layer).register_forward_hook(hook)
+                self.module.get_submodule(layer).register_forward_hook(hook)
                 for layer, hook in hooks.items()
             ]
             try:
-                return self._module(x)
+                yield self.module
             finally:
                 for handle in handles:
                     handle.remove()
 
     def _array(self, output: Any) -> np.ndarray | str:
-        output = tensor_in(self._torch, output)
-        if not isinstance(output, self._torch.Tensor):
+        output = tensor_in(self.torch, output)
+        if not isinstance(output, self.torch.Tensor):
             return type(output).__name__
         if not output.is_floating_point():
             return f"tensor of type {output.dtype}"

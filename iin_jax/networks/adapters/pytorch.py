@@ -1,89 +1,24 @@
 """Any PyTorch module as a ``Network``; the one file of networks that imports torch."""
 
-import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.core
-import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.files.faults import first_line
+from iin_jax.networks.adapters.callback import TorchNetwork
 from iin_jax.networks.adapters.cutting import output_kind, probe_module
+from iin_jax.networks.adapters.jitted import bridged
 from iin_jax.networks.adapters.module import FrozenModule
-from iin_jax.networks.adapters.network import CutNetwork, prepared
+from iin_jax.networks.adapters.network import prepared
 from iin_jax.networks.adapters.wrappers import plain_name
 from iin_jax.networks.pretrained import Preprocessing
-from iin_jax.types import Array, Tree
 
 NEEDS_TORCH = (
     "from_torch needs torch, which is not installed: pip install 'iin_jax[torch]'"
 )
+BRIDGES = ("auto", "callback", "jax")
 SIZES = (224, 32, 28, 64, 96, 128, 256, 299)  # image sizes to try
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class TorchNetwork(CutNetwork):
-    """A PyTorch module, cut behind ``layer``; see ``from_torch``.
-
-    The module runs in PyTorch; under ``jax.jit`` as a callback, without gradients. It
-    holds its own arrays: ``variables`` names them and tells networks apart, but what
-    the pure functions are given in its place is not read.
-
-    To tell its ``layers()``, each is tried once, by a forward pass on two images.
-
-    Attributes:
-      module: f.
-    """
-
-    module: FrozenModule
-
-    architecture = "torch"
-
-    @property
-    def variables(self) -> Tree:
-        return self.module.variables
-
-    def outputs_pure(
-        self, variables: Tree, x: Array, layers: Iterable[str]
-    ) -> dict[str, Array]:
-        shapes = {
-            layer: self.probe.shapes[layer]
-            if layer != self.layer
-            else self.latent_shape
-            for layer in layers
-        }
-
-        def run(x: Array) -> tuple[np.ndarray, ...]:
-            calls = self.module.outputs(x, shapes)
-            return tuple(np.asarray(calls[layer][0]) for layer in shapes)
-
-        results = tuple(
-            jax.ShapeDtypeStruct((len(x), *shape), jnp.float32)
-            for shape in shapes.values()
-        )
-        return dict(zip(shapes, _call(run, results, x), strict=True))
-
-    def resumed_pure(self, variables: Tree, z: Array) -> Array:
-        def run(z: Array) -> np.ndarray:
-            base = np.repeat(self.probe.base[:1], len(z), axis=0)
-            return np.asarray(self.module.resumed(self.layer, z, base))
-
-        shape = jax.ShapeDtypeStruct((len(z), *self.output_shape), jnp.float32)
-        return _call(run, shape, z)
-
-    @property
-    def _jit_encode(self):
-        return self.encode_pure  # straight to PyTorch: a callback would add copies
-
-    @property
-    def _jit_decode(self):
-        return self.decode_pure
-
-    @property
-    def _jit_features(self):
-        return self.features_pure
 
 
 def from_torch(
@@ -93,6 +28,7 @@ def from_torch(
     image_shape: tuple[int, int, int] | None = None,
     preprocessing: Preprocessing | None = None,
     output: str | None = None,
+    bridge: str = "auto",
 ) -> TorchNetwork:
     """Any PyTorch module as a frozen network, cut behind one of its submodules.
 
@@ -106,6 +42,10 @@ def from_torch(
 
     z is channels last: (H, W, C), (C,), or (tokens, C) for outputs with three axes.
 
+    With torchax the module becomes a JAX function, if E and G agree with PyTorch on
+    four images: compiled, with gradients, without a callback. Else it runs in PyTorch,
+    and one warning says why.
+
     Args:
       module: ``torch.nn.Module``.
       layer: name of a submodule, as in ``module.named_modules()``.
@@ -117,18 +57,23 @@ def from_torch(
         inverse. None: images go in as they are.
       output: ``"images"`` or ``"logits"``; None: told from the module's output. Only
         images of another size than the module takes need it.
+      bridge: ``"auto"``; ``"callback"``: in PyTorch; ``"jax"``: as a JAX function, or
+        an error.
 
     Raises:
       ImportError: torch is not installed.
       ValueError: not a module, or a traced one; images that do not go through it; an
         output that is neither, or depends on the other images of a batch; a layer that
-        does not exist or at which f cannot be cut.
+        does not exist or at which f cannot be cut; what is no JAX function but has to
+        be one.
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Module):
         raise ValueError(
             f"from_torch takes a torch.nn.Module; got {type(module).__name__}"
         )
+    if bridge not in BRIDGES:
+        raise ValueError(f"bridge is 'auto', 'callback' or 'jax'; got {bridge!r}")
     frozen = FrozenModule(torch, module)
     shapes = [image_shape] if image_shape else _usual(module, preprocessing)
     shape, y = _going_through(frozen, shapes, preprocessing)
@@ -137,9 +82,10 @@ def from_torch(
     layer = layer if layer in frozen.layers else probe.named(plain_name(layer))
     latent_shape = probe.shape_at(layer)
     output_shape = tuple(np.shape(y)[1:])
-    return TorchNetwork(
+    network = TorchNetwork(
         probe, layer, latent_shape, shape, output_shape, kind, preprocessing, frozen
     )
+    return network if bridge == "callback" else bridged(network, bridge == "jax")
 
 
 def _torch() -> Any:
@@ -186,13 +132,3 @@ def _going_through(
         f"images of shape {tried} do not go through the module: {reason}; give "
         "image_shape=(H, W, C)"
     )
-
-
-def _call(function: Callable[[Any], Any], shapes: Any, x: Array) -> Any:
-    """A function of NumPy arrays; a callback where x is being traced.
-
-    The function must not use JAX: inside a callback that can wait forever.
-    """
-    if isinstance(x, jax.core.Tracer):
-        return jax.pure_callback(function, shapes, x, vmap_method="sequential")
-    return jax.tree.map(jnp.asarray, function(np.asarray(x)))
