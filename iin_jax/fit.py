@@ -31,7 +31,7 @@ from iin_jax.inputs import (
     warn_of_small_set,
 )
 from iin_jax.interpreter import Interpreter, check_fits
-from iin_jax.latents import encode_all
+from iin_jax.latents import LatentCache, encode_all
 from iin_jax.losses import Loss, check_sigma, wrong_share
 from iin_jax.networks import Network
 from iin_jax.networks.base import check_image_values
@@ -252,6 +252,7 @@ def interpret(
     differ: Iterable[str] = (),
     others: Others = "free",
     identity: np.ndarray | None = None,
+    latents: Latents | None = None,
     training: Training | None = None,
     progress: bool = True,
     **changes: Any,
@@ -278,6 +279,8 @@ def interpret(
       estimator: of the sizes, as in ``concepts.factor_scores``; a ``"shared_rank"`` is
         taken once, 1.5 times or twice, by what held-out images say.
       agree, differ, others, identity: which pairs, as in ``concepts.pair_table``.
+      latents: z of every image, (n, N) or of the network's own shape, where they are
+        known, as those that a generator's images were drawn from; None: encoded.
       training, progress, changes: as in ``fit``.
 
     Raises:
@@ -303,7 +306,7 @@ def interpret(
         warn_of_self_pairs(pairs)
     if layout is not None:
         check_layout(layout, () if pairs is None else pairs.names, network)
-    prepared = _encoded(network, images, pairs, progress)
+    prepared = _prepared(network, images, latents, pairs, progress)
     warn_of_constants(prepared.mean, carried=training.start == "closed_form")
     train, unseen = prepared.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
@@ -319,12 +322,27 @@ def interpret(
     return fit_prepared(train, unseen, layout, training, network=network, **options)[0]
 
 
-def _encoded(
-    network: Network, images: Images, pairs: PairSource | None, progress: bool
+def _prepared(
+    network: Network,
+    images: Images,
+    latents: Latents | None,
+    pairs: PairSource | None,
+    progress: bool,
 ) -> PreparedLatents:
-    """Latents of all images, with their pairs."""
-    label = "encode" if progress else None
-    cache = encode_all(network, lambda part: images[part], len(images), progress=label)
+    """Latents of all images, given or encoded, with their pairs."""
+    if latents is None:
+        label = "encode" if progress else None
+        cache = encode_all(
+            network, lambda part: images[part], len(images), progress=label
+        )
+    else:
+        cache = LatentCache(latents_of(latents, "latents"))
+        expected = (len(images), int(np.prod(network.latent_shape)))
+        if cache.mean.shape != expected:
+            raise ValueError(
+                f"latents of {expected[0]} images have shape {expected}; got "
+                f"{cache.mean.shape}"
+            )
     image = np.arange(len(images)) if pairs is None else pairs.image
     check_several_images(int(image.max()) + 1)
     return PreparedLatents(cache.mean, cache.log_var, pairs, image)
