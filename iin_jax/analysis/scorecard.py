@@ -35,6 +35,7 @@ from iin_jax.analysis.likelihood import LikelihoodAnalysis
 from iin_jax.analysis.midpoints import MidpointsAnalysis
 from iin_jax.analysis.pair_scores import PairScoresAnalysis
 from iin_jax.analysis.plausible import PlausibilityAnalysis
+from iin_jax.analysis.support import SupportAnalysis
 from iin_jax.analysis.usage import UsageAnalysis
 from iin_jax.analysis.walks import WalksAnalysis
 from iin_jax.concepts import PairSource
@@ -55,6 +56,7 @@ ANALYSES: dict[str, Analysis] = {
     "response": UsageAnalysis(),
     "leakage": LeakageAnalysis(),
     "certificate": CertificateAnalysis(),
+    "support": SupportAnalysis(),
     "likelihood": LikelihoodAnalysis(),
     "pair_scores": PairScoresAnalysis(),
     "layers": LayersAnalysis(),

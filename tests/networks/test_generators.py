@@ -12,6 +12,7 @@ import iin_jax
 from iin_jax.networks import from_generator
 
 DIM = 10
+LAYOUT = iin_jax.FactorLayout({"ink": 1, "residual": 9})
 
 
 def decode(params, z):
@@ -68,9 +69,9 @@ def test_concepts_of_a_labelling_function(generator):
     z, images = generator.draw(1000, seed=3)
     middle = np.median(ink(images))
     labels = {"ink": ink(images) > middle}
-    it = iin_jax.interpret(
-        generator, images, labels, latents=z, steps=30, progress=False
-    )
+    flow = iin_jax.InterpretationFlow(DIM, 1, 8, 0)
+    options = {"layout": LAYOUT, "flow": flow, "steps": 20, "progress": False}
+    it = iin_jax.interpret(generator, images, labels, latents=z, **options)
     _, first = generator.draw(300, seed=4)
     _, second = generator.draw(300, seed=5)
     differ = (ink(first) > middle) != (ink(second) > middle)
