@@ -55,7 +55,7 @@ class SupportAnalysis:
         text = (
             "The layer puts out no value below 0, as behind a ReLU "
             f"({100 * record.zeros:.0f} % are exactly 0), but T knows no such bound. "
-            f"Of {record.pairs} latents after a swap, this much of the norm is below 0, "
+            f"Of {record.pairs} latents after a swap, this much of the norm is there, "
             "where the network has never been. Cut before the ReLU to avoid it."
         )
         head = ("swap of", "below 0")
