@@ -110,7 +110,7 @@ def card_of(folder):
 
 def test_no_config_is_forgotten():
     tested = {"mnist", "fashionmnist", "cifar10", "celeba", "folder"}
-    tested |= {"colormnist", "colormnist_classifier", "celeba_attributes"}
+    tested |= {"colormnist", "colormnist_classifier", "celeba_attributes", "shortcut"}
     assert set(configs.names()) == tested | ELSEWHERE
 
 
@@ -194,6 +194,30 @@ def test_colormnist_classifier(finished, root):
     wanted = run.images.dataset.labels["digit"][b.item]
     right = (judge.read(seen) == wanted).mean()
     assert card["swap"]["digit"]["transferred"] == pytest.approx(right, abs=1e-6)
+
+
+@pytest.mark.thorough
+def test_shortcut_is_two_runs_and_one_page(finished, root, capsys):
+    folder = finished("shortcut")
+    follows = {}
+    for name in ("shortcut", "random"):
+        card = card_of(folder / name)
+        assert set(card["response"]) == {"digit", "color"}
+        color = card["response"]["color"]
+        assert set(color["by_class"]) == {str(digit) for digit in range(10)}
+        assert 1 / 2001 <= color["p_value"] <= 1.0 and color["null"] == "values"
+        report = (folder / name / "report.html").read_text()
+        assert "Does the network use it" in report
+        settings = json.loads((folder / name / "config.json").read_text())
+        follows[name] = settings["experiment"]["network"]["color_follows"]
+    assert follows == {"shortcut": 0.95, "random": 0.0}
+    page = (folder / "report.html").read_text()
+    assert "network.color_follows 0.95" in page
+    assert page.count("the network of &#39;") + page.count("The network of &#39;") == 4
+    capsys.readouterr()
+    where = ("--data.root", str(root), "--workdir", str(folder))
+    assert main(["shortcut", *SMALL, *where]) == 0
+    assert capsys.readouterr().out.count("nothing to do") == 2
 
 
 @pytest.mark.slow

@@ -124,6 +124,16 @@ def test_misspelt_names_of_ones_own_offer_the_nearest(
             "BUDGETS = [EXPERIMENT]",
             "is a dictionary budget -> Experiment",
         ),
+        (
+            "from iin_jax.runs.settings import *\nEXPERIMENT = Experiment()\n"
+            "COMPARED = {'one': {'network.steps': 1}}",
+            "of at least two runs named by single words",
+        ),
+        (
+            "from iin_jax.runs.settings import *\nEXPERIMENT = Experiment()\n"
+            "COMPARED = {'one': {}, 'two': {'network.stepz': 1}}",
+            "changes no setting",
+        ),
     ],
 )
 def test_a_file_that_is_no_config_is_one_line(tmp_path, capsys, text, message):
