@@ -196,7 +196,7 @@ def test_colormnist_classifier(finished, root):
     assert card["swap"]["digit"]["transferred"] == pytest.approx(right, abs=1e-6)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_shortcut_is_two_runs_and_one_page(finished, root, capsys):
     folder = finished("shortcut")
     follows = {}
