@@ -12,14 +12,17 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.labels import entry_codes
+from iin_jax.concepts.map_view import MapView
 from iin_jax.concepts.pair_forms import some_latents
 from iin_jax.concepts.rules import Others, check_others
 from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector
-from iin_jax.flows.base import check_even
+from iin_jax.flows.feature_map import positions_of
 from iin_jax.inputs import (
+    check_channels,
+    check_flow,
     check_layout,
     check_pairs,
     check_several_images,
@@ -63,7 +66,7 @@ def fit_prepared(
     flow: Bijector | None = None,
     loss: Loss | None = None,
     network: Network | None = None,
-    view: LinearView | None = None,
+    view: LinearView | MapView | None = None,
     feed: Feed | None = None,
     images: int | None = None,
     checkpoints: Checkpoints | None = None,
@@ -98,6 +101,8 @@ def fit_prepared(
             f"the flow acts on {getattr(flow, 'dim', None)} numbers, the latents have "
             f"{dim}: give it a field dim of {dim}"
         )
+    check_channels(layout, positions_of(flow))
+    train = train.seen_by(flow)
     if feed is None or feed.stream is None:
         size = divisible_batch(training.batch_size, training.accumulate)
         training = dataclasses.replace(training, batch_size=size)
@@ -194,7 +199,8 @@ def fit(
       layout: names and sizes, summing to N.
       flow: T behind the start, any ``Bijector`` with a field ``dim``; None: as large as
         suits the number of images and N. It begins as its shuffles alone; a flow of a
-        class that cannot keeps its own initialisation.
+        class that cannot keeps its own initialisation. A ``FeatureMapFlow`` takes maps,
+        and factors are then groups of channels.
       loss: a function of the layout that returns a term, see ``iin_jax.losses``; None:
         the likelihood of the pairs.
       index_a, index_b: (n,), which image each row is of; None: equal rows are of one
@@ -219,7 +225,7 @@ def fit(
     check_pairs(za, zb, shared, layout)
     changes, sigma = _separate_sigma(changes, shared.shape)
     training = _with_changes(training, changes)
-    check_even(za.shape[1])
+    check_flow(flow, za.shape[1])
     check_fits(za.shape[1], layout, None)
     z = np.concatenate([za, zb])
     warn_of_constants(z)
@@ -301,10 +307,11 @@ def interpret(
         warn_of_idle_pairs(pairs)
         warn_of_self_pairs(pairs)
     dim = int(np.prod(network.latent_shape))
-    check_even(dim)
+    check_flow(flow, dim, network.latent_shape)
     if layout is not None:
         check_layout(layout, () if pairs is None else pairs.names, network)
-    prepared = _encoded(network, images, pairs, progress)
+        check_channels(layout, positions_of(flow))
+    prepared = _encoded(network, images, pairs, progress).seen_by(flow)
     warn_of_constants(prepared.mean)
     train, unseen = prepared.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):

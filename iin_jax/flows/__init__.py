@@ -7,9 +7,11 @@ from iin_jax.flows.base import Bijector
 from iin_jax.flows.certificate import certify_flow
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
+from iin_jax.flows.feature_map import FeatureMapFlow
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
 from iin_jax.flows.householder import Householder, HouseholderFlow
 from iin_jax.flows.linear_start import LinearStart, StartedFlow
+from iin_jax.flows.map_start import MapStart
 from iin_jax.flows.shuffle import Shuffle
 
 # kind -> class of flows: what settings and interpreter.json name; registering is
@@ -17,6 +19,7 @@ from iin_jax.flows.shuffle import Shuffle
 FLOWS: dict[str, type[Bijector]] = {
     "interpretation": InterpretationFlow,
     "householder": HouseholderFlow,
+    "feature_map": FeatureMapFlow,
 }
 
 # name -> constructor from (dim, hidden_dim); every entry passes the same tests
@@ -32,6 +35,11 @@ BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
     "householder": lambda dim, hidden: Householder(),
     "householder_flow": lambda dim, hidden: HouseholderFlow(dim, 2, hidden, 1),
     "flow_block": lambda dim, hidden: FlowBlock(hidden),
+    "map_start": lambda dim, hidden: MapStart(dim // 2, 2),
+    "feature_map_flow": lambda dim, hidden: FeatureMapFlow(dim // 2, 1, 2, 2, hidden),
+    "started_map_flow": lambda dim, hidden: StartedFlow(
+        FeatureMapFlow(1, dim // 2, 2, 2, hidden, zero_init=True)
+    ),
     "interpretation_flow": lambda dim, hidden: InterpretationFlow(dim, 3, hidden, 1),
 }
 
@@ -42,11 +50,13 @@ __all__ = [
     "AffineCoupling",
     "Bijector",
     "Chain",
+    "FeatureMapFlow",
     "FlowBlock",
     "Householder",
     "HouseholderFlow",
     "InterpretationFlow",
     "LinearStart",
+    "MapStart",
     "Shuffle",
     "StartedFlow",
     "certify_flow",
