@@ -256,9 +256,9 @@ class Interpreter(Edits):
     def _untranslate(self, z_tilde: Latents) -> Latents:
         return jitted_inverse(self.flow, self.variables, z_tilde)
 
-    def _read(self, images: Images) -> Latents:
-        """images -> z_tilde."""
-        return self._translate(self._flat(self._network().encode(images)))
+    def _latents(self, images: Images) -> Latents:
+        """images -> z, flat."""
+        return self._flat(self._network().encode(images))
 
     def _decode(self, z: Latents) -> Array:
         network = self._network()
