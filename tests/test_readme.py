@@ -45,7 +45,7 @@ def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
 
 
 def test_there_are_blocks_for_arrays_and_for_networks():
-    assert len(PYTHON) == 9
+    assert len(PYTHON) == 10
     assert any("iin_jax.fit(" in block for block in PYTHON)
     assert any("iin_jax.interpret(" in block for block in PYTHON)
 
