@@ -143,27 +143,40 @@ def _separation(
     test = start_product(start.constants, z)
     classes = _classes(view.pairs[name], pairs)
     if classes is not None:
-        codes, test_codes = classes
-        rng = np.random.default_rng([seed, 0x512E])
-        rows, test_rows = _known(codes, rng), _known(test_codes, rng)
-        positions = whole(pairs)[1]
-        trained = start_product(start.constants, view.z)
-        correct = [
-            _right(
-                _joined(trained[:, part], positions)[rows],
-                codes[rows],
-                _joined(test[:, part], positions)[test_rows],
-                test_codes[test_rows],
-            )
+        trained, positions = start_product(start.constants, view.z), whole(pairs)[1]
+        parts = [
+            (_joined(trained[:, part], positions), _joined(test[:, part], positions))
             for part in (in_factor, ~in_factor)
         ]
-        difference = np.full(len(z) // positions, np.nan)
-        difference[test_rows] = correct[0] - correct[1]
-        return np.repeat(difference, positions)
+        return np.repeat(_probed(parts, classes, seed), positions)
     similar = pairs.form().contributions(test)
     total = max(np.abs(similar.sum(axis=0)).sum(), 1e-12)
     inside = similar[:, in_factor].sum(axis=1)
     return len(z) * (inside - similar[:, ~in_factor].sum(axis=1)) / total
+
+
+def _probed(
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    classes: tuple[np.ndarray, np.ndarray],
+    seed: int,
+) -> np.ndarray:
+    """Where a probe of the first part is right, less where one of the second is, (n,).
+
+    Args:
+      parts: training and test values of each part.
+      classes: codes of both sides.
+      seed: of the probes' latents.
+    """
+    codes, test_codes = classes
+    rng = np.random.default_rng([seed, 0x512E])
+    rows, test_rows = _known(codes, rng), _known(test_codes, rng)
+    first, second = (
+        _right(train[rows], codes[rows], test[test_rows], test_codes[test_rows])
+        for train, test in parts
+    )
+    difference = np.full(len(test_codes), np.nan)
+    difference[test_rows] = first - second
+    return difference
 
 
 def _joined(x: np.ndarray, positions: int) -> np.ndarray:
