@@ -23,6 +23,7 @@ from iin_jax.directions import (
 from iin_jax.factors import FactorLayout, Path
 from iin_jax.latents.batches import BATCH, mapped
 from iin_jax.networks import Network
+from iin_jax.regions import inside
 from iin_jax.types import Array, Images, Key, Latents, PerExample
 
 
@@ -50,7 +51,9 @@ class Edits(abc.ABC):
     @abc.abstractmethod
     def _network(self) -> Network: ...
     @abc.abstractmethod
-    def _read(self, images: Images) -> Latents: ...
+    def _latents(self, images: Images) -> Latents: ...
+    @abc.abstractmethod
+    def _translate(self, z: Latents) -> Latents: ...
     @abc.abstractmethod
     def _decode(self, z: Latents) -> Array: ...
     @abc.abstractmethod
@@ -58,7 +61,12 @@ class Edits(abc.ABC):
 
     @overload
     def swap(
-        self, images_a: Images, images_b: Images, names: Iterable[str]
+        self,
+        images_a: Images,
+        images_b: Images,
+        names: Iterable[str],
+        *,
+        region: Array | None = None,
     ) -> Array: ...
     @overload
     def swap(
@@ -67,6 +75,7 @@ class Edits(abc.ABC):
         images_b: Images,
         names: Iterable[str],
         *,
+        region: Array | None = None,
         plausibility: Literal[True],
     ) -> Edited: ...
     def swap(
@@ -75,6 +84,7 @@ class Edits(abc.ABC):
         images_b: Images,
         names: Iterable[str],
         *,
+        region: Array | None = None,
         plausibility: bool = False,
     ) -> Array | Edited:
         """a with b's named factors, decoded; (B, ...).
@@ -84,17 +94,27 @@ class Edits(abc.ABC):
         Args:
           images_a, images_b: (B, H, W, C) in [-1, 1].
           names: factors.
+          region: bool (H, W), positions of z as a map (H, W, C), whatever the flow;
+            outside them z stays as it is, so that only what G makes of these changes.
+            None: everywhere.
           plausibility: returns ``Edited``, with how plausible each edit is.
+
+        Raises:
+          ValueError: an unknown factor, unlike numbers of images, or a region where z
+            is a vector or a map of another shape.
         """
-        mask = self.layout.mask(names)
+        mask, within = self.layout.mask(names), self._inside(region)
         if plausibility:
             pair = self._checked_pair(images_a, images_b)
-            z_a, z_b = (self.translate(self.encode(images)) for images in pair)
-            return self._edited(jnp.where(mask, z_b, z_a))
+            z = [self.encode(images) for images in pair]
+            z_a, z_b = (self.translate(side) for side in z)
+            return self._edited(jnp.where(mask, z_b, z_a), z[0], within)
 
         def edited(a: Images, b: Images) -> Array:
-            z_tilde = jnp.where(mask, self._read(b), self._read(a))
-            return self._decode(self._untranslate(z_tilde))
+            z = self._latents(a)
+            z_tilde = self._translate(z)
+            z_tilde = jnp.where(mask, self._translate(self._latents(b)), z_tilde)
+            return self._decode(self._confined(z_tilde, z, within))
 
         return mapped(edited, *self._checked_pair(images_a, images_b))
 
@@ -106,26 +126,35 @@ class Edits(abc.ABC):
         *,
         steps: int,
         path: Path = "line",
+        region: Array | None = None,
     ) -> Array:
         """From a to b in the named factors, decoded; (steps, B, ...).
 
-        Along a straight ``"line"`` or an ``"arc"``: see ``FactorLayout.interpolate``.
+        Along a straight ``"line"`` or an ``"arc"``: see ``FactorLayout.interpolate``;
+        with a ``region`` as in ``swap``.
         """
         names = names if isinstance(names, str) else tuple(names)
         self.layout.mask(names)
+        within = self._inside(region)
 
         def points(a: Images, b: Images) -> Array:
-            ends = self._read(a), self._read(b)
-            return self._decode_stack(
-                self.layout.interpolate(*ends, names, steps=steps, path=path)
-            )
+            z = self._latents(a)
+            ends = self._translate(z), self._translate(self._latents(b))
+            along = self.layout.interpolate(*ends, names, steps=steps, path=path)
+            return self._decode_stack(along, z, within)
 
         pair = self._checked_pair(images_a, images_b)
         return mapped(points, *pair, most=max(1, BATCH // max(1, steps)), axis=1)
 
     @overload
     def sample(
-        self, images: Images, names: Iterable[str], key: Key, *, count: int
+        self,
+        images: Images,
+        names: Iterable[str],
+        key: Key,
+        *,
+        count: int,
+        region: Array | None = None,
     ) -> Array: ...
     @overload
     def sample(
@@ -135,6 +164,7 @@ class Edits(abc.ABC):
         key: Key,
         *,
         count: int,
+        region: Array | None = None,
         plausibility: Literal[True],
     ) -> Edited: ...
     def sample(
@@ -144,25 +174,27 @@ class Edits(abc.ABC):
         key: Key,
         *,
         count: int,
+        region: Array | None = None,
         plausibility: bool = False,
     ) -> Array | Edited:
         """The named factors drawn from N(0, 1), all others kept; (count, B, ...).
 
-        With ``plausibility``, as in ``swap``.
+        With ``region`` and ``plausibility``, as in ``swap``.
         """
         if count < 1:
             raise ValueError(f"count is a number of samples >= 1; got {count}")
-        mask = self.layout.mask(names)
+        mask, within = self.layout.mask(names), self._inside(region)
         self._network().check_images(images)
 
         draws = jax.random.normal(key, (count, len(images), self.flow.dim))
         if plausibility:
-            z_tilde = self.translate(self.encode(images))
-            return self._edited(jnp.where(mask, draws, z_tilde))
+            z = self.encode(images)
+            return self._edited(jnp.where(mask, draws, self.translate(z)), z, within)
 
         def drawn(images: Images, draws: Array) -> Array:
-            draws = jnp.moveaxis(draws, 1, 0)
-            return self._decode_stack(jnp.where(mask, draws, self._read(images)))
+            draws, z = jnp.moveaxis(draws, 1, 0), self._latents(images)
+            z_tilde = jnp.where(mask, draws, self._translate(z))
+            return self._decode_stack(z_tilde, z, within)
 
         by_image = jnp.moveaxis(draws, 0, 1)
         most = max(1, BATCH // count)
@@ -195,7 +227,14 @@ class Edits(abc.ABC):
         return mean_difference(first, second, self.layout, names)
 
     @overload
-    def move(self, images: Images, direction: Array, steps: Any) -> Array: ...
+    def move(
+        self,
+        images: Images,
+        direction: Array,
+        steps: Any,
+        *,
+        region: Array | None = None,
+    ) -> Array: ...
     @overload
     def move(
         self,
@@ -203,6 +242,7 @@ class Edits(abc.ABC):
         direction: Array,
         steps: Any,
         *,
+        region: Array | None = None,
         plausibility: Literal[True],
     ) -> Edited: ...
     def move(
@@ -211,6 +251,7 @@ class Edits(abc.ABC):
         direction: Array,
         steps: Any,
         *,
+        region: Array | None = None,
         plausibility: bool = False,
     ) -> Array | Edited:
         """Images moved along a direction in z_tilde, decoded; (S, B, ...).
@@ -219,11 +260,13 @@ class Edits(abc.ABC):
           images: (B, H, W, C) in [-1, 1].
           direction: (N,), as ``direction`` or a row of ``axes`` gives it.
           steps: (S,), how far, in lengths of the direction; 0 is where an image is.
-          plausibility: as in ``swap``.
+          region, plausibility: as in ``swap``.
 
         Raises:
-          ValueError: a direction of another length, or steps that are no numbers (S,).
+          ValueError: a direction of another length, steps that are no numbers (S,), or
+            a region as in ``swap``.
         """
+        within = self._inside(region)
         direction = jnp.asarray(direction, jnp.float32)
         if direction.shape != (self.flow.dim,):
             raise ValueError(
@@ -234,9 +277,10 @@ class Edits(abc.ABC):
             raise ValueError(
                 f"steps are finite numbers (S,), S >= 1; got shape {steps.shape}"
             )
-        z_tilde = self.translate(self.encode(images))
-        moved = z_tilde + steps[:, None, None] * direction
-        return self._edited(moved) if plausibility else self._edited(moved).output
+        z = self.encode(images)
+        moved = self.translate(z) + steps[:, None, None] * direction
+        edited = self._edited(moved, z, within)
+        return edited if plausibility else edited.output
 
     def axes(self, name: str, images: Images, *, count: int) -> Axes:
         """Principal directions of a factor over images, for ``move``.
@@ -290,14 +334,35 @@ class Edits(abc.ABC):
             self._network().check_images(images)
         return images_a, images_b
 
-    def _edited(self, z_tilde: Array) -> Edited:
-        """Edits (..., N), decoded in batches, and how plausible they are."""
-        decoded = self.decode(self.untranslate(z_tilde.reshape(-1, self.flow.dim)))
+    def _inside(self, region: Array | None) -> np.ndarray | None:
+        """Which numbers of z lie in a region, (N,); None: no region."""
+        return inside(region, () if region is None else self._network().latent_shape)
+
+    def _edited(self, z_tilde: Array, z: Array, within: np.ndarray | None) -> Edited:
+        """Edits (..., B, N) of z, decoded in batches, and how plausible they are."""
+        edited = self.untranslate(z_tilde.reshape(-1, self.flow.dim))
+        if within is not None:
+            before = jnp.broadcast_to(z.reshape(len(z), -1), z_tilde.shape)
+            edited = jnp.where(within, edited.reshape(z_tilde.shape), before)
+            edited = edited.reshape(-1, self.flow.dim)
+            z_tilde = self.translate(edited).reshape(z_tilde.shape)
+        decoded = self.decode(edited)
         output = decoded.reshape(*z_tilde.shape[:-1], *decoded.shape[1:])
         return Edited(output, self.plausibility(z_tilde))
 
-    def _decode_stack(self, z_tilde: Latents) -> Array:
-        """(steps, B, N) -> (steps, B, ...)."""
-        lead = z_tilde.shape[:2]
-        decoded = self._decode(self._untranslate(z_tilde.reshape(-1, self.flow.dim)))
-        return decoded.reshape(*lead, *decoded.shape[1:])
+    def _confined(
+        self, z_tilde: Latents, z: Latents, within: np.ndarray | None
+    ) -> Latents:
+        """Edits (..., B, N) as latents; z (B, N) itself elsewhere."""
+        edited = self._untranslate(z_tilde.reshape(-1, self.flow.dim))
+        if within is None:
+            return edited
+        edited = jnp.where(within, edited.reshape(z_tilde.shape), z)
+        return edited.reshape(-1, self.flow.dim)
+
+    def _decode_stack(
+        self, z_tilde: Latents, z: Latents, within: np.ndarray | None
+    ) -> Array:
+        """(steps, B, N) -> (steps, B, ...), confined to a region."""
+        decoded = self._decode(self._confined(z_tilde, z, within))
+        return decoded.reshape(*z_tilde.shape[:2], *decoded.shape[1:])

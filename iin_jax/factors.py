@@ -85,6 +85,11 @@ class FactorLayout:
         """name -> size, in order; ``FactorLayout(layout.as_dict()) == layout``."""
         return dict(zip(self.names, self.sizes, strict=True))
 
+    def times(self, number: int) -> "FactorLayout":
+        """The same factors, each so many times as large."""
+        sizes = {name: number * size for name, size in self.as_dict().items()}
+        return FactorLayout(sizes)
+
     def index(self, name: str) -> int:
         """Position of a factor.
 

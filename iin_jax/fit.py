@@ -12,13 +12,17 @@ from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.label_pairs import LabelPairs
 from iin_jax.concepts.labels import entry_codes
+from iin_jax.concepts.map_view import MapView
 from iin_jax.concepts.pair_forms import some_latents
 from iin_jax.concepts.rules import Others, check_others
 from iin_jax.concepts.scores import images_of_rows
 from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector
+from iin_jax.flows.feature_map import positions_of
 from iin_jax.inputs import (
+    check_channels,
+    check_flow,
     check_layout,
     check_pairs,
     check_several_images,
@@ -63,7 +67,7 @@ def fit_prepared(
     flow: Bijector | None = None,
     loss: Loss | None = None,
     network: Network | None = None,
-    view: LinearView | None = None,
+    view: LinearView | MapView | None = None,
     feed: Feed | None = None,
     images: int | None = None,
     checkpoints: Checkpoints | None = None,
@@ -98,6 +102,8 @@ def fit_prepared(
             f"the flow acts on {getattr(flow, 'dim', None)} numbers, the latents have "
             f"{dim}: give it a field dim of {dim}"
         )
+    check_channels(layout, positions_of(flow))
+    train = train.seen_by(flow)
     if feed is None or feed.stream is None:
         size = divisible_batch(training.batch_size, training.accumulate)
         training = dataclasses.replace(training, batch_size=size)
@@ -105,14 +111,17 @@ def fit_prepared(
     if training.start == "closed_form":
         warn_of_small_set(train, dim)
         view = train.view(training.seed) if view is None else view
-        warn_of_dependence(view.whitening)
+        if isinstance(view, LinearView):
+            warn_of_dependence(view.whitening)
         start = view.start({name: layout[name] for name in layout.concepts})
         if layout.concepts:
             wrong = wrong_share(minimised(loss, layout, paired=True))
             start = start.among_right(wrong)
     # a concept's pairs are memorised first, so their number says what suits
     count = train.paired_images if images is None else images
-    varied = dim if view is None or start is None else view.whitening.rank
+    varied = dim
+    if start is not None and isinstance(view, LinearView):
+        varied = view.whitening.rank
     defaults = flow_defaults(count, varied)
     looks_through = None if loss is None else network
     try:
@@ -196,7 +205,8 @@ def fit(
       layout: names and sizes, summing to N.
       flow: T behind the start, any ``Bijector`` with a field ``dim``; None: as large as
         suits the number of images and N. It begins as its shuffles alone; a flow of a
-        class that cannot keeps its own initialisation.
+        class that cannot keeps its own initialisation. A ``FeatureMapFlow`` takes maps,
+        and factors are then groups of channels.
       loss: a function of the layout that returns a term, see ``iin_jax.losses``; None:
         the likelihood of the pairs.
       index_a, index_b: (n,), which image each row is of; None: equal rows are of one
@@ -221,9 +231,10 @@ def fit(
     check_pairs(za, zb, shared, layout)
     changes, sigma = _separate_sigma(changes, shared.shape)
     training = _with_changes(training, changes)
+    check_flow(flow)
     check_fits(za.shape[1], layout, None)
     z = np.concatenate([za, zb])
-    warn_of_constants(z, carried=training.start == "closed_form")
+    warn_of_constants(z, carried=_carries(training, flow))
     count, image = len(za), images_of_rows(za, zb, index_a, index_b)
     first, second = np.arange(count), count + np.arange(count)
     check_several_images(int(image.max()) + 1)
@@ -304,10 +315,12 @@ def interpret(
     if isinstance(pairs, ExplicitPairs):
         warn_of_idle_pairs(pairs)
         warn_of_self_pairs(pairs)
+    check_flow(flow, network.latent_shape)
     if layout is not None:
         check_layout(layout, () if pairs is None else pairs.names, network)
-    prepared = _prepared(network, images, latents, pairs, progress)
-    warn_of_constants(prepared.mean, carried=training.start == "closed_form")
+        check_channels(layout, positions_of(flow))
+    prepared = _prepared(network, images, latents, pairs, progress).seen_by(flow)
+    warn_of_constants(prepared.mean, carried=_carries(training, flow))
     train, unseen = prepared.split(training.held_out, training.seed)
     if isinstance(pairs, ExplicitPairs):
         warn_of_crossing(pairs, train, unseen)
@@ -320,6 +333,11 @@ def interpret(
             print(sizes.describe())
     options = {"flow": flow, "loss": loss, "view": view, "progress": progress}
     return fit_prepared(train, unseen, layout, training, network=network, **options)[0]
+
+
+def _carries(training: Training, flow: Bijector | None) -> bool:
+    """Whether T carries what never varies; a flow over maps moves every channel."""
+    return training.start == "closed_form" and positions_of(flow) is None
 
 
 def _prepared(

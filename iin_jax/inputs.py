@@ -9,6 +9,8 @@ from iin_jax.arrays import to_numpy
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.whitening import Whitening
 from iin_jax.factors import RESIDUAL, FactorLayout
+from iin_jax.flows import Bijector
+from iin_jax.flows.feature_map import FeatureMapFlow, check_map
 from iin_jax.flows.linear_start import DEAD_SPREAD
 from iin_jax.interpreter import check_fits
 from iin_jax.latents import check_finite
@@ -43,6 +45,40 @@ def check_layout(
     check_fits(int(np.prod(network.latent_shape)), layout, network)
 
 
+def check_flow(
+    flow: Bijector | None, latent_shape: tuple[int, ...] | None = None
+) -> None:
+    """Raises ValueError for a flow over maps that cannot be or does not fit.
+
+    Args:
+      flow: T; None: the default.
+      latent_shape: of one latent, where a network is known.
+    """
+    if not isinstance(flow, FeatureMapFlow):
+        return
+    check_map(*flow.map_shape)
+    fitting = (flow.map_shape, (flow.positions, flow.channels))
+    if latent_shape is not None and tuple(latent_shape) not in fitting:
+        what = "vectors" if len(latent_shape) == 1 else "of another shape"
+        raise ValueError(
+            f"the flow acts on maps {flow.map_shape}, and the network's latents are "
+            f"{what}, {tuple(latent_shape)}: cut it where f has such a map, or give a "
+            "flow of that shape"
+        )
+
+
+def check_channels(layout: FactorLayout, positions: int | None) -> None:
+    """Raises ValueError unless the factors are groups of a map's channels."""
+    if positions is None:
+        return
+    broken = [name for name, size in layout.as_dict().items() if size % positions]
+    if broken:
+        raise ValueError(
+            f"a factor of a map is a group of channels, so sizes are multiples of its "
+            f"{positions} positions; got {broken[0]!r} with {layout[broken[0]]}"
+        )
+
+
 def latents_of(z: Any, name: str) -> np.ndarray:
     """Latents of any framework as float32 (n, N), all finite; spatial ones flat."""
     z = to_numpy(z, np.float32)
@@ -75,6 +111,7 @@ def warn_of_small_set(train: PreparedLatents, dim: int) -> None:
     source, count, what = train.source, train.images, "images"
     if isinstance(source, ExplicitPairs) and len(source.a) < count:
         count, what = len(source.a), "pairs"
+    dim = dim // (train.positions or 1)
     if count < dim:
         warnings.warn(
             f"{count} {what} for {dim} dimensions: the linear start stands on a "

@@ -21,7 +21,7 @@ from iin_jax.files.json_files import (
     write_description,
 )
 from iin_jax.files.paths import local_path
-from iin_jax.flows import LinearStart, StartedFlow
+from iin_jax.flows import StartedFlow
 from iin_jax.flows.certificate import (
     certify_flow,
     compiled_error,
@@ -31,6 +31,7 @@ from iin_jax.flows.certificate import (
 )
 from iin_jax.flows.descriptions import described_flow, flow_from
 from iin_jax.flows.flow import jitted_forward, jitted_inverse
+from iin_jax.flows.linear_start import start_before
 from iin_jax.latents.batches import mapped
 from iin_jax.losses import gaussian_nll
 from iin_jax.networks import NETWORKS, Network, load_network
@@ -119,7 +120,7 @@ class Interpreter(Edits):
                 "this T has no linear start; train with start='closed_form'"
             )
         constants = {"constants": self.variables["constants"]["start"]}
-        start = LinearStart(self.flow.dim)
+        start = start_before(self.flow.flow)
         return dataclasses.replace(self, flow=start, variables=constants)
 
     def encode(self, images: Images) -> Array:
@@ -255,9 +256,9 @@ class Interpreter(Edits):
     def _untranslate(self, z_tilde: Latents) -> Latents:
         return jitted_inverse(self.flow, self.variables, z_tilde)
 
-    def _read(self, images: Images) -> Latents:
-        """images -> z_tilde."""
-        return self._translate(self._flat(self._network().encode(images)))
+    def _latents(self, images: Images) -> Latents:
+        """images -> z, flat."""
+        return self._flat(self._network().encode(images))
 
     def _decode(self, z: Latents) -> Array:
         network = self._network()

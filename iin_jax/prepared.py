@@ -13,6 +13,7 @@ from iin_jax.concepts.base import PairSource
 from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.hold_out import hold_out_entries
+from iin_jax.concepts.map_view import MOST_POSITIONS, MapView
 from iin_jax.concepts.pair_forms import PairForm, some_latents
 from iin_jax.concepts.scores import (
     ESTIMATORS,
@@ -24,6 +25,7 @@ from iin_jax.concepts.shared_directions import SharedDirections
 from iin_jax.concepts.size_choice import SizeChoice, choose_sizes
 from iin_jax.concepts.sizes import factor_sizes
 from iin_jax.factors import RESIDUAL, FactorLayout
+from iin_jax.flows.feature_map import positions_of
 from iin_jax.networks import Network
 from iin_jax.training.flow_step import CachedLatents, draw_cached
 from iin_jax.training.parallel import Feed
@@ -42,12 +44,15 @@ class PreparedLatents:
       mean, log_var: (n, N), the posterior; no log-variance where there is none.
       source: where pairs come from; None without concepts.
       image: int (n,), which image each entry is of, 0 .. images - 1.
+      positions: H W of maps (H, W, C), flattened, whose linear start is shared by all
+        positions; None: latents are vectors, or maps taken as such.
     """
 
     mean: np.ndarray
     log_var: np.ndarray | None
     source: PairSource | None
     image: np.ndarray
+    positions: int | None = None
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -100,10 +105,18 @@ class PreparedLatents:
         """Concept -> its pairs."""
         return {} if self.source is None else self.source.forms(seed)
 
-    def view(self, seed: int) -> LinearView:
+    def view(self, seed: int) -> LinearView | MapView:
         """These latents and pairs as a linear method sees them; 65,536 at most."""
-        part = self.subset(some_latents(self.image, LINEAR_LATENTS, seed))
-        return LinearView.of(part.mean, part.pairs(seed), part.image, part.spread)
+        count = min(self.positions or 1, MOST_POSITIONS)
+        part = self.subset(some_latents(self.image, LINEAR_LATENTS // count, seed))
+        seen = part.mean, part.pairs(seed), part.image, part.spread
+        if self.positions is None:
+            return LinearView.of(*seen)
+        return MapView.of(*seen, self.positions, seed)
+
+    def seen_by(self, flow: object) -> "PreparedLatents":
+        """The same latents as a flow takes them: as maps if it is one over maps."""
+        return dataclasses.replace(self, positions=positions_of(flow))
 
     def subset(self, rows: np.ndarray) -> "PreparedLatents":
         """Some entries, in the given order."""
@@ -114,6 +127,7 @@ class PreparedLatents:
             None if self.log_var is None else self.log_var[rows],
             None if self.source is None else self.source.among(rows),
             np.unique(self.image[rows], return_inverse=True)[1].reshape(-1),
+            self.positions,
         )
 
     def split(
@@ -182,9 +196,9 @@ def estimated_sizes(
     seed: int,
     *,
     ours: bool = False,
-    view: LinearView | None = None,
+    view: LinearView | MapView | None = None,
 ) -> Sizes:
-    """How many dimensions each concept gets.
+    """How many dimensions each concept gets; of maps whole channels.
 
     Args:
       train: what is trained on.
@@ -197,11 +211,12 @@ def estimated_sizes(
     Raises:
       ValueError: an unknown estimator.
     """
-    dim = train.mean.shape[1]
+    positions = train.positions or 1
+    dim = train.mean.shape[1] // positions
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator is one of {list(ESTIMATORS)}; got {estimator!r}")
     if not train.concepts:
-        return Sizes(FactorLayout({RESIDUAL: dim}), "none", {}, {})
+        return Sizes(FactorLayout({RESIDUAL: positions * dim}), "none", {}, {})
     estimators = OURS if ours else (estimator,)
     directions: dict[str, SharedDirections] = {}
     if any(name in OURS for name in estimators):
@@ -213,19 +228,31 @@ def estimated_sizes(
         else published_scores(train, name, seed)
         for name in estimators
     }
-    if estimator != "shared_rank" or view is None:
-        return Sizes(factor_sizes(scores[estimator], dim), estimator, scores, {})
-    ranks = {name: shared.rank for name, shared in directions.items()}
-    if held_out is None or not len(held_out.image):
-        return Sizes(factor_sizes(scores[estimator], dim), estimator, scores, {})
-    choices = choose_sizes(view, ranks, held_out.mean, held_out.pairs(seed), seed)
-    sizes = FactorScores(
-        {name: float(choice.size) for name, choice in choices.items()},
-        estimator,
-        scores[estimator].intervals,
-        scores[estimator].null,
-    )
-    return Sizes(factor_sizes(sizes, dim), estimator, scores, choices)
+    choices: dict[str, SizeChoice] = {}
+    sizes = scores[estimator]
+    unseen = None if held_out is None or not len(held_out.image) else held_out
+    if estimator == "shared_rank" and view is not None and unseen is not None:
+        ranks = {name: shared.rank for name, shared in directions.items()}
+        choices = _choices(view, ranks, unseen, seed)
+        sizes = dataclasses.replace(
+            sizes, values_by_name={name: float(c.size) for name, c in choices.items()}
+        )
+    layout = factor_sizes(sizes, dim).times(positions)
+    return Sizes(layout, estimator, scores, choices)
+
+
+def _choices(
+    view: LinearView | MapView,
+    ranks: Mapping[str, int],
+    held_out: PreparedLatents,
+    seed: int,
+) -> dict[str, SizeChoice]:
+    """Multiples of ranks, by what held-out latents say."""
+    z, pairs = held_out.mean, held_out.pairs(seed)
+    if isinstance(view, MapView):
+        z, pairs = view.others(z, pairs)
+        view = view.channels
+    return choose_sizes(view, ranks, z, pairs, seed)
 
 
 def published_scores(

@@ -23,6 +23,7 @@ RANKS = {
     "batch": 2,
     "factors": 2,
     "directions": 3,
+    "regions": 2,
     "data": 2,
     "losses": 3,
     "adversarial": 3,

@@ -47,7 +47,7 @@ def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
 
 
 def test_there_are_blocks_for_arrays_and_for_networks():
-    assert len(PYTHON) == 13
+    assert len(PYTHON) == 14
     assert any("iin_jax.fit(" in block for block in PYTHON)
     for name in ("from_functions", "from_linen", "from_nnx", "from_equinox"):
         assert any(f"networks.{name}(" in block for block in PYTHON)

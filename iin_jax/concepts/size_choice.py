@@ -11,6 +11,7 @@ import numpy as np
 
 from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.pair_forms import ClassPairs, PairForm
+from iin_jax.concepts.position_pairs import whole
 from iin_jax.concepts.sizes import fitting
 from iin_jax.data.values import MISSING
 from iin_jax.flows.linear_start import start_product
@@ -100,6 +101,7 @@ def _classes(
 
     A held-out class that training latents do not have counts as missing.
     """
+    train, held_out = whole(train)[0], whole(held_out)[0]
     if not (isinstance(train, ClassPairs) and isinstance(held_out, ClassPairs)):
         return None
     classes = np.unique(train.codes[train.codes != MISSING])
@@ -141,22 +143,45 @@ def _separation(
     test = start_product(start.constants, z)
     classes = _classes(view.pairs[name], pairs)
     if classes is not None:
-        codes, test_codes = classes
-        rng = np.random.default_rng([seed, 0x512E])
-        rows, test_rows = _known(codes, rng), _known(test_codes, rng)
-        train, codes = start_product(start.constants, view.z)[rows], codes[rows]
-        test, test_codes = test[test_rows], test_codes[test_rows]
-        correct = [
-            _right(train[:, part], codes, test[:, part], test_codes)
+        trained, positions = start_product(start.constants, view.z), whole(pairs)[1]
+        parts = [
+            (_joined(trained[:, part], positions), _joined(test[:, part], positions))
             for part in (in_factor, ~in_factor)
         ]
-        difference = np.full(len(z), np.nan)
-        difference[test_rows] = correct[0] - correct[1]
-        return difference
+        return np.repeat(_probed(parts, classes, seed), positions)
     similar = pairs.form().contributions(test)
     total = max(np.abs(similar.sum(axis=0)).sum(), 1e-12)
     inside = similar[:, in_factor].sum(axis=1)
     return len(z) * (inside - similar[:, ~in_factor].sum(axis=1)) / total
+
+
+def _probed(
+    parts: list[tuple[np.ndarray, np.ndarray]],
+    classes: tuple[np.ndarray, np.ndarray],
+    seed: int,
+) -> np.ndarray:
+    """Where a probe of the first part is right, less where one of the second is, (n,).
+
+    Args:
+      parts: training and test values of each part.
+      classes: codes of both sides.
+      seed: of the probes' latents.
+    """
+    codes, test_codes = classes
+    rng = np.random.default_rng([seed, 0x512E])
+    rows, test_rows = _known(codes, rng), _known(test_codes, rng)
+    first, second = (
+        _right(train[rows], codes[rows], test[test_rows], test_codes[test_rows])
+        for train, test in parts
+    )
+    difference = np.full(len(test_codes), np.nan)
+    difference[test_rows] = first - second
+    return difference
+
+
+def _joined(x: np.ndarray, positions: int) -> np.ndarray:
+    """Entries (n p, d) of whole latents, all positions of one together, (n, p d)."""
+    return x.reshape(len(x) // positions, -1)
 
 
 def _known(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:

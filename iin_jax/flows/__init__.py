@@ -7,9 +7,11 @@ from iin_jax.flows.base import Bijector
 from iin_jax.flows.certificate import certify_flow
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.coupling import AffineCoupling
+from iin_jax.flows.feature_map import FeatureMapFlow
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
 from iin_jax.flows.householder import Householder, HouseholderFlow
 from iin_jax.flows.linear_start import LinearStart, StartedFlow
+from iin_jax.flows.map_start import MapStart
 from iin_jax.flows.partial import PartialFlow
 from iin_jax.flows.shuffle import Shuffle
 
@@ -18,6 +20,7 @@ from iin_jax.flows.shuffle import Shuffle
 FLOWS: dict[str, type[Bijector]] = {
     "interpretation": InterpretationFlow,
     "householder": HouseholderFlow,
+    "feature_map": FeatureMapFlow,
 }
 
 # name -> constructor from (dim, hidden_dim); every entry passes the same tests
@@ -36,6 +39,11 @@ BIJECTORS: dict[str, Callable[[int, int], Bijector]] = {
         InterpretationFlow(dim - 2, 2, hidden, 1), dim
     ),
     "flow_block": lambda dim, hidden: FlowBlock(hidden),
+    "map_start": lambda dim, hidden: MapStart(dim // 2, 2),
+    "feature_map_flow": lambda dim, hidden: FeatureMapFlow(dim // 2, 1, 2, 2, hidden),
+    "started_map_flow": lambda dim, hidden: StartedFlow(
+        FeatureMapFlow(1, dim // 2, 2, 2, hidden, zero_init=True)
+    ),
     "interpretation_flow": lambda dim, hidden: InterpretationFlow(dim, 3, hidden, 1),
 }
 
@@ -46,11 +54,13 @@ __all__ = [
     "AffineCoupling",
     "Bijector",
     "Chain",
+    "FeatureMapFlow",
     "FlowBlock",
     "Householder",
     "HouseholderFlow",
     "InterpretationFlow",
     "LinearStart",
+    "MapStart",
     "PartialFlow",
     "Shuffle",
     "StartedFlow",

@@ -18,6 +18,8 @@ class Bijector(nn.Module):
     A flow T is any bijector with a field or property ``dim`` (N); give its kind a name
     in ``iin_jax.flows.FLOWS`` to save it and to use it in settings. If it has a field
     ``zero_init``, it begins behind a linear start as a permutation of its input.
+    One over maps has ``positions`` (H W) and a method ``linear_start``, which gives the
+    start for them, see ``FeatureMapFlow``.
 
     Used as any Linen module: ``variables = bijector.init(key, x)``, then
     ``bijector.apply(variables, x)`` or ``bijector.apply(variables, y,

@@ -1,5 +1,7 @@
 """Affine coupling: one half of the vector scales and shifts the other."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -75,6 +77,8 @@ class AffineCoupling(Bijector):
     precision: str = "highest"
     zero_init: bool = False
 
+    network: ClassVar[type[MLP]] = MLP  # what s and t are
+
     @nn.compact
     def condition(
         self, x_a: Vectors, context: Vectors | None = None
@@ -82,8 +86,8 @@ class AffineCoupling(Bijector):
         sizes = (self.hidden_dim, self.hidden_depth, x_a.shape[-1])
         arguments = (*sizes, self.precision, self.zero_init)
         inputs = x_a if context is None else jnp.concatenate([x_a, context], axis=-1)
-        log_scale = jnp.tanh(MLP(*arguments, name="log_scale")(inputs))
-        shift = MLP(*arguments, name="shift")(inputs)
+        log_scale = jnp.tanh(self.network(*arguments, name="log_scale")(inputs))
+        shift = self.network(*arguments, name="shift")(inputs)
         return log_scale, shift
 
     def forward_and_log_det(

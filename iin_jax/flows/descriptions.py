@@ -6,8 +6,12 @@ from typing import Any
 from iin_jax.flows import FLOWS
 from iin_jax.flows.base import Bijector
 from iin_jax.flows.linear_start import LinearStart, StartedFlow
+from iin_jax.flows.map_start import MapStart
 from iin_jax.flows.partial import PartialFlow
 from iin_jax.linen import module_fields
+
+# kind -> class of starts that are a whole T; where none is named it is linear
+STARTS: dict[str, type[Bijector]] = {"linear": LinearStart, "feature_map": MapStart}
 
 
 def described_flow(flow: Bijector) -> dict:
@@ -18,8 +22,9 @@ def described_flow(flow: Bijector) -> dict:
     Raises:
       ValueError: a flow whose class is not in ``FLOWS``.
     """
-    if isinstance(flow, LinearStart):
-        return {"start": "alone", "flow": module_fields(flow)}
+    for kind, known in STARTS.items():
+        if type(flow) is known:
+            return {"start": "alone", "kind": kind, "flow": module_fields(flow)}
     started = isinstance(flow, StartedFlow)
     trained = flow.flow if started else flow
     carried = {}
@@ -45,7 +50,10 @@ def flow_from(description: Mapping[str, Any]) -> Bijector:
     """
     fields, start = description["flow"], description.get("start", "none")
     if start == "alone":
-        return LinearStart(**fields)
+        kind = description.get("kind", "linear")
+        if kind not in STARTS:
+            raise ValueError(f"it is a start of kind {kind!r}; known: {list(STARTS)}")
+        return STARTS[kind](**fields)
     if start not in ("none", "closed_form"):
         raise ValueError(f"it has a start {start!r}, which this version does not know")
     kind = description.get("kind", "interpretation")

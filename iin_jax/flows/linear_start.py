@@ -1,5 +1,7 @@
 """A start in closed form: a constant linear map in front of a flow."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -74,6 +76,11 @@ class LinearStart(Bijector):
         log_det = self._log_scale(scale, variances)
         return x, jnp.broadcast_to(log_det, y.shape[:-1])
 
+    @staticmethod
+    def arranged(constants: Tree, order: Array) -> Tree:
+        """Constants of a start whose coordinates come out in another order, (N,)."""
+        return {**constants, "turn": constants["turn"][:, order]}
+
     def _back(self, y: Vectors) -> Vectors:
         """The linear part's inverse by transposes."""
         _, scale, axes, variances, turn = self.constants(y)
@@ -113,6 +120,23 @@ def start_product(constants: Tree, x: np.ndarray) -> np.ndarray:
     return unit @ c["axes"] / np.sqrt(c["variances"]) @ c["turn"]
 
 
+def start_before(flow: Any) -> Bijector:
+    """The start that stands before a flow: its ``linear_start()``, if it has one."""
+    if hasattr(flow, "linear_start"):
+        return flow.linear_start()
+    return LinearStart(flow.dim)
+
+
+def start_arrays(constants: Tree) -> Tree:
+    """Constants of a start on the device, in single precision."""
+
+    def on_device(x: Array) -> jax.Array:
+        whole = np.issubdtype(np.asarray(x).dtype, np.integer)
+        return jnp.asarray(x, jnp.int32 if whole else jnp.float32)
+
+    return jax.tree.map(on_device, dict(constants))
+
+
 class StartedFlow(Chain):
     """T = flow ∘ T_0: a constant linear start, then a flow that refines it.
 
@@ -126,7 +150,7 @@ class StartedFlow(Chain):
     flow: Bijector
 
     def setup(self):
-        self.start = LinearStart(self.flow.dim)
+        self.start = start_before(self.flow)
         self.arrange = Shuffle()
 
     @property
@@ -153,12 +177,12 @@ def joined_variables(start: Tree, order: Array, variables: Tree) -> Tree:
     """Variables of a ``StartedFlow`` from those of its parts.
 
     Args:
-      start: constants of the ``LinearStart``.
+      start: constants of the linear start.
       order: (N,), from ``arrangement``.
       variables: of the flow.
     """
     constants = {
-        "start": {name: jnp.asarray(x, jnp.float32) for name, x in start.items()},
+        "start": start_arrays(start),
         "arrange": {"permutation": jnp.asarray(order, jnp.int32)},
     }
     if jax.tree.leaves(variables.get("constants", {})):

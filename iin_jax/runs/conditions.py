@@ -3,6 +3,7 @@
 from iin_jax.data.tfds_sets import SETS
 from iin_jax.losses import check_sigma
 from iin_jax.runs.bounds import check_bounds
+from iin_jax.runs.flow import check_takes
 from iin_jax.runs.settings import Experiment, NetworkSettings, TrainSettings
 from iin_jax.training.parallel import check_batch
 
@@ -62,6 +63,9 @@ def _check_network(experiment: Experiment) -> None:
 
 def _check_flow(experiment: Experiment) -> None:
     flow, train, latents = experiment.flow, experiment.train, experiment.latents
+    network = experiment.network
+    if network.kind != "pretrained" and network.from_run is None:
+        check_takes(experiment, (network.latent_dim,))
     if flow.sigma not in (None, "auto"):
         check_sigma(flow.sigma)
     if train.wrong_pairs and experiment.concept.source == "none":

@@ -8,6 +8,7 @@ from iin_jax.factors import RESIDUAL
 from iin_jax.files.paths import local_path
 from iin_jax.networks import load
 from iin_jax.runs.conditions import check
+from iin_jax.runs.flow import check_takes
 from iin_jax.runs.network_training import load_perceptual
 from iin_jax.runs.networks import pretrained_network, reused_network
 from iin_jax.runs.run import Run
@@ -27,13 +28,15 @@ def _check_networks(run: Run) -> None:
     settings, distance = run.experiment.network, run.experiment.evaluate.distance
     if settings.from_run is not None:
         reused = reused_network(run, local_path(settings.from_run))
+        check_takes(run.experiment, reused.latent_shape)
         if distance != "none" and reused.output != "images":
             raise ValueError(
                 f"evaluate.distance compares pictures; the {reused.architecture} of "
                 f"{settings.from_run} makes none: set --evaluate.distance none"
             )
     elif settings.kind == "pretrained":
-        pretrained_network(run.experiment)
+        pretrained = pretrained_network(run.experiment)
+        check_takes(run.experiment, pretrained.latent_shape)
     elif settings.kind == "autoencoder":
         load_perceptual(settings)
     if distance != "none":

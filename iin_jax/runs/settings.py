@@ -215,8 +215,9 @@ class FlowSettings:
     Attributes:
       start: Before the first step: closed_form (a linear map from the same pairs, which
         training refines; the best state on validation images is kept) or published.
-      kind: Kind of flow, in ``iin_jax.flows.FLOWS``: interpretation (published), or
-        householder (a learned rotation after each block).
+      kind: Kind of flow, in ``iin_jax.flows.FLOWS``: interpretation (published),
+        householder (a learned rotation after each block), or feature_map (over the
+        channels of a map, shared by its positions; factors are whole channels).
       num_blocks: Number of blocks; 0: as suits images and latent dimensions.
       hidden_dim: Width of the couplings' networks; 0: as suits.
       hidden_depth: Number of their hidden-to-hidden layers.

@@ -10,17 +10,17 @@ import numpy as np
 from iin_jax.concepts import FactorScores, factor_sizes
 from iin_jax.factors import RESIDUAL, FactorLayout
 from iin_jax.fit import fit_prepared
-from iin_jax.flows import FLOWS, Bijector
 from iin_jax.losses import Loss, mixture_loss, pair_loss, sample_loss, with_terms
 from iin_jax.networks import save_network
 from iin_jax.prepared import OURS, Sizes, estimated_sizes
 from iin_jax.runs.evaluation import evaluate_stage, report_stage
 from iin_jax.runs.feeds import encoded_feed
+from iin_jax.runs.flow import made_flow, positions
 from iin_jax.runs.networks import make_network
 from iin_jax.runs.run import Run
 from iin_jax.runs.settings import Experiment
 from iin_jax.training.checkpoints import Checkpoints
-from iin_jax.training.defaults import FlowDefaults, Training, flow_defaults
+from iin_jax.training.defaults import Training, flow_defaults
 from iin_jax.training.log import MetricsLog
 from iin_jax.training.parallel import Feed
 
@@ -58,7 +58,7 @@ def sizes_stage(run: Run) -> None:
         pairs, scores[name] = run.concepts.scores(images, cache.mean, count, name)
     chosen, layout = scores[concept.estimator], ours.layout
     if concept.estimator in PUBLISHED:
-        layout = factor_sizes(chosen, dim)
+        layout = _layout_of(run, chosen, dim)
     if given is not None:
         layout = FactorLayout({**given, RESIDUAL: dim - sum(given.values())})
     elif concept.estimator in OURS:
@@ -70,7 +70,7 @@ def sizes_stage(run: Run) -> None:
         "score_null": chosen.null,
         "score_pairs": len(pairs.a),
         "estimator": "given" if given else chosen.estimator,
-        "estimates": _estimates(scores, ours, dim),
+        "estimates": _estimates(run, scores, ours, dim),
     }
     run.folder.write_json("sizes.json", sizes)
 
@@ -79,6 +79,8 @@ def _our_sizes(run: Run) -> Sizes:
     """Sizes by the asked one of our estimators, or by shared rank for comparison."""
     concept = run.experiment.concept
     train, held_out = run.latents.prepared("train"), run.latents.prepared("validation")
+    count = positions(run.experiment.flow, run.network.latent_shape)
+    train = dataclasses.replace(train, positions=count)
     taken = not concept.sizes and concept.estimator in OURS
     asked = concept.estimator if concept.estimator in OURS else "shared_rank"
     with warnings.catch_warnings():
@@ -87,11 +89,17 @@ def _our_sizes(run: Run) -> Sizes:
         return estimated_sizes(train, held_out, asked, run.experiment.seed, ours=True)
 
 
+def _layout_of(run: Run, scores: FactorScores, dim: int) -> FactorLayout:
+    """Sizes by scores, in whole channels where the flow is one over maps."""
+    count = positions(run.experiment.flow, run.network.latent_shape) or 1
+    return factor_sizes(scores, dim // count).times(count)
+
+
 def _estimates(
-    scores: dict[str, FactorScores], ours: Sizes, dim: int
+    run: Run, scores: dict[str, FactorScores], ours: Sizes, dim: int
 ) -> dict[str, dict[str, Any]]:
     """What every estimator says."""
-    estimates = {name: _estimate(found, dim) for name, found in scores.items()}
+    estimates = {name: _estimate(run, x, dim) for name, x in scores.items()}
     if ours.estimator == "shared_rank":
         estimates["shared_rank"] |= {
             "sizes": ours.layout.as_dict(),
@@ -109,6 +117,7 @@ def flow_stage(run: Run) -> None:
     layout = FactorLayout(run.folder.read_json("sizes.json")["sizes"])
     train, held_out = run.latents.prepared("train"), run.latents.prepared("validation")
     feed, images = _stream(run)
+    shape = run.network.latent_shape
     defaults = flow_defaults(images or train.images, layout.dim)
     checkpoints, log = Checkpoints(path / "flow"), MetricsLog(path, "flow")
     interpreter, record = fit_prepared(
@@ -116,7 +125,7 @@ def flow_stage(run: Run) -> None:
         held_out,
         layout,
         _training(experiment),
-        flow=_flow(experiment, defaults, layout.dim),
+        flow=made_flow(experiment.flow, defaults, layout.dim, shape),
         loss=_loss(experiment),
         network=run.network,
         feed=feed,
@@ -139,22 +148,6 @@ def _stream(run: Run) -> tuple[Feed | None, int | None]:
     source = run.concepts.source(images)
     feed = encoded_feed(run, None if source is None else source.draws())
     return feed, len(np.unique(images.pictures))
-
-
-def _flow(experiment: Experiment, defaults: FlowDefaults, dim: int) -> Bijector:
-    """The flow of the settings, of those of them that its kind has as fields.
-
-    Zeros are as suits.
-    """
-    settings = experiment.flow
-    sizes = {
-        "num_blocks": settings.num_blocks or defaults.num_blocks,
-        "hidden_dim": settings.hidden_dim or defaults.hidden_dim,
-        "hidden_depth": settings.hidden_depth,
-    }
-    flow: Any = FLOWS[settings.kind]
-    names = {field.name for field in dataclasses.fields(flow)}
-    return flow(dim=dim, **{name: x for name, x in sizes.items() if name in names})
 
 
 def _training(experiment: Experiment) -> Training:
@@ -189,11 +182,11 @@ def _loss(experiment: Experiment) -> Loss | None:
     return with_terms(likelihood, terms) if terms or wrong else None
 
 
-def _estimate(scores: FactorScores, dim: int) -> dict[str, Any]:
+def _estimate(run: Run, scores: FactorScores, dim: int) -> dict[str, Any]:
     """One estimator's scores, and the sizes that they would give."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # these sizes are only shown
-        sizes = factor_sizes(scores, dim).as_dict()
+        sizes = _layout_of(run, scores, dim).as_dict()
     shown = {
         "sizes": sizes,
         "scores": dict(scores),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from iin_jax.concepts.base import PairDraw, uniform_indices
 from iin_jax.concepts.similarity import MAX_SIMILARITY
 from iin_jax.flows import Bijector
-from iin_jax.flows.linear_start import LinearStart
+from iin_jax.flows.map_start import start_of
 from iin_jax.linen import apply
 from iin_jax.losses import WeightedSum, bits_per_dim, gaussian_nll
 from iin_jax.networks import Network
@@ -151,7 +151,7 @@ class Started(NamedTuple):
 
     Attributes:
       data: of the draw.
-      constants: of ``flows.LinearStart``; empty: there is no start.
+      constants: of the start, see ``flows.map_start``; empty: there is no start.
       objective: what a step minimises; here, so that its numbers are no part of the
         compiled program.
     """
@@ -382,8 +382,7 @@ def _started(constants: Tree, z: Latents) -> Latents:
 
 def _through(start: Tree, z: Latents, method: str) -> Latents:
     """What T_0 makes of latents, or its inverse."""
-    module = LinearStart(z.shape[1])
-    return apply(module, {"constants": start}, z, method=method)
+    return apply(start_of(start), {"constants": start}, z, method=method)
 
 
 def _look_up(data: CachedLatents, index: Array) -> tuple[Latents, Latents | None]:

@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.concepts.closed_form import Start
+from iin_jax.concepts.map_view import MapWhitening
 from iin_jax.concepts.separation import separation
 from iin_jax.concepts.similarity import LEAST_SIMILARITY, pair_similarities
 from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.factors import FactorLayout
-from iin_jax.flows import Bijector, LinearStart, StartedFlow
-from iin_jax.flows.linear_start import arrangement, joined_variables
+from iin_jax.flows import Bijector, StartedFlow
+from iin_jax.flows.linear_start import arrangement, joined_variables, start_arrays
+from iin_jax.flows.map_start import start_of
 from iin_jax.linen import apply
 from iin_jax.losses import (
     Loss,
@@ -114,7 +116,7 @@ def train_flow(
     loss: Loss | None = None,
     network: Network | None = None,
     validation: Feed | None = None,
-    gaussian: Whitening | None = None,
+    gaussian: Whitening | MapWhitening | None = None,
     checkpoints: Checkpoints | None = None,
     log: MetricsLog | None = None,
     progress: str | None = None,
@@ -349,7 +351,7 @@ class _Arranged(NamedTuple):
 
     def through(self, z: Any) -> Any:
         """Latents after T_0."""
-        return apply(LinearStart(z.shape[1]), {"constants": self.constants}, z)[0]
+        return apply(start_of(self.constants), {"constants": self.constants}, z)[0]
 
 
 def _arranged(flow: Bijector, start: Start, seed: int) -> _Arranged:
@@ -357,11 +359,9 @@ def _arranged(flow: Bijector, start: Start, seed: int) -> _Arranged:
     variables = flow.init(jax.random.key(seed), jnp.zeros((2, dim)))
     order = arrangement(flow, variables, dim)
     order = np.arange(dim) if order is None else np.asarray(order)
-    constants = {
-        name: jnp.asarray(x, jnp.float32) for name, x in start.constants.items()
-    }
-    constants = {**constants, "turn": constants["turn"][:, order]}
-    _, log_det = apply(LinearStart(dim), {"constants": constants}, jnp.zeros((1, dim)))
+    module = start_of(start.constants)
+    constants = module.arranged(start_arrays(start.constants), order)
+    _, log_det = apply(module, {"constants": constants}, jnp.zeros((1, dim)))
     return _Arranged(constants, order, float(log_det[0]))
 
 

@@ -75,6 +75,10 @@ def test_its_interpreter_is_the_network_itself(run, shared):
         (["--network.name", "resnet19"], "did you mean resnet1"),
         (["--network.weights", "nowhere.npz"], "no weights at nowhere.npz"),
         (["--data.image-size", "8"], "8x8 are too small for squeezenet1_1"),
+        (
+            ["--flow.kind", "feature_map", "--concept.sizes", "6", "4"],
+            "concept.sizes are multiples of the map's 4 positions; got [6, 4]",
+        ),
     ],
 )
 def test_bad_input_fails_before_anything_is_written(
