@@ -12,7 +12,7 @@ Version 0.1, with sizes by the published estimate, the published start and 2,500
 (commit a079a23, two cores of an Intel Xeon that did other work too, seed 0, 8 min 30 s
 in all; weights rounded to float16), on 2,000 pairs of test images, judged in z: digit
 transferred 75.7 %, colour kept 0.066, digit kept 88.1 %, colour transferred 0.071
-(unedited 93.3 % and 0.052). The linear start has not been measured here yet.
+(unedited 93.3 % and 0.052). The linear start has not been measured on test images yet.
 
 Its linear start T_0 alone on 1,000 pairs of validation images (commit fe34553, seed 0):
 over channels, which all positions share (``--flow.kind feature_map``), with 12, 20, 30
