@@ -3,8 +3,9 @@
 The images, concepts and classifier of ``colormnist_classifier``. In one run the
 training images of the classifier are in a colour of their digit (a tenth of the
 palette, by hue) in 95 % of the cases, in the other in any colour; T is trained on any
-colours in both. Either has a report, and one page beside them says which network uses colour, for which
-classes, and how surely. A run killed at any moment goes on with the same command.
+colours in both. Either has a report, and one page beside them says which network uses
+colour, for which classes, and how surely. A run killed at any moment goes on with the
+same command.
 
 The command has not been run to its end in full. On small classifiers the verdicts were
 right for 20 of 20 seeds (``experiments.shortcut_seeds``, README).
