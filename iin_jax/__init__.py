@@ -19,6 +19,7 @@ from iin_jax.flows import (
     Shuffle,
 )
 from iin_jax.interpreter import Interpreter, load
+from iin_jax.invariances import Invariances, invariances
 from iin_jax.training.defaults import Training
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "FlowBlock",
     "InterpretationFlow",
     "Interpreter",
+    "Invariances",
     "Shuffle",
     "Training",
     "analysis",
@@ -41,6 +43,7 @@ __all__ = [
     "data",
     "fit",
     "interpret",
+    "invariances",
     "load",
     "losses",
     "networks",

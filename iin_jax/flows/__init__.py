@@ -6,6 +6,7 @@ from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector
 from iin_jax.flows.certificate import certify_flow
 from iin_jax.flows.chain import Chain
+from iin_jax.flows.conditional import ConditionalFlow, ContextShift
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.feature_map import FeatureMapFlow
 from iin_jax.flows.flow import FlowBlock, InterpretationFlow
@@ -54,6 +55,8 @@ __all__ = [
     "AffineCoupling",
     "Bijector",
     "Chain",
+    "ConditionalFlow",
+    "ContextShift",
     "FeatureMapFlow",
     "FlowBlock",
     "Householder",

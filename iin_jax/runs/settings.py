@@ -125,7 +125,7 @@ class NetworkSettings:
     weights: str | None = None
     download: bool = False
     color_follows: Share = 0.0
-    latent_dim: int = 64
+    latent_dim: Annotated[int, AtLeast(2)] = 64
     num_down: Count = 4
     base: Count = 64
     kl_weight: float = 1.0

@@ -83,6 +83,8 @@ def test_arrays_and_labels_are_enough(autoencoder):
 )
 def test_real_networks_see_colour_first(name, weights, shared):
     """Real weights on real digits in two colours: both are found in some layer."""
+    if weights.endswith((".th", ".tar")):
+        pytest.importorskip("torch")
     digits = load_digits()
     chosen = np.flatnonzero(digits.target < 4)[:120]
     color = np.arange(120) % 2

@@ -84,7 +84,7 @@ def test_a_misspelt_value_offers_the_nearest():
 
 
 def test_interpret_refuses_it_before_anything_is_encoded(monkeypatch, autoencoder):
-    monkeypatch.setattr(FIT, "_encoded", lambda *arguments: pytest.fail("encoded"))
+    monkeypatch.setattr(FIT, "_prepared", lambda *arguments: pytest.fail("encoded"))
     for labels in (LABELS, {}):
         with pytest.raises(ValueError, match="got 'other'"):
             iin_jax.interpret(autoencoder, IMAGES, labels, others="other")

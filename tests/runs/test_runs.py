@@ -213,7 +213,7 @@ def test_without_arguments_the_experiments_are_listed(capsys):
         (["--concept.sizes", "20", "20"], "which sum to 40"),
         (["--concept.sizes", "20"], "concept.sizes gives"),
         (["--flow.sigma", "1.5"], "similarity in (0, 1)"),
-        (["--network.latent-dim", "31"], "N = 31"),
+        (["--network.latent-dim", "1"], "network.latent_dim must be at least 2"),
         (["--train.accumulate", "3"], "train.batch_size of 16 does not divide into 3"),
         (["--network.steps", "0"], "network.steps must be at least 1"),
         (["--train.checkpoint-every", "0"], "train.checkpoint_every must be at least"),

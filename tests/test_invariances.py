@@ -1,0 +1,120 @@
+"""What layers of known classifiers distinguish: colour-blind and colour-seeing ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+import iin_jax
+from iin_jax.flows import ConditionalFlow
+from iin_jax.networks import from_functions
+
+PIXELS = 64
+FLOW = ConditionalFlow(20, 1, 16, 1)
+BRIEF = {"flow": FLOW, "steps": 60, "batch_size": 64, "progress": False}
+
+
+def painted(seed):
+    """The digits 0 and 1 in random colours, (n, 8, 8, 3) in [-1, 1]."""
+    digits = load_digits()
+    grey = digits.images[digits.target < 2] / 16.0
+    color = np.random.default_rng(seed).uniform(0.2, 1.0, (len(grey), 3))
+    return (2 * grey[..., None] * color[:, None, None] - 1).astype(np.float32)
+
+
+def ink(images):
+    """Mean brightness of each channel, (n, 3) in [0, 1]."""
+    return jnp.asarray(images).mean((1, 2)) / 2 + 0.5
+
+
+def shape(images):
+    """Every pixel's brightness over that of the whole image, (n, 64)."""
+    grey = (images + 1).sum(-1).reshape(-1, PIXELS)
+    return PIXELS * grey / grey.sum(-1, keepdims=True)
+
+
+def classifier(represent):
+    """A network whose one layer is a representation, a part of it the logits."""
+    return from_functions(
+        encode=lambda _, images: represent(images),
+        decode=lambda _, z: z[:, :2],
+        variables={},
+        image_shape=(8, 8, 3),
+        output="logits",
+    )
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    """Principal components of such images, 20 of 192."""
+    flat = np.concatenate([painted(k) for k in range(4)]).reshape(-1, 3 * PIXELS)
+    mean = flat.mean(0)
+    axes = np.linalg.svd(flat - mean, full_matrices=False)[2][:20].T
+    return from_functions(
+        encode=lambda v, x: (x.reshape(-1, 3 * PIXELS) - v["mean"]) @ v["axes"],
+        decode=lambda v, z: (z @ v["axes"].T + v["mean"]).reshape(-1, 8, 8, 3),
+        variables={"mean": jnp.asarray(mean), "axes": jnp.asarray(axes)},
+        image_shape=(8, 8, 3),
+    )
+
+
+@pytest.fixture(scope="module")
+def learned(autoencoder):
+    """Invariances of a colour-blind layer, and of one that sees nothing but colour."""
+    images = np.concatenate([painted(k) for k in range(10, 13)])
+    networks = {"blind": classifier(shape), "seeing": classifier(ink)}
+    return {
+        name: iin_jax.invariances(autoencoder, network, "latent", images, **BRIEF)
+        for name, network in networks.items()
+    }
+
+
+def test_colour_is_free_where_a_layer_is_blind_to_it(learned):
+    images, key = painted(20)[:150], jax.random.key(1)
+    freedom = {name: x.freedom(images, ink, key) for name, x in learned.items()}
+    assert freedom["blind"] > 0.5
+    assert freedom["seeing"] < 0.1
+    of_shape = {name: x.freedom(images, shape, key) for name, x in learned.items()}
+    assert of_shape["blind"] < 0.3 < of_shape["seeing"]
+    distances = learned["seeing"].distance(images, key)
+    assert distances["reconstructions"] < distances["samples"] < 0.3
+
+
+def test_samples_are_pure_and_go_back(learned):
+    images, found = painted(21)[:6], learned["blind"]
+    samples = found.sample(images, jax.random.key(0), count=3)
+    assert samples.shape == (3, 6, 8, 8, 3)
+    again = found.sample(images, jax.random.key(0), count=3)
+    np.testing.assert_array_equal(samples, again)
+    v = found.translate(images)
+    context = found.context(found.representation(images))
+    back = found.decoded(v[None], context)[0]
+    np.testing.assert_allclose(back, found.reconstructed(images), atol=1e-4)
+    assert found.record["bits_per_dim"] <= found.record["start_bits_per_dim"]
+    assert repr(found).startswith("Invariances of 'latent', context of")
+
+
+def test_bad_input_is_one_line(autoencoder, learned):
+    images, blind = painted(22), classifier(shape)
+    cases = [
+        ((blind, blind, "latent", images), "this network puts out logits"),
+        ((autoencoder, blind, "latent", images[:9]), "need 20 images; got 9"),
+        ((autoencoder, blind, "latnt", images), "no layer 'latnt'"),
+        (
+            (autoencoder, classifier(lambda x: ink(x) * 0), "latent", images),
+            "'latent' is the same for all images",
+        ),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message) as raised:
+            iin_jax.invariances(*arguments, **BRIEF)
+        assert "\n" not in str(raised.value)
+    other = {**BRIEF, "flow": ConditionalFlow(18)}
+    with pytest.raises(ValueError, match="have 20 numbers, the flow acts on 18"):
+        iin_jax.invariances(autoencoder, blind, "latent", images, **other)
+    found = learned["blind"]
+    v = found.translate(images[:5])[None]
+    context = found.context(found.representation(images[:7]))
+    with pytest.raises(ValueError, match="v is of 5 images, so the context has shape"):
+        found.decoded(v, context)
