@@ -55,7 +55,7 @@ class Response:
     Attributes:
       effect: Kullback-Leibler divergence of the new answer from the old one, mean over
         edits, in nats.
-      interval: its 95 % interval.
+      interval: its 95 % interval, edits with an image in common counted as dependent.
       flips: share of edits that change the prediction.
       flips_interval: its 95 % interval.
       prior_effect, prior_flips: the same where the factor is drawn from N(0, 1).
@@ -195,30 +195,32 @@ def _responses(
 ) -> dict[str, Response]:
     q_values = corrected([test.whole for test in tests.values()])
     q_by_class = corrected([p for test in tests.values() for p in test.by_class])
+    rounds, count = edits.donors.shape
+    # every image is in several edits, as the one edited and as a donor
+    pairs = PairedImages(np.tile(np.arange(count), rounds), edits.donors.ravel())
     result = {}
     for index, (name, answer) in enumerate(answers.items()):
-        effects, random = (
-            edits.effects(answer),
-            edits.random_effects(edits.layout[name]),
-        )
-        prior, flipped = edits.drawn(name), answer.flipped.mean(axis=0)
-        count, classes = len(flipped), answer.before.shape[1]
-        one_by_one = PairedImages(np.arange(count), count + np.arange(count))
-        q_of_class = q_by_class[classes * index :][:classes]
+        own = edits.effects(answer).divergence[0]
+        random = edits.random_effects(edits.layout[name]).divergence
+        prior, classes = edits.drawn(name), answer.before.shape[1]
+        divergence = answer.divergence.ravel()
+        flipped = answer.flipped.ravel().astype(float)
         result[name] = Response(
-            float(answer.divergence.mean()),
-            one_by_one.interval(answer.divergence.mean(axis=0)),
+            float(divergence.mean()),
+            pairs.interval(divergence),
             float(flipped.mean()),
-            one_by_one.interval(flipped),
+            pairs.share_interval(flipped),
             float(prior.divergence.mean()),
             float(prior.flipped.mean()),
-            float((random.divergence < effects.divergence[0]).mean()),
+            float((random < own).mean()),
             tests[name].whole,
             float(q_values[index]),
             tests[name].null,
             count,
-            len(edits.donors),
-            _by_class(answer, tests[name].by_class, q_of_class),
+            rounds,
+            _by_class(
+                answer, tests[name].by_class, q_by_class[classes * index :][:classes]
+            ),
         )
     return result
 
