@@ -53,7 +53,8 @@ def aligned(
         )
     if names:
         leading = [directions[name].vectors[:, : sizes[name]] for name in names]
-        q = _polar(np.concatenate(leading, axis=1))
+        room = _complement(last)
+        q = _polar(np.concatenate(leading, axis=1), room)
         weight = {name: sizes[name] * s / (1 - s * s) for name, s in similarity.items()}
         for _ in range(ROUNDS):
             parts = _parts(q, names, sizes)
@@ -61,7 +62,7 @@ def aligned(
                 weight[name] * (directions[name].matrix_times(part) + SHIFT * part)
                 for name, part in zip(names, parts, strict=True)
             ]
-            previous, q = q, _polar(np.concatenate(weighted, axis=1))
+            previous, q = q, _polar(np.concatenate(weighted, axis=1), room)
             if np.abs(q - previous).max() < CLOSE:
                 break
         parts = [
@@ -75,8 +76,7 @@ def aligned(
             for name, part in zip(names, parts, strict=True)
         }
         q = np.concatenate(parts, axis=1)
-    placed = np.concatenate([q, last], axis=1)
-    residual = np.linalg.qr(placed, mode="complete")[0][:, placed.shape[1] :]
+    residual = _complement(np.concatenate([q, last], axis=1))
     return np.concatenate([q, residual, last], axis=1), similarity
 
 
@@ -92,9 +92,15 @@ def _ordered(directions: SharedDirections, part: np.ndarray) -> np.ndarray:
     return signed(part @ turn[:, np.argsort(-values)])
 
 
-def _polar(matrix: np.ndarray) -> np.ndarray:
-    left, _, right = np.linalg.svd(matrix, full_matrices=False)
-    return left @ right
+def _polar(matrix: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """The nearest orthonormal columns within a space, given by a basis (N, r)."""
+    left, _, right = np.linalg.svd(room.T @ matrix, full_matrices=False)
+    return room @ (left @ right)
+
+
+def _complement(columns: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of all that is orthogonal to orthonormal columns (N, m)."""
+    return np.linalg.qr(columns, mode="complete")[0][:, columns.shape[1] :]
 
 
 def bounded_similarity(value: float) -> float:

@@ -74,6 +74,10 @@ def test_dead_and_copied_components_are_harmless():
     y = start_product(start.constants, z)
     assert np.isfinite(y).all() and np.abs(y).max() < 20
     assert explained(first, y)[:2].min() > 0.9
+    # concepts may ask for all that varies, and T_0 still goes back
+    for sizes in ({"first": 2, "second": 1}, {"first": 4, "second": DIM - 4}):
+        turn = view_of(z, first, second).start(sizes).constants["turn"]
+        np.testing.assert_allclose(turn.T @ turn, np.eye(len(turn)), atol=1e-8)
 
 
 def test_fewer_latents_than_dimensions_are_whitened_by_shrinkage():
