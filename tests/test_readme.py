@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LONG = ("layer_scores(", "FeatureMapFlow(")  # two minutes each
 RUNS = re.findall(r"python -m (?:experiments\.run|iin_jax\.runs) (\w[^\n`]+)", README)
 
 
@@ -25,8 +26,18 @@ def test_the_two_commands_stand_in_the_readme():
     assert "pip install -e '.[test]' && python -m pytest" in lines
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("number", range(len(PYTHON)))
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(
+            number,
+            marks=pytest.mark.slow
+            if any(name in block for name in LONG)
+            else pytest.mark.thorough,
+        )
+        for number, block in enumerate(PYTHON)
+    ],
+)
 def test_python_blocks_run_in_a_process_of_their_own(number, tmp_path, request):
     """Each block alone, as a reader would paste it; weights come from a folder."""
     environment = dict(os.environ)
