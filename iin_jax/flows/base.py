@@ -3,6 +3,7 @@
 import abc
 
 import flax.linen as nn
+import numpy as np
 
 from iin_jax.types import LogDet, Vectors
 
@@ -53,6 +54,12 @@ class Bijector(nn.Module):
 
     def inverse(self, y: Vectors, context: Vectors | None = None) -> Vectors:
         return self.inverse_and_log_det(y, context)[0]
+
+
+def check_last_axis(x: Vectors, dim: int, what: str = "flow") -> None:
+    """Raises ValueError unless the last axis of x is as long as what acts on it."""
+    if np.ndim(x) == 0 or np.shape(x)[-1] != dim:
+        raise ValueError(f"this {what} acts on a last axis of {dim}; got {np.shape(x)}")
 
 
 def check_even(dim: int) -> None:

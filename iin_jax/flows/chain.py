@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import jax.numpy as jnp
 
-from iin_jax.flows.base import Bijector
+from iin_jax.arrays import at_least_float32
+from iin_jax.flows.base import Bijector, check_last_axis
 from iin_jax.types import LogDet, Vectors
 
 
@@ -33,3 +34,30 @@ class Chain(Bijector):
             y, term = bijector.inverse_and_log_det(y, context)
             log_det += term
         return y, log_det
+
+
+class FlowChain(Chain):
+    """A ``Chain`` that is a flow T: it has a field or property ``dim``, N.
+
+    Raises:
+      ValueError: the last axis of the input is not N long.
+    """
+
+    @property
+    def described(self) -> str:
+        """What it is, in messages."""
+        return "flow"
+
+    def forward_and_log_det(
+        self, x: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        return super().forward_and_log_det(self._checked(x), context)
+
+    def inverse_and_log_det(
+        self, y: Vectors, context: Vectors | None = None
+    ) -> tuple[Vectors, LogDet]:
+        return super().inverse_and_log_det(self._checked(y), context)
+
+    def _checked(self, x: Vectors) -> Vectors:
+        check_last_axis(x, getattr(self, "dim"), self.described)  # noqa: B009
+        return at_least_float32(x)

@@ -5,12 +5,10 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 
-from iin_jax.arrays import at_least_float32
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector
-from iin_jax.flows.chain import Chain
+from iin_jax.flows.chain import FlowChain
 from iin_jax.flows.coupling import MLP, AffineCoupling, torch_uniform
 from iin_jax.flows.map_start import MapStart, channel_order
 from iin_jax.flows.shuffle import Shuffle
@@ -141,7 +139,7 @@ class ByChannel(Bijector):
         return y[..., order], jnp.zeros(y.shape[:-1], y.dtype)
 
 
-class FeatureMapFlow(Chain):
+class FeatureMapFlow(FlowChain):
     """T for a feature map: the same flow over channels at every position.
 
     It reads a map z (..., N), flattened as networks give it, channels innermost, and
@@ -193,6 +191,11 @@ class FeatureMapFlow(Chain):
         return self.height, self.width, self.channels
 
     @property
+    def described(self) -> str:
+        """What it is, in messages."""
+        return f"flow over maps {self.map_shape}"
+
+    @property
     def positions(self) -> int:
         """H W."""
         return self.height * self.width
@@ -209,24 +212,6 @@ class FeatureMapFlow(Chain):
 
     def bijectors(self) -> Iterable[Bijector]:
         return *self.blocks, self.by_channel
-
-    def forward_and_log_det(
-        self, x: Vectors, context: Vectors | None = None
-    ) -> tuple[Vectors, LogDet]:
-        return super().forward_and_log_det(self._checked(x), context)
-
-    def inverse_and_log_det(
-        self, y: Vectors, context: Vectors | None = None
-    ) -> tuple[Vectors, LogDet]:
-        return super().inverse_and_log_det(self._checked(y), context)
-
-    def _checked(self, x: Vectors) -> Vectors:
-        if np.ndim(x) == 0 or np.shape(x)[-1] != self.dim:
-            raise ValueError(
-                f"this flow acts on maps {self.map_shape}, flattened to a last axis of "
-                f"{self.dim}; got {np.shape(x)}"
-            )
-        return at_least_float32(x)
 
 
 def check_map(height: int, width: int, channels: int) -> None:

@@ -5,12 +5,10 @@ from collections.abc import Iterable
 
 import jax
 import jax.dtypes
-import numpy as np
 
-from iin_jax.arrays import at_least_float32
 from iin_jax.flows.act_norm import ActNorm
 from iin_jax.flows.base import Bijector, check_even
-from iin_jax.flows.chain import Chain
+from iin_jax.flows.chain import Chain, FlowChain
 from iin_jax.flows.coupling import AffineCoupling
 from iin_jax.flows.shuffle import Shuffle
 from iin_jax.linen import apply
@@ -44,7 +42,7 @@ class FlowBlock(Chain):
         return self.act_norm, self.coupling, self.coupling_flipped, self.shuffle
 
 
-class InterpretationFlow(Chain):
+class InterpretationFlow(FlowChain):
     """T: an invertible network that translates a latent z (..., N) to z_tilde (..., N).
 
     ``flow.init(key, z)`` whitens z block by block, so give it some thousand latents;
@@ -84,23 +82,6 @@ class InterpretationFlow(Chain):
 
     def bijectors(self) -> Iterable[Bijector]:
         return self.blocks
-
-    def forward_and_log_det(
-        self, x: Vectors, context: Vectors | None = None
-    ) -> tuple[Vectors, LogDet]:
-        return super().forward_and_log_det(self._checked(x), context)
-
-    def inverse_and_log_det(
-        self, y: Vectors, context: Vectors | None = None
-    ) -> tuple[Vectors, LogDet]:
-        return super().inverse_and_log_det(self._checked(y), context)
-
-    def _checked(self, x: Vectors) -> Vectors:
-        if np.ndim(x) == 0 or np.shape(x)[-1] != self.dim:
-            raise ValueError(
-                f"this flow acts on a last axis of {self.dim}; got {np.shape(x)}"
-            )
-        return at_least_float32(x)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from iin_jax.arrays import at_least_float32
-from iin_jax.flows.base import Bijector
+from iin_jax.flows.base import Bijector, check_last_axis
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.shuffle import Shuffle
 from iin_jax.types import Array, LogDet, Tree, Vectors
@@ -41,10 +41,7 @@ class LinearStart(Bijector):
 
     @nn.compact
     def constants(self, x: Vectors) -> tuple[Array, Array, Array, Array, Array]:
-        if jnp.ndim(x) == 0 or x.shape[-1] != self.dim:
-            raise ValueError(
-                f"this start acts on a last axis of {self.dim}; got {jnp.shape(x)}"
-            )
+        check_last_axis(x, self.dim, "start")
         values = {}
         if not self.has_variable("constants", "mean"):
             values = principal_start(x.reshape(-1, self.dim))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from iin_jax.flows.base import Bijector
+from iin_jax.flows.base import Bijector, check_last_axis
 from iin_jax.flows.linear_start import LinearStart
 from iin_jax.types import Array, LogDet, Tree, Vectors
 
@@ -39,10 +39,7 @@ class MapStart(Bijector):
     @nn.compact
     def constants(self, x: Vectors) -> tuple[Array, Array, LinearStart]:
         """The mean (P, C), the order (N,), and what every position goes through."""
-        if jnp.ndim(x) == 0 or x.shape[-1] != self.dim:
-            raise ValueError(
-                f"this start acts on a last axis of {self.dim}; got {jnp.shape(x)}"
-            )
+        check_last_axis(x, self.dim, "start")
         mean = self.variable("constants", "mean", lambda: self._by_position(x).mean(0))
         by_channel = channel_order(self.positions, self.channels)
         order = self.variable("constants", "order", lambda: jnp.asarray(by_channel))

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from iin_jax.flows.base import Bijector
+from iin_jax.flows.base import Bijector, check_last_axis
 from iin_jax.types import LogDet, Vectors
 
 
@@ -38,9 +38,6 @@ class PartialFlow(Bijector):
         return jnp.concatenate([x, rest], axis=-1), log_det
 
     def _parts(self, x: Vectors) -> tuple[Vectors, Vectors]:
-        if jnp.ndim(x) == 0 or x.shape[-1] != self.dim:
-            raise ValueError(
-                f"this flow acts on a last axis of {self.dim}; got {jnp.shape(x)}"
-            )
+        check_last_axis(x, self.dim)
         count: int = getattr(self.flow, "dim")  # noqa: B009 - Bijector has none
         return x[..., :count], x[..., count:]

@@ -1,7 +1,6 @@
 """A PyTorch module as a ``Network`` that is compiled, where it agrees with PyTorch."""
 
 import dataclasses
-import functools
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +13,8 @@ from iin_jax.files.faults import first_line
 from iin_jax.networks.adapters.bridge import BridgedModule
 from iin_jax.networks.adapters.callback import TorchNetwork
 from iin_jax.networks.adapters.cutting import MATES_TOLERANCE, TOLERANCE, Probe
+from iin_jax.networks.adapters.module import FrozenModule
+from iin_jax.networks.adapters.network import CutNetwork
 from iin_jax.types import Array, Images, Tree
 
 AGREEMENT = 1e-3  # largest |E - theirs| over |E|, and |G - theirs| over f's spread
@@ -23,24 +24,28 @@ SINGLE = 1e-6  # types that round more are not computed in float32
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class BridgedNetwork(TorchNetwork):
+class BridgedNetwork(CutNetwork):
     """A PyTorch module in JAX, cut behind ``layer``; see ``from_torch``.
 
     E and G are pure functions of ``variables``, compiled, and can be differentiated.
 
     Attributes:
+      module: f in PyTorch.
       bridge: the module's forward pass over JAX arrays.
       required: a cut where JAX and PyTorch disagree raises.
     """
 
+    module: FrozenModule
     bridge: BridgedModule
     required: bool
+
+    architecture = "torch"
 
     @property
     def variables(self) -> Tree:
         return self.bridge.variables
 
-    def cut_at(self, layer: str) -> TorchNetwork:
+    def cut_at(self, layer: str) -> CutNetwork:
         """The same network, cut elsewhere and compared there.
 
         Raises:
@@ -60,22 +65,10 @@ class BridgedNetwork(TorchNetwork):
         base = jnp.zeros((len(z), *self.image_shape), jnp.float32)
         return self.bridge.resumed(variables, self.layer, z, base)
 
-    @functools.cached_property
-    def _jit_encode(self):
-        return jax.jit(self.encode_pure)
-
-    @functools.cached_property
-    def _jit_features(self):
-        return jax.jit(self.features_pure, static_argnums=2)
-
-    @functools.cached_property
-    def _jit_decode(self):
-        return jax.jit(self.decode_pure)
-
 
 def bridged(
     network: TorchNetwork, required: bool, bridge: BridgedModule | None = None
-) -> TorchNetwork:
+) -> CutNetwork:
     """The network in JAX, or with a warning as it is.
 
     Args:
@@ -109,7 +102,7 @@ def bridged(
     return network
 
 
-def _fields(network: TorchNetwork) -> dict[str, Any]:
+def _fields(network: CutNetwork) -> dict[str, Any]:
     """What a network has as one of PyTorch's."""
     names = (field.name for field in dataclasses.fields(TorchNetwork))
     return {name: getattr(network, name) for name in names}

@@ -10,7 +10,7 @@ from iin_jax.networks.adapters.callback import TorchNetwork
 from iin_jax.networks.adapters.cutting import output_kind, probe_module
 from iin_jax.networks.adapters.jitted import bridged
 from iin_jax.networks.adapters.module import FrozenModule
-from iin_jax.networks.adapters.network import prepared
+from iin_jax.networks.adapters.network import CutNetwork, prepared
 from iin_jax.networks.adapters.wrappers import plain_name
 from iin_jax.networks.pretrained import Preprocessing
 
@@ -29,7 +29,7 @@ def from_torch(
     preprocessing: Preprocessing | None = None,
     output: str | None = None,
     bridge: str = "auto",
-) -> TorchNetwork:
+) -> CutNetwork:
     """Any PyTorch module as a frozen network, cut behind one of its submodules.
 
     The module is copied and used in evaluation mode, on the device of its parameters;
