@@ -114,7 +114,8 @@ def response(
       images: (n, H, W, C) in [-1, 1], n >= 10, each of another picture; none that
         trained T, whose factors were made to follow the values of those.
       labels: concept -> values of the images, as in ``Examples.of``. A concept without
-        values, or with less than 10 known ones, is compared with random subspaces.
+        values, or with less than 10 known ones, is compared with random subspaces. No
+        other names.
       seed: of donors, prior, permutations and subspaces.
       most: images at most, drawn by the seed.
       permutations: of the donors' values. With 200, a false-discovery rate of 0.01
@@ -125,7 +126,7 @@ def response(
 
     Raises:
       ValueError: no network, one that puts out images, no concept, too few images, or
-        labels of another form or length.
+        labels of another form, length or name.
     """
     _classifier(interpreter)
     concepts = interpreter.layout.concepts
@@ -133,8 +134,9 @@ def response(
         raise ValueError("the interpreter has no concept whose use could be tested")
     if len(images) < FEWEST:
         raise ValueError(f"a response needs {FEWEST} images; got {len(images)}")
-    values = {n: x for n, x in label_columns(labels).items() if n in concepts}
+    values = label_columns(labels)
     for name, column in values.items():
+        interpreter.layout.index(name)  # which names the nearest
         if len(column) != len(images):
             raise ValueError(
                 f"concept {name!r} has {len(column)} labels for {len(images)} images"

@@ -88,7 +88,8 @@ class UsageAnalysis:
             return None
         rng = np.random.default_rng([evidence.seed, 0x05E])
         rows = np.sort(rng.permutation(single)[:MOST_IMAGES])
-        labels = {name: values[rows] for name, values in test.values.items()}
+        known = [name for name in interpreter.layout.concepts if name in test.values]
+        labels = {name: test.values[name][rows] for name in known}
         options = {"seed": evidence.seed, "permutations": PERMUTATIONS}
         return UsageRecord(response(interpreter, test.read(rows), labels, **options))
 

@@ -21,6 +21,7 @@ from iin_jax.files.programs import keep_programs
 from iin_jax.runs.compared import changed, write_comparison
 from iin_jax.runs.conditions import check
 from iin_jax.runs.configs import FULL, Config, find, names
+from iin_jax.runs.folder import CONFIG
 from iin_jax.runs.preflight import check_new
 from iin_jax.runs.progress import run_to_end
 from iin_jax.runs.run import Run
@@ -116,6 +117,11 @@ def _runs(config: Config, options: RunOptions, command: str) -> dict[str, Run]:
     folder = local_path(options.workdir)
     if not config.compared:
         return {"": Run.of(config.name, options.experiment, folder, command)}
+    if (folder / CONFIG).exists():
+        raise ValueError(
+            f"{folder} is the folder of one run, and {config.name} makes several: give "
+            "another --workdir"
+        )
     runs = {}
     for name, changes in config.compared.items():
         experiment = changed(options.experiment, changes)

@@ -202,6 +202,8 @@ def test_bad_input_is_one_line(known, interpreter, images):
         response(classifies, pictures[:9])
     with pytest.raises(ValueError, match="'used' has 5 labels for 300 images"):
         response(classifies, pictures, {"used": [1] * 5})
+    with pytest.raises(ValueError, match=r"no factor 'usd'.*did you mean 'used'"):
+        response(classifies, pictures, {"usd": [1] * COUNT})
     blank = dataclasses.replace(classifies, layout=FactorLayout({"residual": 8}))
     with pytest.raises(ValueError, match="no concept"):
         response(blank, pictures)

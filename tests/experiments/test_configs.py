@@ -220,6 +220,14 @@ def test_shortcut_is_two_runs_and_one_page(finished, root, capsys):
     assert capsys.readouterr().out.count("nothing to do") == 2
 
 
+def test_runs_side_by_side_leave_the_folder_of_a_run_alone(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    assert main(["shortcut", "--smoke", "--workdir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "is the folder of one run, and shortcut makes several" in error
+    assert error.count("\n") == 1 and len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.slow
 def test_celeba_attributes_are_read_by_judges_of_pictures(finished):
     card = card_of(finished("celeba_attributes"))
