@@ -14,7 +14,7 @@ MOST_CLASSES = 20  # classes in a table; of more, those that respond most
 NAMED = 3  # classes in a sentence
 USED = 0.05  # least share of changed predictions that makes a concept a used one
 
-Use = Literal["uses", "hardly uses", "ignores"]
+Use = Literal["uses", "hardly uses", "no evidence"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def use_of(response: Response) -> Use:
     images every p is small.
     """
     if response.q_value > FALSE_DISCOVERIES:
-        return "ignores"
+        return "no evidence"
     return "uses" if response.flips_interval[0] >= USED else "hardly uses"
 
 
@@ -52,14 +52,13 @@ def sentence(name: str, response: Response, subject: str = "the network") -> str
         f"predictions change (95 % {low} to {high})"
     )
     p = f"p = {response.p_value:.4f}, corrected {response.q_value:.4f}"
-    rank = f"a larger effect than {percent(response.rank)} of random changes that size"
     start, use = subject[0].upper() + subject[1:], use_of(response)
     if use == "uses":
         classes = _classes(name, response)
-        return f"{start} uses {name}: {flips}, {rank} ({p}).{classes}"
+        return f"{start} uses {name}: {flips} ({p}).{classes}"
     if use == "hardly uses":
         follows = f"its answers follow it measurably ({p})"
-        return f"{start} hardly uses {name}: {follows}, but {flips}, {rank}."
+        return f"{start} hardly uses {name}: {follows}, but {flips}."
     return f"There is no evidence that {subject} uses {name} ({p}): {flips}."
 
 
@@ -130,7 +129,7 @@ NOTE = (
 VERDICTS: dict[Use, Verdict] = {
     "uses": "holds",
     "hardly uses": "in part",
-    "ignores": "open",
+    "no evidence": "open",
 }
 
 

@@ -4,16 +4,17 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from iin_jax.analysis.base import Finding, Table
+from iin_jax.analysis.base import Table
 from iin_jax.analysis.usage import (
     VERDICTS,
     UsageRecord,
+    Use,
     percent,
     sentence,
     use_of,
 )
 from iin_jax.files.whole import write_text
-from iin_jax.report.html import MARKS, environment
+from iin_jax.report.html import environment
 
 HEAD = ("concept", "network", "changed", "95 %", "rank", "p", "corrected", "use")
 CLASSES_NOTE = (
@@ -60,7 +61,6 @@ def write_side_by_side(title: str, sides: Sequence[SideRecord], path: Path) -> P
         .render(
             title=f"{title}: which network uses what",
             sides=sides,
-            marks=MARKS,
             findings=[each for name in concepts for each in _findings(name, sides)],
             table=Table(HEAD, [row for name in concepts for row in _rows(name, sides)]),
             classes=[_classes(name, sides) for name in concepts],
@@ -71,14 +71,15 @@ def write_side_by_side(title: str, sides: Sequence[SideRecord], path: Path) -> P
     return path
 
 
-def _findings(concept: str, sides: Sequence[SideRecord]) -> list[Finding]:
-    """What each network makes of a concept, in words."""
+def _findings(concept: str, sides: Sequence[SideRecord]) -> list[tuple[str, Use, str]]:
+    """What each network makes of a concept: a verdict's colours, the use, in words."""
     findings = []
     for side in sides:
         response = side.usage.response.get(concept)
         if response is not None:
             text = sentence(concept, response, f"the network of {side.name!r}")
-            findings.append(Finding(VERDICTS[use_of(response)], text))
+            use = use_of(response)
+            findings.append((VERDICTS[use], use, text))
     return findings
 
 

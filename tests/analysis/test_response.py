@@ -169,7 +169,7 @@ def test_the_section_says_what_is_used(known, tmp_path):
     record = UsageAnalysis().measure(evidence)
     record = UsageRecord.of(record.entries())
     used, seen = record.response["used"], record.response["seen"]
-    assert (use_of(used), use_of(seen)) == ("uses", "ignores")
+    assert (use_of(used), use_of(seen)) == ("uses", "no evidence")
     assert sentence("used", used).startswith("The network uses used: with another")
     assert sentence("seen", seen).startswith("There is no evidence that the network")
     section = UsageAnalysis().section(record)
@@ -184,6 +184,7 @@ def test_the_section_says_what_is_used(known, tmp_path):
     page = write_side_by_side("t", sides, tmp_path / "page.html").read_text()
     assert "The network of &#39;one&#39; uses used" in page
     assert "The network of &#39;two&#39; hardly uses used" in page
+    assert page.count(">uses</td>") == 2 and page.count(">no evidence</td>") == 2
 
 
 def test_networks_of_images_have_no_section(interpreter, images):
