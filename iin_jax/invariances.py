@@ -8,6 +8,7 @@ that are alike to the classifier: what varies among them it has thrown away.
 
 import dataclasses
 import functools
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,37 +17,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from iin_jax.files.json_files import read_description, write_description
+from iin_jax.files.paths import local_path
 from iin_jax.flows.base import check_even
 from iin_jax.flows.conditional import ConditionalFlow
 from iin_jax.latents import LatentCache, encode_all
-from iin_jax.latents.batches import in_batches, mapped
-from iin_jax.linen import apply
+from iin_jax.latents.batches import mapped
+from iin_jax.linen import apply, module_fields
 from iin_jax.networks import Network
+from iin_jax.representations import Context, context_of, representation
 from iin_jax.training.conditional_training import ContextLatents, train_conditional
 from iin_jax.types import Array, Images, Key, Latents, Tree
+from iin_jax.weights import load_tree_checked, save_tree, tree_digest
+from iin_jax.weights.descriptions import (
+    check_levels,
+    described_by,
+    free_ending,
+    remove_others,
+    with_ending,
+)
 
-CONTEXT = 64  # most numbers of a context
-EXPLAINED = 0.999  # share of a representation's variance that a context keeps
 HELD_OUT = 0.1  # share of the images that are not trained on
+DESCRIPTION, ARRAYS, FORMAT = "invariances.json", "invariances.safetensors", 1
 FEWEST = 20  # least number of images
 COMPARED = 1000  # most images, and pairs of them, behind a measured distance
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Context:
-    """A representation in few numbers: its leading principal components.
-
-    Attributes:
-      mean: (R,), of the representation.
-      axes: (R, M), principal directions over their deviations.
-    """
-
-    mean: np.ndarray
-    axes: np.ndarray
-
-    def __call__(self, representation: Array) -> Array:
-        """(n, R) -> (n, M), each component of deviation 1."""
-        return (jnp.asarray(representation) - self.mean) @ self.axes
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -78,10 +72,73 @@ class Invariances:
             f"  autoencoder: {self.autoencoder}"
         )
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a folder: ``invariances.json`` and a safetensors file.
+
+        The two networks are not in it; ``load`` is given them.
+
+        Raises:
+          ValueError: an address such as ``gs://...``.
+          OSError: the folder cannot be written.
+        """
+        folder = local_path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        ending = free_ending(folder / DESCRIPTION)
+        arrays = self._arrays()
+        description = {
+            "format": FORMAT,
+            "layer": self.layer,
+            "flow": module_fields(self.flow),
+            "record": self.record,
+            "digest": tree_digest(arrays),
+            "networks": _digests(self.autoencoder, self.classifier),
+            "ending": ending,
+        }
+        save_tree(folder / with_ending(ARRAYS, ending), arrays)
+        write_description(folder / DESCRIPTION, description)
+        remove_others(folder, ending, ARRAYS)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, autoencoder: Network, classifier: Network
+    ) -> "Invariances":
+        """Reads what ``save`` wrote.
+
+        Args:
+          path: the folder.
+          autoencoder, classifier: the networks that it was learned on.
+
+        Raises:
+          ValueError: nothing there, of an unknown format or damaged, or other networks.
+        """
+        folder = local_path(path)
+        file = folder / DESCRIPTION
+        if not file.exists():
+            raise ValueError(f"no invariances in {path}: there is no {DESCRIPTION}")
+        description = read_description(file)
+        with described_by(file):
+            if description["format"] != FORMAT:
+                raise ValueError(f"it has format {description['format']}")
+            flow = ConditionalFlow(**description["flow"])
+            arrays = with_ending(ARRAYS, description["ending"])
+            digest, found = description["digest"], description["networks"]
+            layer, record = description["layer"], description["record"]
+        for name, own in _digests(autoencoder, classifier).items():
+            if own != found.get(name):
+                raise ValueError(f"the invariances of {path} are of another {name}")
+        tree = load_tree_checked(folder / arrays, digest)
+        with described_by(file):
+            check_levels(description["flow"], len(jax.tree.leaves(tree)))
+            context = Context(tree["context"]["mean"], tree["context"]["axes"])
+            variables = jax.tree.map(jnp.asarray, tree["flow"])
+        return cls(autoencoder, classifier, layer, flow, variables, context, record)
+
+    def _arrays(self) -> Tree:
+        return {"flow": self.variables, "context": dataclasses.asdict(self.context)}
+
     def representation(self, images: Images) -> Array:
         """images (B, H, W, C) in [-1, 1] -> the layer's output, flat, (B, R)."""
-        function = functools.partial(_represented, self.classifier, self.layer)
-        return mapped(function, images)
+        return representation(self.classifier, self.layer, images)
 
     def reconstructed(self, images: Images) -> Images:
         """What the autoencoder makes of images, (B, H, W, C) in [-1, 1]."""
@@ -235,11 +292,10 @@ def invariances(
         raise ValueError(
             f"the autoencoder's latents have {dim} numbers, the flow acts on {flow.dim}"
         )
-    represented = _all_represented(classifier, layer, images)
+    context, values = context_of(classifier, layer, images, seed)
     label = "encode" if progress else None
     cache = encode_all(autoencoder, images.__getitem__, len(images), progress=label)
-    context = _context(represented, layer)
-    train, unseen = _split(cache, np.asarray(context(represented)), seed)
+    train, unseen = _split(cache, values, seed)
     flow = ConditionalFlow(dim) if flow is None else flow
     variables, record = train_conditional(
         flow,
@@ -260,40 +316,12 @@ def invariances(
     return Invariances(*arguments)
 
 
-def _represented(classifier: Network, layer: str, images: Images) -> Array:
-    output = classifier.features(images, [layer])[layer]
-    return output.reshape(len(images), -1)
-
-
-def _all_represented(classifier: Network, layer: str, images: Images) -> np.ndarray:
-    """Representations (n, R) of all images, the same at every call.
-
-    Raises:
-      ValueError: an unknown layer, or outputs that change from call to call.
-    """
-    function = functools.partial(_represented, classifier, layer)
-    parts = in_batches(function, images.__getitem__, len(images), 256)
-    result = np.concatenate([np.asarray(part) for _, part in parts])
-    again = np.asarray(function(images[:2]))
-    if not np.allclose(again, result[:2], rtol=1e-2, atol=1e-3 * np.abs(result).max()):
-        raise ValueError(
-            f"the outputs of layer {layer!r} for the same images change from call to "
-            "call: is something random in the classifier?"
-        )
-    return result
-
-
-def _context(representation: np.ndarray, layer: str) -> Context:
-    """Principal components that explain 99.9 % of the variance, 64 at most."""
-    mean = representation.mean(axis=0)
-    _, spread, axes = np.linalg.svd(representation - mean, full_matrices=False)
-    explained = np.cumsum(np.square(spread))
-    if not explained[-1] > 0.0:
-        raise ValueError(f"the output of layer {layer!r} is the same for all images")
-    needed = int(np.searchsorted(explained, EXPLAINED * explained[-1])) + 1
-    count = min(needed, CONTEXT)
-    deviation = spread[:count] / np.sqrt(len(representation))
-    return Context(mean, (axes[:count].T / deviation).astype(np.float32))
+def _digests(autoencoder: Network, classifier: Network) -> dict[str, str]:
+    """What tells whether networks are those that a flow was learned on."""
+    return {
+        "autoencoder": tree_digest(autoencoder.variables),
+        "classifier": tree_digest(classifier.variables),
+    }
 
 
 def _split(

@@ -103,6 +103,7 @@ def test_plausible_points_are_uniform_and_distant_ones_are_not(interpreter, tmp_
     np.testing.assert_allclose(again["z"], found["z"][:50], atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_edits_can_say_how_plausible_they_are(interpreter, images):
     known = interpreter.with_held_out(interpreter.encode(images))
     edited = known.swap(images[:4], images[4:], ["digit"], plausibility=True)

@@ -37,6 +37,7 @@ def quiet(function, *arguments, **settings):
         return function(*arguments, **settings)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "start",
     ["closed_form", pytest.param("published", marks=pytest.mark.thorough)],
@@ -239,7 +240,9 @@ def film(count=60):
     return network, (z / np.abs(z).max(axis=0))[:, None, :, None].astype(np.float32)
 
 
-@pytest.mark.parametrize("explicit", [False, True])
+@pytest.mark.parametrize(
+    "explicit", [pytest.param(False, marks=pytest.mark.thorough), True]
+)
 def test_pairs_may_come_from_anywhere(explicit):
     network, images = film(100)
     seen, source = images[:60], Neighbours(np.arange(60))

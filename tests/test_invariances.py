@@ -1,5 +1,8 @@
 """What layers of known classifiers distinguish: colour-blind and colour-seeing ones."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +10,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 import iin_jax
+from iin_jax.analysis.base import Examples
+from iin_jax.analysis.invariance import InvarianceAnalysis, InvarianceRecord
 from iin_jax.flows import ConditionalFlow
 from iin_jax.networks import from_functions
+from iin_jax.representations import context_of, representation
 
 PIXELS = 64
 FLOW = ConditionalFlow(20, 1, 16, 1)
@@ -118,3 +124,63 @@ def test_bad_input_is_one_line(autoencoder, learned):
     context = found.context(found.representation(images[:7]))
     with pytest.raises(ValueError, match="v is of 5 images, so the context has shape"):
         found.decoded(v, context)
+
+
+def test_what_was_learned_survives_as_a_folder(autoencoder, learned, tmp_path):
+    found, images = learned["blind"], painted(23)[:4]
+    found.save(tmp_path)
+    loaded = iin_jax.Invariances.load(tmp_path, autoencoder, found.classifier)
+    assert loaded.record == found.record and loaded.layer == found.layer
+    key = jax.random.key(3)
+    np.testing.assert_array_equal(loaded.sample(images, key), found.sample(images, key))
+    found.save(tmp_path)  # over the older one
+    assert len(list(tmp_path.iterdir())) == 2
+    other = from_functions(
+        encode=lambda v, images: shape(images) * v["scale"],
+        decode=lambda _, z: z[:, :2],
+        variables={"scale": jnp.ones(())},
+        image_shape=(8, 8, 3),
+        output="logits",
+    )
+    for folder, network, message in (
+        (tmp_path, other, "are of another classifier"),
+        (tmp_path / "none", found.classifier, "there is no invariances.json"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            iin_jax.Invariances.load(folder, autoencoder, network)
+    (tmp_path / "invariances-2.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"invariances-2\.safetensors"):
+        iin_jax.Invariances.load(tmp_path, autoencoder, found.classifier)
+
+
+def test_a_scorecard_says_what_layers_leave_open(learned):
+    images = painted(24)
+    for name, found in learned.items():
+        test = Examples.of(found.classifier, images, {"ink": ink(images)})
+        evidence: Any = SimpleNamespace(
+            test=test, invariances={"latent": found}, seed=0
+        )
+        record = InvarianceAnalysis().measure(evidence)
+        figures = record.invariances["latent"]
+        assert figures.bits_per_dim == found.record["bits_per_dim"]
+        assert (figures.mean_color > 0.5) == (name == "blind")
+        assert (figures.pixels > 0.5) == (name == "seeing")
+        assert figures.reconstructions < figures.samples
+        section = InvarianceAnalysis().section(InvarianceRecord.of(record.entries()))
+        assert section.grids == ["invariances_latent"]
+        fixes = "fixes the mean colour" in section.text[1]
+        assert fixes == (name == "seeing")
+    nothing: Any = SimpleNamespace(invariances={})
+    assert InvarianceAnalysis().measure(nothing) is None
+
+
+def test_a_context_is_few_numbers_of_deviation_one():
+    network, images = classifier(shape), painted(25)
+    context, values = context_of(network, "latent", images, 0)
+    assert values.shape[1] <= 64 and len(values) == len(images)
+    np.testing.assert_allclose(values.std(0, ddof=1), 1.0, atol=1e-3)
+    np.testing.assert_allclose(
+        np.corrcoef(values.T), np.eye(values.shape[1]), atol=0.01
+    )
+    own = context(representation(network, "latent", images[:5]))
+    np.testing.assert_allclose(own, values[:5], atol=1e-4)

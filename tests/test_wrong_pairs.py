@@ -44,6 +44,7 @@ def pixels_as_latents():
     )
 
 
+@pytest.mark.thorough
 def test_a_learned_similarity_is_that_of_the_right_pairs():
     learned = {}
     for name, loss in (("mixture", losses.mixture_loss(WRONG)), ("plain", None)):
@@ -70,6 +71,7 @@ def test_similarities_of_a_start_are_counted_over_right_pairs(monkeypatch):
     assert starts[1] == pytest.approx((1 - WRONG) * SIMILAR, abs=0.03)
 
 
+@pytest.mark.thorough
 def test_held_out_figures_are_those_of_the_loss_that_is_trained(monkeypatch):
     """The kept state has the lowest held-out mixture, not the lowest likelihood."""
     seen = []

@@ -12,6 +12,7 @@ from iin_jax.analysis.judges import Judge
 from iin_jax.concepts import LabelPairs, PairSource, quantile_classes
 from iin_jax.data.values import is_class, is_vector, label_columns
 from iin_jax.interpreter import Interpreter
+from iin_jax.invariances import Invariances
 from iin_jax.latents import LatentCache, encode_all
 from iin_jax.networks import Network
 from iin_jax.types import Images
@@ -179,6 +180,7 @@ class Evidence:
         takes at most 1,000.
       certified: most test images behind the certificate.
       features: network that compares sets of images; None: no distances.
+      invariances: layer of a classifier -> the flow that shows what it leaves open.
       seed: seed of every random draw of the analyses.
     """
 
@@ -193,6 +195,7 @@ class Evidence:
     score_pairs: int = 10_000
     certified: int = 1000
     features: FeatureNetwork | None = None
+    invariances: Mapping[str, Invariances] = dataclasses.field(default_factory=dict)
     seed: int = 0
 
     @property
@@ -277,6 +280,7 @@ class Section:
       tables: tables below the paragraphs.
       notes: paragraphs in smaller type below the tables.
       figures: name -> figure, below the notes.
+      grids: names of grids of images of the run's record, below the figures.
       lead: lines for the top of the report: a sentence, then items of a list.
       findings: verdicts for the top of the report, above all leads.
     """
@@ -286,6 +290,7 @@ class Section:
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
     figures: Mapping[str, "Figure"] = dataclasses.field(default_factory=dict)
+    grids: Sequence[str] = ()
     lead: Sequence[str] = ()
     findings: Sequence[Finding] = ()
 

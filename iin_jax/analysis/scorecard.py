@@ -27,6 +27,7 @@ from iin_jax.analysis.choice import (
 )
 from iin_jax.analysis.distances import DistancesAnalysis
 from iin_jax.analysis.embedding import EmbeddingAnalysis
+from iin_jax.analysis.invariance import InvarianceAnalysis
 from iin_jax.analysis.judged_swaps import SwapAnalysis
 from iin_jax.analysis.judges import Judge
 from iin_jax.analysis.layers import LayersAnalysis
@@ -54,6 +55,7 @@ ANALYSES: dict[str, Analysis] = {
     "walks": WalksAnalysis(),
     "plausibility": PlausibilityAnalysis(),
     "response": UsageAnalysis(),
+    "invariances": InvarianceAnalysis(),
     "leakage": LeakageAnalysis(),
     "certificate": CertificateAnalysis(),
     "support": SupportAnalysis(),

@@ -22,7 +22,11 @@ MOST_CORRELATION = 0.999
 
 
 def separation(
-    z_tilde_a: Latents, z_tilde_b: Latents, shared: Shared, layout: FactorLayout
+    z_tilde_a: Latents,
+    z_tilde_b: Latents,
+    shared: Shared,
+    layout: FactorLayout,
+    positions: int = 1,
 ) -> Array:
     """What pairs' own factors say of them, less what other factors say, in nats.
 
@@ -37,23 +41,26 @@ def separation(
       z_tilde_a, z_tilde_b: (B, N), held-out pairs.
       shared: bool (B, K+1).
       layout: the factors.
+      positions: P, where components are channels of a map, P positions of each in
+        turn; a channel counts by its mean, or what all say alike would count P times.
 
     Returns:
       A scalar; higher is better.
     """
+    a, b = (x.reshape(len(x), -1, positions).mean(-1) for x in (z_tilde_a, z_tilde_b))
     slices = [
-        (index, layout.slice(name))
-        for index, name in enumerate(layout.names)
-        if layout[name]
+        (k, slice(columns.start // positions, columns.stop // positions))
+        for k, columns in enumerate(map(layout.slice, layout.names))
+        if columns.start < columns.stop
     ]
     total = jnp.zeros(())
     for k, columns in slices:
         rows = shared[:, k].astype(z_tilde_a.dtype)
-        total += _information(z_tilde_a[:, columns], z_tilde_b[:, columns], rows)
+        total += _information(a[:, columns], b[:, columns], rows)
         for j, other in slices:
             if j != k:
                 apart = rows * ~shared[:, j]
-                total -= _information(z_tilde_a[:, other], z_tilde_b[:, other], apart)
+                total -= _information(a[:, other], b[:, other], apart)
     return total
 
 

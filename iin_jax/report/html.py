@@ -126,6 +126,7 @@ def _page(
     """The page as text, with ``count`` images behind its figures."""
     layout, network = interpreter.layout, interpreter.network
     findings = facts.all_findings(parts, card)
+    placed = {name for part in parts for name in part.grids}
     return (
         environment()
         .get_template("report.html")
@@ -134,6 +135,7 @@ def _page(
             record=record,
             card=card,
             sections=parts,
+            unplaced=[name for name in record.grids if name not in placed],
             findings=findings,
             summary=_summary(findings),
             marks=MARKS,

@@ -55,6 +55,11 @@ def _check_network(experiment: Experiment) -> None:
         )
     if network.kind == "autoencoder" and network.from_run is None:
         _check_image_size(network, size)
+    if experiment.evaluate.invariances and network.kind == "autoencoder":
+        raise ValueError(
+            "evaluate.invariances shows what a classifier no longer distinguishes; an "
+            "autoencoder gives no answer"
+        )
     if experiment.evaluate.distance != "none" and network.kind != "autoencoder":
         raise ValueError(
             f"evaluate.distance compares pictures; a {network.kind} network makes none"

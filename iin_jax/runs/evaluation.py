@@ -25,6 +25,7 @@ from iin_jax.analysis.choice import MOST_PICTURES, Pictures
 from iin_jax.data import COLOR, ImageSet
 from iin_jax.files.machine import commit, cores, processor, versions
 from iin_jax.report import RunRecord, write
+from iin_jax.runs.invariances import invariance_grids, learned_invariances
 from iin_jax.runs.run import Run
 from iin_jax.training.log import MetricsLog
 
@@ -70,13 +71,14 @@ def report_stage(run: Run) -> None:
     order = rng.permutation(len(run.images.test_set))[:REPORT_IMAGES]
     title = f"{run.name}: {run.network.architecture} of {_data_name(run)}"
     attributes = run.concepts.values(run.images.test_set, order)
+    grids = _grids(run) | invariance_grids(run)
     write(
         iin_jax.load(run.folder.path),
         run.images.test_set.images(order),
         {name: run.images.dataset.named(name, x) for name, x in attributes.items()},
         run.folder.path / "report.html",
         scorecard=card,
-        record=RunRecord(title, run.command, curves, _data_name(run), _grids(run)),
+        record=RunRecord(title, run.command, curves, _data_name(run), grids),
         figures_folder=run.folder.path / "figures",
     )
 
@@ -152,6 +154,7 @@ def evidence_of(run: Run) -> Evidence:
         score_pairs=concept.score_pairs,
         certified=settings.latents,
         features=features,
+        invariances=learned_invariances(run),
         seed=run.experiment.seed,
     )
 

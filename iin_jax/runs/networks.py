@@ -30,6 +30,23 @@ def reused_network(run: Run, folder: Path) -> Network:
     """The network of another finished run, if none of our test images trained it.
 
     Raises:
+      ValueError: no network there, a run on other data or another split, or latents of
+        another size than the settings say.
+    """
+    network = network_of_run(run, folder)
+    dim = math.prod(network.latent_shape)
+    if dim != run.experiment.network.latent_dim:
+        raise ValueError(
+            f"the network of {folder} has latents of {dim} numbers; set "
+            f"--network.latent-dim {dim}"
+        )
+    return network
+
+
+def network_of_run(run: Run, folder: Path) -> Network:
+    """The network of another finished run on the same images in the same split.
+
+    Raises:
       ValueError: no network there, or a run on other data or another split.
     """
     network = load_network(folder / "network")
@@ -46,12 +63,6 @@ def reused_network(run: Run, folder: Path) -> Network:
         raise ValueError(
             f"the network of {folder} was trained on other images "
             f"({'; '.join(lines)}), perhaps on this run's test images"
-        )
-    dim = math.prod(network.latent_shape)
-    if dim != run.experiment.network.latent_dim:
-        raise ValueError(
-            f"the network of {folder} has latents of {dim} numbers; set "
-            f"--network.latent-dim {dim}"
         )
     return network
 

@@ -9,6 +9,7 @@ from iin_jax.files.paths import local_path
 from iin_jax.networks import load
 from iin_jax.runs.conditions import check
 from iin_jax.runs.flow import check_takes
+from iin_jax.runs.invariances import autoencoder_of
 from iin_jax.runs.network_training import load_perceptual
 from iin_jax.runs.networks import pretrained_network, reused_network
 from iin_jax.runs.run import Run
@@ -39,6 +40,7 @@ def _check_networks(run: Run) -> None:
         check_takes(run.experiment, pretrained.latent_shape)
     elif settings.kind == "autoencoder":
         load_perceptual(settings)
+    autoencoder_of(run)
     if distance != "none":
         load(distance, download=settings.download)
 

@@ -292,6 +292,8 @@ class EvaluateSettings:
         squeezenet1_1, or inception_v3_fid as published; none: no distances.
       distance_size: Pixels that images are resized to for it; 0: its own.
       distance_images: Images on each side, at most.
+      invariances: A finished run on the same images whose autoencoder shows what
+        layers of a classifier no longer distinguish.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -302,6 +304,7 @@ class EvaluateSettings:
     distance: Annotated[str, OneOf(FEATURES, ("none",))] = "none"
     distance_size: CountOrZero = 0
     distance_images: Annotated[int, AtLeast(2)] = 10_000
+    invariances: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from iin_jax.concepts.similarity import LEAST_SIMILARITY, pair_similarities
 from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector, StartedFlow
+from iin_jax.flows.feature_map import positions_of
 from iin_jax.flows.linear_start import arrangement, joined_variables, start_arrays
 from iin_jax.flows.map_start import start_of
 from iin_jax.linen import apply
@@ -452,6 +453,7 @@ def _measure(
     metrics, outputs = objective.metrics_of(*results)[1], results[2]
     if isinstance(outputs, PairOutputs):
         halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
-        metrics["separation"] = separation(*halves, layout)
+        positions = positions_of(objective.flow) or 1
+        metrics["separation"] = separation(*halves, layout, positions)
         metrics["confusion"] = -metrics["separation"]
     return metrics

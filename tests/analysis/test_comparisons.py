@@ -76,6 +76,7 @@ def test_lines_name_each_concept_that_is_not_ahead():
     assert unread.startswith("color: no judge reads it from these outputs")
 
 
+@pytest.mark.thorough
 def test_swaps_are_compared_with_the_linear_edit_and_the_start(interpreter, images):
     """The interpreter as its own start is never ahead of itself."""
     a, b = images[:4], images[4:]

@@ -64,6 +64,7 @@ def test_arrays_and_labels_are_enough(autoencoder):
     assert [len(line.get_xdata()) for line in axis.lines] == [1, 1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "weights"),
     [

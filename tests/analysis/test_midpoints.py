@@ -33,6 +33,7 @@ def evidence(interpreter, shared, monkeypatch):
     return Evidence(interpreter, test, test, {}, None, test, test, features=features)
 
 
+@pytest.mark.thorough
 def test_paths_are_measured_against_images_that_are_no_ends(evidence):
     record = MidpointsAnalysis().measure(evidence)
     assert record is not None and record.midpoint_pairs == 12

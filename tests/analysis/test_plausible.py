@@ -60,6 +60,7 @@ def measured(evidence, by_density):
     return PlausibilityAnalysis().measure(dataclasses.replace(evidence, judges=judges))
 
 
+@pytest.mark.thorough
 def test_failures_of_low_density_are_told(evidence):
     record = measured(evidence, by_density=True)
     assert list(record.plausibility) == ["digit", "color"]
@@ -72,6 +73,7 @@ def test_failures_of_low_density_are_told(evidence):
     assert section.tables[0].rows[0][:2] == ["digit", "36 of 120"]
 
 
+@pytest.mark.thorough
 def test_failures_by_chance_are_not(evidence):
     swaps = measured(evidence, by_density=False).plausibility["digit"]
     low, high = swaps.interval

@@ -107,7 +107,11 @@ def test_no_order_matters(known):
 
 
 @pytest.mark.parametrize(
-    ("fits", "deals"), [(2, 20), pytest.param(40, 1, marks=pytest.mark.slow)]
+    ("fits", "deals"),
+    [
+        pytest.param(2, 20, marks=pytest.mark.thorough),
+        pytest.param(40, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_random_labels_are_found_as_often_as_chance_says(fits, deals):
     """T_0 of 5 concepts of random labels: 4 to 17 of 200 are found at 0.05."""

@@ -75,6 +75,7 @@ def evidence():
     return Evidence(interpreter, train, test, {"large": judge}, None, test, test)
 
 
+@pytest.mark.thorough
 def test_the_width_grows_along_the_walk_and_the_rest_is_kept(evidence):
     record = WalksAnalysis().measure(evidence)
     walks = record.walks["stroke"]

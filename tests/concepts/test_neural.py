@@ -51,13 +51,14 @@ def changes(change, images):
     return [float(np.abs(change(x[None], x)[0] - x).mean()) for x in images]
 
 
+@pytest.mark.thorough
 def test_an_image_in_its_own_manner_changes_little(digits, quick):
     """Measured 0.189, at fewer pixels and steps than are usual."""
     (error,) = changes(quick, digits[:1])
     assert error < 0.25
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_image_in_its_own_manner_changes_as_little_as_is_said(digits, weights):
     """Measured 0.058 and 0.069; the mean of four is 0.074."""
     errors = changes(Neural(contents=1, **weights), digits[:2])
@@ -77,6 +78,7 @@ def test_the_fit_brings_images_nearer_to_the_sketch(digits, sketches, quick):
     assert after < 0.8 * before, (before, after)
 
 
+@pytest.mark.thorough
 def test_equal_calls_give_equal_results_and_sketches_count(digits, sketches, quick):
     first = quick(digits, sketches[0])
     assert first.shape == digits.shape and np.abs(first).max() <= 1.0

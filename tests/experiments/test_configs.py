@@ -119,7 +119,7 @@ def test_no_config_is_forgotten():
     [
         pytest.param("mnist", marks=pytest.mark.slow),
         pytest.param("fashionmnist", marks=pytest.mark.slow),
-        pytest.param("cifar10", marks=pytest.mark.thorough),
+        pytest.param("cifar10", marks=pytest.mark.slow),
         pytest.param("celeba", marks=pytest.mark.slow),
     ],
 )
@@ -155,7 +155,7 @@ def run_of(name, folder, root):
     return Run.of(name, experiment, folder, "")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_colormnist(finished, root):
     folder = finished("colormnist")
     card = card_of(folder)
@@ -180,7 +180,7 @@ def test_colormnist(finished, root):
     assert card["test_images"] == 200
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_colormnist_classifier(finished, root):
     folder = finished("colormnist_classifier")
     card, run = card_of(folder), run_of("colormnist_classifier", folder, root)

@@ -42,6 +42,7 @@ def kept(cache, **changes):
     return done.stdout.split()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "darwin", reason="nothing is kept there")
 def test_programs_are_kept_where_their_owner_alone_reads_them(tmp_path):
     cache = tmp_path / "cache"

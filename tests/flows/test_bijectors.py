@@ -35,7 +35,7 @@ def jacobians(name: str):
 
 
 class EveryBijector(chex.TestCase):
-    @chex.all_variants
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
     @parameterized.parameters(*NAMES)
     def test_log_det_is_that_of_the_jacobian(self, name):
         bijector, variables = build(name)
@@ -51,7 +51,7 @@ class EveryBijector(chex.TestCase):
         np.testing.assert_allclose(log_det, expected, atol=2e-5)
         chex.assert_equal_shape([x, y])
 
-    @chex.all_variants
+    @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
     @parameterized.parameters(*NAMES)
     def test_inverse_inverts_and_negates_the_log_det(self, name):
         bijector, variables = build(name)

@@ -23,6 +23,7 @@ def known():
     return variables, z, context
 
 
+@pytest.mark.thorough
 def test_the_log_determinant_is_that_of_the_jacobian_at_a_context(known):
     variables, z, context = known
     y, log_det = apply(FLOW, variables, z[:3], context[:3])

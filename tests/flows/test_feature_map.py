@@ -36,6 +36,7 @@ def test_the_log_determinant_is_that_of_the_whole_jacobian():
     np.testing.assert_allclose(log_det, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_map_of_8x8x64_is_certified():
     flow, variables = perturbed_flow(8, 8, 64, 1, 0.1)
     result = certify_flow(flow, variables, normal((1, flow.dim), 2))
@@ -89,6 +90,7 @@ def test_a_start_is_a_linear_start_at_every_position():
     np.testing.assert_allclose(back, z, atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_flow_over_maps_begins_as_its_start_alone():
     flow = FeatureMapFlow(3, 2, 4, 3, 8, 1, zero_init=True)
     start, z, constants = start_constants(6, 4)

@@ -70,6 +70,7 @@ def test_a_flow_that_is_more_than_shuffles_has_no_arrangement():
     assert arrangement(flow, variables, 6) is None
 
 
+@pytest.mark.thorough
 def test_an_interpreter_with_a_start_is_certified_saved_and_taken_apart(tmp_path):
     flow = InterpretationFlow(6, 2, 8, 1, zero_init=True)
     z = mixed(dim=6).astype(np.float32)

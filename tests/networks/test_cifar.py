@@ -92,6 +92,7 @@ class DenseNetBC40(nn.Module):
         return self.fc(F.avg_pool2d(F.relu(self.bn1(x)), 8).flatten(1))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "file", "model", "mean", "std"),
     [

@@ -60,6 +60,7 @@ def test_latents_of_drawn_images_are_searched_for(generator):
     assert np.abs(np.asarray(generator.draw(5, seed=2)[0]) - z[:5]).max() > 0.1
 
 
+@pytest.mark.thorough
 def test_concepts_of_a_labelling_function(generator):
     """Ink above the median as a concept; its swap is judged by the same function."""
 

@@ -223,6 +223,7 @@ def paths():
     return from_linen(Paths(), trained(Paths()), "stem", image_shape=SHAPE)
 
 
+@pytest.mark.thorough
 def test_only_sound_cuts_are_offered_and_the_others_explained(paths):
     assert paths.layers() == {
         "first": (8, 8, 3),

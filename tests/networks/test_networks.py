@@ -140,11 +140,35 @@ def test_published_sizes():
 def test_a_classifier_is_cut_before_its_head(classifier, images):
     logits = jax.jit(classifier.module.apply)(classifier.variables, images)
     z = classifier.encode(images)
-    assert z.shape == (8, 6) and classifier.layers() == {"latent": (6,)}
+    assert z.shape == (8, 6) and classifier.cut == "latent"
     np.testing.assert_allclose(classifier.decode(z), logits, atol=1e-5)
     head = classifier.variables["params"]["head"]
     np.testing.assert_allclose(z @ head["kernel"] + head["bias"], logits, atol=1e-5)
     assert classifier.posterior(images) is None
+
+
+def test_a_classifier_can_be_cut_behind_every_halving(classifier, images, tmp_path):
+    shapes = {"down1": (4, 4, 4), "down2": (2, 2, 8), "latent": (6,)}
+    assert classifier.layers() == shapes
+    outputs, logits = (
+        classifier.features(images),
+        classifier.decode(classifier.encode(images)),
+    )
+    params = classifier.variables["params"]["encoder"]
+    padded = np.pad(np.asarray(images[0], np.float64), ((1, 1), (1, 1), (0, 0)))
+    first = convolve(padded, np.asarray(params["Conv_0"]["kernel"]), 2)
+    first = leaky(act_norm(first, params["ActNorm_0"]), 0.2)
+    np.testing.assert_allclose(outputs["down1"][0], first, atol=1e-4)
+    for layer, shape in shapes.items():
+        cut = classifier.cut_at(layer)
+        z = cut.encode(images)
+        assert z.shape == (8, *shape) and cut.latent_shape == shape
+        np.testing.assert_allclose(z, outputs[layer], atol=1e-6)
+        np.testing.assert_allclose(cut.decode(z), logits, atol=1e-5)
+    save_network(tmp_path, classifier.cut_at("down2"))
+    assert load_network(tmp_path).cut == "down2"
+    with pytest.raises(ValueError, match=r"no layer 'down3'.*did you mean"):
+        classifier.cut_at("down3")
 
 
 def test_networks_survive_as_files(autoencoder, classifier, images, tmp_path):

@@ -92,6 +92,7 @@ def evaluated(module):
     return copy
 
 
+@pytest.mark.thorough
 def test_every_cut_reads_and_resumes_the_module(network, evaluated):
     images, expected = pictures(), evaluated(pictures())
     assert network.layers() == CUTS and network.output == "logits"

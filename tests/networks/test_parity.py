@@ -127,6 +127,7 @@ def check_cut(network, layer, images, expected):
     assert error(network.decode(z), expected) <= TOLERANCE, layer
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [
@@ -143,7 +144,7 @@ def test_a_family_at_64_pixels(name):
     check_cut(network, last, images, output)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name not in FAMILIES])
 def test_every_other_architecture_at_64_pixels(name):
     """Its E is that of its family, whose cuts are checked with E alone too."""

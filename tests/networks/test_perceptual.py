@@ -79,6 +79,7 @@ def test_a_backbone_with_other_preprocessing_is_refused(shared):
         lpips(backbone=caffe)
 
 
+@pytest.mark.thorough
 def test_the_formula_by_hand(squeeze, pair, shared):
     a, b = (images[:2] for images in pair)
     v00 = lpips(

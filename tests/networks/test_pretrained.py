@@ -89,6 +89,7 @@ def test_squeezenets_see_a_cat_and_an_espresso(shared, name, file, size, expecte
     check_top_five(network.decode(network.encode(pictures(size))), expected)
 
 
+@pytest.mark.thorough
 def test_features_have_the_stated_means(squeezenet):
     features = squeezenet.features_pure(squeezenet.variables, pictures(224))
     means = {
@@ -409,6 +410,7 @@ def test_settings_of_something_else_are_one_line_with_the_file(
     assert str(error.value).startswith(str(file)) and message in str(error.value)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["squeezenet1_1", "resnet20"])
 def test_a_head_of_other_classes_and_a_trainers_prefix(shared, tmp_path, name):
     if name == "resnet20":

@@ -40,6 +40,7 @@ def cat():
     return np.asarray(picture, np.float32)[None] / 127.5 - 1.0
 
 
+@pytest.mark.thorough
 def test_the_styles_look_as_published(network, cat):
     styles = {"zeros": np.zeros(100, np.float32), **network.styles}
     assert set(styles) == set(EXPECTED)

@@ -20,6 +20,7 @@ def mosaic_of(figure):
     return np.asarray(figure.axes[0].get_images()[0].get_array())
 
 
+@pytest.mark.thorough
 def test_the_swap_grid_shows_the_swaps(interpreter, images):
     rows, columns = images[:3], images[3:5]
     shown = mosaic_of(figures.swap_grid(interpreter, rows, columns, "color"))

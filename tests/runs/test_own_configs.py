@@ -77,7 +77,7 @@ def own(tmp_path, monkeypatch):
     return path
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_own_data_set_and_flow_run_from_the_users_file(own, tmp_path, capsys):
     flags = ["--smoke", "--workdir", str(tmp_path / "run"), "--budget", "tiny"]
     assert main([str(own), *flags]) == 0

@@ -224,6 +224,7 @@ def test_without_arguments_the_experiments_are_listed(capsys):
         (["--concept.recolored"], "latents.colors >= 2"),
         (["--latents.colors", "0"], "must be at least 1"),
         (["--network.from", "nowhere"], "no network in nowhere"),
+        (["--evaluate.invariances", "x"], "an autoencoder gives no answer"),
     ],
 )
 def test_impossible_settings_are_refused_at_once(tmp_path, capsys, flags, message):
@@ -288,6 +289,7 @@ def test_other_images_are_not_resumed(finished, tmp_path):
         run.folder.check_data(run.images.describe())
 
 
+@pytest.mark.thorough
 def test_a_report_that_is_damaged_is_made_again(finished, tmp_path, capsys):
     folder = shutil.copytree(finished[0], tmp_path / "run")
     run = Run.of("digits", smoke(configs.find("digits").experiment), folder, "")
@@ -381,13 +383,17 @@ def test_every_config_has_a_docstring_and_budgets(name):
 
 
 @pytest.mark.slow
-def test_a_classifier_runs_through_all_stages(tmp_path):
+def test_a_classifier_runs_through_all_stages(finished, tmp_path):
     flags = ["--smoke", "--network.kind", "classifier", "--concept.recolored"]
-    code = main(["digits", "--workdir", str(tmp_path), *flags, "--latents.colors", "2"])
-    assert code == 0
+    flags += ["--latents.colors", "2", "--evaluate.invariances", str(finished[0])]
+    assert main(["digits", "--workdir", str(tmp_path), *flags]) == 0
     card = json.loads((tmp_path / "scorecard.json").read_text())
     assert 0.0 <= card["certificate"]["prediction_agreement"] <= 1.0
     assert card["swap"]["color"]["transferred"] > 0.0  # read in z: logits show none
+    layers = card["invariances"]
+    assert len(layers) == 3 and list(layers)[-1] == "latent"
+    for layer in layers:
+        assert (tmp_path / "figures" / f"invariances_{layer}.png").is_file()
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ def run_of(tmp_path, flags):
     return Run.of("sketches", options.experiment, tmp_path / "run", "")
 
 
+@pytest.mark.thorough
 def test_pairs_are_of_one_picture_and_differ_in_the_stroke_alone(tmp_path, sketches):
     run = run_of(tmp_path, [*sketches, *FEW, "--latents.variants", "2"])
     assert run.concepts.names == ("stroke",)
@@ -58,6 +59,7 @@ def test_pairs_are_of_one_picture_and_differ_in_the_stroke_alone(tmp_path, sketc
     assert (a.labels["stroke"] != b.labels["stroke"]).all()
 
 
+@pytest.mark.thorough
 def test_named_attributes_are_concepts_beside_it(tmp_path, sketches):
     named = ["--concept.names", "digit", "--concept.sizes", "6", "2"]
     run = run_of(tmp_path, [*sketches, *FEW, *named, "--concept.sketched", "width"])
@@ -138,7 +140,7 @@ def test_the_script_draws_what_it_is_asked_for(tmp_path, capsys):
     assert capsys.readouterr().err.count("usage") == 2
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_whole_run(tmp_path, sketches, capsys):
     flags = [*sketches, "--smoke", "--concept.sizes", "3", *FEW]
     assert main(["sketches", *flags, "--workdir", str(tmp_path / "run")]) == 0

@@ -35,12 +35,28 @@ class Encoder(nn.Module):
     base: int
 
     @nn.compact
-    def __call__(self, images: Images) -> Array:
+    def __call__(
+        self, images: Images, after: int = 0, until: int | None = None
+    ) -> Array:
+        """From behind one halving to behind another.
+
+        Args:
+          images: (B, H, W, C), or what came out behind ``after`` halvings.
+          after: halvings that are done.
+          until: halvings after which to stop; None: go on to the numbers (B, out_dim).
+        """
         x = images
-        for width in layer_widths(self.base, self.num_down):
-            x = _conv(width, (4, 4), 2, padding=1, use_bias=False)(x)
-            x = nn.leaky_relu(ActNorm()(x)[0], 0.2)
-        return _conv(self.out_dim, x.shape[1:3], padding=0)(x)[:, 0, 0]
+        widths = enumerate(layer_widths(self.base, self.num_down))
+        for level, width in list(widths)[after:until]:
+            conv = _conv(
+                width, (4, 4), 2, padding=1, use_bias=False, name=f"Conv_{level}"
+            )
+            x = ActNorm(name=f"ActNorm_{level}")(conv(x))[0]
+            x = nn.leaky_relu(x, 0.2)
+        if until is not None:
+            return x
+        name = f"Conv_{self.num_down}"
+        return _conv(self.out_dim, x.shape[1:3], padding=0, name=name)(x)[:, 0, 0]
 
 
 _conv = functools.partial(
