@@ -73,6 +73,17 @@ class PreparedLatents:
         return len(np.unique(self.image[np.concatenate([source.a, source.b])]))
 
     @property
+    def fewest_pairs(self) -> int | None:
+        """Pairs of the concept that has fewest; None but for a few given ones.
+
+        These are explicit pairs beside entries that are in no pair.
+        """
+        source = self.source
+        if not isinstance(source, ExplicitPairs) or not source.free_share:
+            return None
+        return int(source.shared[:, : len(source.names)].sum(axis=0).min())
+
+    @property
     def spread(self) -> Latents | None:
         """Variance of each posterior, (n, N); None if there is none."""
         return None if self.log_var is None else np.exp(self.log_var)

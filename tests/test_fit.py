@@ -16,6 +16,7 @@ LAYOUT = iin_jax.FactorLayout({"shape": 2, "residual": 2})
 SHARED = np.tile([True, False], (64, 1))
 SMALL = iin_jax.InterpretationFlow(4, 2, 16, 1)
 TINY = iin_jax.InterpretationFlow(4, 1, 8, 0)
+LAYOUT_OF_C = iin_jax.FactorLayout({"c": 2, "residual": 2})
 # of fits that learn nothing: alike, so that their programs are compiled once
 BRIEF = {"sigma": 0.9, "steps": 2, "batch_size": 8, "progress": False}
 
@@ -540,6 +541,30 @@ def test_similarities_may_be_of_each_factor_or_pair():
     assert np.corrcoef(a[:, 0], b[:, 0])[0, 1] > 0.9
     with pytest.raises(ValueError, match="one per pair and factor"):
         iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=graded[:5], **settings)
+
+
+def test_too_few_held_out_pairs_choose_nothing():
+    images = np.tanh(np.asarray(normal((120, 2, 2, 1))))
+    network = iin_jax.networks.from_functions(
+        lambda variables, x: x.reshape(len(x), 4),
+        lambda variables, z: z,
+        {},
+        image_shape=(2, 2, 1),
+        output="logits",
+    )
+    a, b = 2 * np.arange(20), 2 * np.arange(20) + 1
+    pairs = iin_jax.concepts.ExplicitPairs.of(("c",), a, b, np.ones((20, 1), bool), 120)
+    settings = {"flow": TINY, "pairs": pairs, "layout": LAYOUT_OF_C, **BRIEF}
+    with pytest.warns(
+        UserWarning, match=r"^\d held-out pairs of a concept cannot tell"
+    ):
+        fitted = iin_jax.interpret(network, images, **settings)
+    z = images.reshape(-1, 4)
+    start = fitted.without_flow().translate(z)
+    np.testing.assert_allclose(fitted.translate(z), start, atol=1e-5)
+    with pytest.warns(UserWarning, match="nothing was held out"):
+        trained = iin_jax.interpret(network, images, **settings, held_out=0.0)
+    assert not np.allclose(trained.translate(z), start, atol=1e-5)
 
 
 @pytest.mark.thorough
