@@ -81,6 +81,38 @@ def test_concepts_of_a_labelling_function(generator):
     assert right.mean() > 0.7
 
 
+def line(width):
+    """A sketch: a vertical stroke."""
+    sketch = -np.ones((8, 8), np.float32)
+    sketch[1:7, 4 - width // 2 : 4 - width // 2 + width] = 1.0
+    return sketch
+
+
+@pytest.mark.thorough
+def test_concepts_of_two_sketches(generator):
+    """Stylised images have no known latents: E searches for them."""
+    images = np.asarray(generator.draw(200, seed=6)[1])
+    entries = iin_jax.concepts.sketched(images, line(1), line(3), progress=False)
+    it = iin_jax.interpret(
+        generator,
+        entries.images,
+        {"stroke": entries.label},
+        agree=(),
+        differ=("stroke",),
+        identity=entries.identity,
+        layout=iin_jax.FactorLayout({"stroke": 2, "residual": 8}),
+        flow=iin_jax.InterpretationFlow(DIM, 1, 8, 0),
+        steps=20,
+        progress=False,
+    )
+    test = np.asarray(generator.draw(200, seed=7)[1])
+    ink = {}
+    for sketch in ("a", "b"):
+        donors = entries.images[entries.label == sketch]
+        ink[sketch] = np.asarray(it.swap(test, donors, ["stroke"])).mean((1, 2, 3))
+    assert ink["b"].mean() - ink["a"].mean() > test.mean((1, 2, 3)).std()
+
+
 def test_bad_generators_are_one_line(generator):
     with pytest.raises(
         ValueError, match=r"for z \(2, 4\) the generator gives \(2, 4\)"
