@@ -274,9 +274,9 @@ def invariances(
       progress: shows a bar.
 
     Raises:
-      ValueError: an autoencoder that puts out no images or has a latent of odd N, an
-        unknown layer, a representation that never varies or is random, too few images,
-        a flow of another N.
+      ValueError: an autoencoder that puts out no images or has a latent of one number,
+        an unknown layer, a representation that never varies or is random, too few
+        images, a flow of another N.
     """
     if autoencoder.output != "images":
         raise ValueError(
@@ -287,7 +287,7 @@ def invariances(
     if len(images) < FEWEST:
         raise ValueError(f"invariances need {FEWEST} images; got {len(images)}")
     dim = int(np.prod(autoencoder.latent_shape))
-    check_even(dim)
+    check_even(dim - dim % 2)
     if flow is not None and flow.dim != dim:
         raise ValueError(
             f"the autoencoder's latents have {dim} numbers, the flow acts on {flow.dim}"

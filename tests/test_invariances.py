@@ -101,6 +101,26 @@ def test_samples_are_pure_and_go_back(learned):
     assert repr(found).startswith("Invariances of 'latent', context of")
 
 
+@pytest.mark.thorough
+def test_a_latent_of_odd_size_is_handled(autoencoder, learned):
+    odd = from_functions(
+        encode=lambda v, x: autoencoder.encode_pure(v, x)[:, :19],
+        decode=lambda v, z: autoencoder.decode_pure(v, jnp.pad(z, ((0, 0), (0, 1)))),
+        variables=autoencoder.variables,
+        image_shape=(8, 8, 3),
+    )
+    settings = {**BRIEF, "flow": ConditionalFlow(19, 1, 16, 1), "steps": 2}
+    network = learned["seeing"].classifier
+    found = iin_jax.invariances(odd, network, "latent", painted(30), **settings)
+    images = painted(31)[:3]
+    v, context = (
+        found.translate(images),
+        found.context(found.representation(images)),
+    )
+    back = found.decoded(v[None], context)[0]
+    np.testing.assert_allclose(back, found.reconstructed(images), atol=1e-4)
+
+
 def test_bad_input_is_one_line(autoencoder, learned):
     images, blind = painted(22), classifier(shape)
     cases = [

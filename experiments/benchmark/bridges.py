@@ -10,20 +10,22 @@ needs torch, torchvision, timm and torchax.
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.core
 import numpy as np
 import torch
-from skimage import data
 
-from experiments.benchmark.modules import MODULES, SIZE, random_module
+from experiments.benchmark.modules import (
+    MODULES,
+    SIZE,
+    photographs,
+    random_module,
+)
 from iin_jax.networks import from_torch
 
-BATCH = 25
-BATCHES = 20
 TIMED = 5  # batches that callbacks get too
 HEAD = (
     "| module | layer | in JAX | same prediction | largest difference "
@@ -103,19 +105,6 @@ def side_by_side(
             seconds[number].append(time.perf_counter() - start)
     medians = [1e3 * float(np.median(values[:TIMED])) for values in seconds]
     return [np.concatenate(values) for values in outputs], medians
-
-
-def photographs() -> Iterator[np.ndarray]:
-    """Batches of random crops of two photographs, (B, H, W, 3) in [-1, 1]."""
-    rng = np.random.default_rng(0)
-    pictures = [data.astronaut(), data.cat()]
-    for _ in range(BATCHES):
-        crops = []
-        for _ in range(BATCH):
-            picture = pictures[rng.integers(len(pictures))]
-            top, left = rng.integers(0, np.array(picture.shape[:2]) - SIZE)
-            crops.append(picture[top : top + SIZE, left : left + SIZE])
-        yield (np.stack(crops) / 127.5 - 1.0).astype(np.float32)
 
 
 if __name__ == "__main__":

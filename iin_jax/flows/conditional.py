@@ -10,6 +10,7 @@ from iin_jax.flows.base import Bijector
 from iin_jax.flows.chain import Chain
 from iin_jax.flows.flow import InterpretationFlow
 from iin_jax.flows.linear_start import LinearStart
+from iin_jax.flows.partial import PartialFlow
 from iin_jax.types import Array, LogDet, Vectors
 
 RIDGE = 1e-2  # penalty of the regression on a context, over its mean square
@@ -71,7 +72,8 @@ class ConditionalFlow(Chain):
     Representations & Their Invariances with INNs*, ECCV 2020.
 
     Attributes:
-      dim: N, even.
+      dim: N, at least 2; the last component of an odd N goes through the linear parts
+        alone.
       num_blocks, hidden_dim, hidden_depth, precision: of the couplings, as in
         ``InterpretationFlow``.
     """
@@ -86,7 +88,9 @@ class ConditionalFlow(Chain):
         self.shift = ContextShift()
         self.start = LinearStart(self.dim, self.precision)
         sizes = (self.num_blocks, self.hidden_dim, self.hidden_depth)
-        self.flow = InterpretationFlow(self.dim, *sizes, self.precision, zero_init=True)
+        even = self.dim - self.dim % 2
+        flow = InterpretationFlow(even, *sizes, self.precision, zero_init=True)
+        self.flow = flow if even == self.dim else PartialFlow(flow, self.dim)
 
     def bijectors(self) -> Iterable[Bijector]:
         return self.shift, self.start, self.flow
