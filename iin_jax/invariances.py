@@ -190,8 +190,7 @@ class Invariances:
     def distance(self, images: Images, key: Key, count: int = 4) -> dict[str, float]:
         """How far samples are from their images in the representation.
 
-        Distances are Euclidean, between components in units of their deviation over
-        the images, and over the mean distance of two images drawn at random.
+        Distances are Euclidean, over the mean distance of two images drawn at random.
 
         Args:
           images: (B, H, W, C) in [-1, 1], B >= 2, none that T was trained on.
@@ -204,12 +203,11 @@ class Invariances:
         """
         images = images[:COMPARED]
         own = np.asarray(self.representation(images), np.float64)
-        scale = np.where(own.std(axis=0) > 0.0, own.std(axis=0), 1.0)
         order = np.asarray(jax.random.permutation(key, len(images)))
-        random = _apart(own[order], own[np.roll(order, 1)], scale)
+        random = _apart(own[order], own[np.roll(order, 1)])
 
         def of(others: Images) -> float:
-            return _apart(np.asarray(self.representation(others)), own, scale) / random
+            return _apart(np.asarray(self.representation(others)), own) / random
 
         samples = [of(each) for each in self.sample(images, key, count)]
         again = of(self.reconstructed(images))
@@ -348,9 +346,9 @@ def _inverse(
     return apply(flow, variables, v, context, method="inverse")
 
 
-def _apart(a: np.ndarray, b: np.ndarray, scale: np.ndarray) -> float:
-    """Mean distance of rows, components over their scale."""
-    return float(np.linalg.norm((a - b) / scale, axis=1).mean())
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean Euclidean distance of rows."""
+    return float(np.linalg.norm(a - b, axis=1).mean())
 
 
 def _property(measure: Callable[[Images], Any], images: Images) -> np.ndarray:

@@ -7,8 +7,13 @@ colours in both. Either has a report, and one page beside them says which networ
 colour, for which classes, and how surely. A run killed at any moment goes on with the
 same command.
 
-The command has not been run to its end in full. On small classifiers the verdicts were
-right for 20 of 20 seeds (``experiments.shortcut_seeds``, README).
+The short budget trains the classifiers for 500 steps of 64 images: a shortcut is what
+is learned first. Chosen on validation images, true colours changed: after 250, 500 and
+2,000 steps 50 %, 27 % and (on test images) 7 % of the predictions of the first network
+change, 0.5 % of the second after 500.
+
+With ``--evaluate.invariances RUN``, a finished run of ``colormnist`` on the same images
+and seed, the reports show images that a layer does not tell apart.
 
 Needs MNIST as TFDS prepares it (``--data.root``, ``TFDS_DATA_DIR``, or
 ``--data.download``).
@@ -38,14 +43,14 @@ BUDGETS = {
         network=dataclasses.replace(
             EXPERIMENT.network,
             base=32,
-            steps=2000,
+            steps=500,
             batch_size=64,
             decay_start=0.5,
         ),
         flow=SUITED,
         latents=LatentSettings(colors=4),
         train=TrainSettings(
-            steps=2800,
+            steps=1200,
             batch_size=256,
             rate_per_example=0.0,
             warmup=0.03,

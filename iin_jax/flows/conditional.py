@@ -79,8 +79,8 @@ class ConditionalFlow(Chain):
     """
 
     dim: int
-    num_blocks: int = 8
-    hidden_dim: int = 64
+    num_blocks: int = 4
+    hidden_dim: int = 256
     hidden_depth: int = 1
     precision: str = "highest"
 

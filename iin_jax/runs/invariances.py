@@ -14,8 +14,8 @@ from iin_jax.runs.networks import network_of_run
 from iin_jax.runs.run import Run
 
 LAYERS = 3  # most layers that are looked at
-MOST_IMAGES = 10_000  # training images behind each flow
-MOST_STEPS = 1000  # steps of its training; no more than T has
+MOST_IMAGES = 40_000  # training images behind each flow
+MOST_STEPS = 1500  # steps of its training; no more than T has
 SHOWN, SAMPLES = 6, 6  # images in a grid, and samples of each
 
 

@@ -18,7 +18,7 @@ from iin_jax.training.state import TrainState
 from iin_jax.training.step import gradient_step
 from iin_jax.types import Array, Tree
 
-RATE = 1e-3  # peak learning rate, at any batch
+RATE = 3e-3  # peak learning rate, at any batch
 DECAY = 0.1  # decoupled weight decay of matrices, times the learning rate
 VALIDATIONS = 20  # validations per training
 CERTAIN = -80.0  # log-variance of what is known exactly
