@@ -23,8 +23,8 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 SHAPE = (8, 8, 3)
-# with random weights these predict otherwise in PyTorch's own 32 and 64 bits
-AMPLIFYING = ("regnet_y_400mf", "efficientnet_b0")
+# latents there are 0.001 apart with random weights, so that it stays in PyTorch
+APART = "| efficientnet_b0 | features.7"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,6 +88,7 @@ class Mixture(nn.Module):
         tokens = self.second(nn.functional.gelu(self.first(tokens)))
         steps = torch.arange(tokens.shape[1])
         tokens = tokens * self.scale + self.offset + 0.1 * steps[:, None]
+        tokens = tokens + x.new_full((8,), 0.5)  # on the device of x
         return self.head(tokens.mean(1))
 
 
@@ -349,7 +350,7 @@ def test_twelve_modules_at_three_layers_predict_what_pytorch_does(torchax):
     rows = [line.split(" | ") for line in finished.stdout.splitlines()[2:]]
     assert len(rows) == 36
     for row in rows:
-        if any(name in row[0] for name in AMPLIFYING):
+        if " | ".join(row[:2]) == APART and row[2] != "yes":
             continue
         assert row[2] == "yes", row
         assert float(row[3].rstrip("%")) >= 99.9, row

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import sys
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -103,6 +104,7 @@ class BridgedModule:
             self._frozen.hooked(hooks) as module,
             _plain_attention(torch),
             _short_integers(),
+            _device_module(torch),
             # made here: a key of another trace must not be split in this one
             environment.override_property(prng=jax.random.key(0)),
             environment,
@@ -240,6 +242,22 @@ def _unchanged(torch: Any) -> Iterator[None]:
         if not device and hasattr(torch, DEVICE):
             delattr(torch, DEVICE)
             sys.modules.pop(f"torch.{DEVICE}", None)
+
+
+@contextlib.contextmanager
+def _device_module(torch: Any) -> Iterator[None]:
+    """PyTorch asks for the module of a device when it makes constants there."""
+    if hasattr(torch, DEVICE):
+        yield
+        return
+    name = f"torch.{DEVICE}"
+    module = sys.modules[name] = types.ModuleType(name)
+    setattr(torch, DEVICE, module)
+    try:
+        yield
+    finally:
+        delattr(torch, DEVICE)
+        del sys.modules[name]
 
 
 @contextlib.contextmanager
