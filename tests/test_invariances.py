@@ -183,12 +183,12 @@ def test_a_scorecard_says_what_layers_leave_open(learned):
         record = InvarianceAnalysis().measure(evidence)
         figures = record.invariances["latent"]
         assert figures.bits_per_dim == found.record["bits_per_dim"]
-        assert (figures.mean_color > 0.5) == (name == "blind")
+        assert (figures.tint > 0.5) == (name == "blind")
         assert (figures.pixels > 0.5) == (name == "seeing")
         assert figures.reconstructions < figures.samples
         section = InvarianceAnalysis().section(InvarianceRecord.of(record.entries()))
         assert section.grids == ["invariances_latent"]
-        fixes = "fixes the mean colour" in section.text[1]
+        fixes = "fixes an image's tint" in section.text[1]
         assert fixes == (name == "seeing")
     nothing: Any = SimpleNamespace(invariances={})
     assert InvarianceAnalysis().measure(nothing) is None

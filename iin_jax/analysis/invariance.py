@@ -1,18 +1,19 @@
 """What layers of a classifier no longer distinguish: a section of its report."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import numpy as np
 
-from iin_jax.analysis.base import Evidence, Record, Section, Table
+from iin_jax.analysis.base import Evidence, Record, Section, Table, shown
 from iin_jax.invariances import Invariances
 from iin_jax.types import Images
 
 MOST_IMAGES = 500  # test images that samples are drawn for
 SAMPLES = 4  # of each image
 GRIDS = "invariances_"  # of the names of a layer's grid
+CHANNELS = 3  # of images that have a tint
+DARK = 1e-6  # least brightness that has a tint
 FREE, FIXED = 0.8, 0.2  # bounds of freedom for these words
 
 
@@ -27,8 +28,10 @@ class LayerInvariances:
       reconstructions: the same of what the autoencoder makes of the image.
       same_answer: share of samples that the classifier answers as it answers the
         autoencoder's version of their image.
-      mean_color: freedom of an image's mean colour: its variance among the samples of
-        one image, over that among images.
+      brightness: freedom of an image's brightness, the mean of its pixels: its variance
+        among the samples of one image, over that among images.
+      tint: freedom of the shares that the three channels have in the brightness; None
+        for images of other than three channels.
       pixels: freedom of all pixels.
       bits_per_dim: of held-out latents under the flow.
       start_bits_per_dim: the same of its closed form, a linear Gaussian.
@@ -38,10 +41,11 @@ class LayerInvariances:
     samples: float
     reconstructions: float
     same_answer: float
-    mean_color: float
+    brightness: float
     pixels: float
     bits_per_dim: float
     start_bits_per_dim: float
+    tint: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,8 @@ class InvarianceAnalysis:
             "layer's output over that of two random images; no sample can be expected "
             "below what the autoencoder's own reconstruction has. Freedom is the "
             "variance among samples of one image over that among images: 0 where the "
-            "layer fixes it, 1 where it says nothing of it."
+            "layer fixes it, 1 where it says nothing of it. Tint is the share of each "
+            "channel in the brightness."
         )
         head = (
             "layer",
@@ -91,22 +96,33 @@ class InvarianceAnalysis:
             "distance",
             "reconstructed",
             "same answer",
-            "freedom of mean colour",
-            "freedom of pixels",
+            "freedom of brightness",
+            "of tint",
+            "of pixels",
             "bits/dim (linear)",
         )
         rows = [_row(layer, x) for layer, x in record.invariances.items()]
         words = [_sentence(layer, x) for layer, x in record.invariances.items()]
-        note = f"On {record.invariance_images} test images, {SAMPLES} samples of each."
+        note = (
+            f"On {record.invariance_images} test images, {SAMPLES} samples of each. A "
+            "row of a picture begins with a test image and what the autoencoder makes "
+            "of it; then follow samples that the layer should hardly tell from it."
+        )
         grids = [f"{GRIDS}{layer}" for layer in record.invariances]
         title = "What layers no longer distinguish"
         tables = [Table(head, rows)]
         return Section(title, [text, *words], tables, [note], grids=grids)
 
 
-def mean_color(images: Images) -> Any:
-    """Mean of an image's pixels in every channel, (B, H, W, C) -> (B, C)."""
-    return np.asarray(images).mean((1, 2))
+def brightness(images: Images) -> np.ndarray:
+    """Mean of an image's pixels, (B, H, W, C) in [-1, 1] -> (B,) in [0, 1]."""
+    return np.asarray(images, np.float64).mean((1, 2, 3)) / 2 + 0.5
+
+
+def tint(images: Images) -> np.ndarray:
+    """What each channel has in the brightness, (B, H, W, C) -> (B, C), sums of 1."""
+    channels = np.asarray(images, np.float64).mean((1, 2)) + 1.0
+    return channels / np.maximum(channels.sum(axis=1, keepdims=True), DARK)
 
 
 def _figures(found: Invariances, images: Images, key: jax.Array) -> LayerInvariances:
@@ -114,15 +130,17 @@ def _figures(found: Invariances, images: Images, key: jax.Array) -> LayerInvaria
     samples = found.sample(images, key, SAMPLES)
     own = _answers(found, found.reconstructed(images))
     same = [(_answers(found, each) == own).mean() for each in samples]
+    colored = images.shape[-1] == CHANNELS
     return LayerInvariances(
         found.context.axes.shape[1],
         distance["samples"],
         distance["reconstructions"],
         float(np.mean(same)),
-        found.freedom(images, mean_color, key, SAMPLES),
+        found.freedom(images, brightness, key, SAMPLES),
         found.freedom(images, lambda x: x, key, SAMPLES),
         found.record["bits_per_dim"],
         found.record["start_bits_per_dim"],
+        found.freedom(images, tint, key, SAMPLES) if colored else None,
     )
 
 
@@ -139,20 +157,25 @@ def _row(layer: str, x: LayerInvariances) -> list[str]:
         f"{x.samples:.3f}",
         f"{x.reconstructions:.3f}",
         f"{100 * x.same_answer:.1f} %",
-        f"{x.mean_color:.2f}",
-        f"{x.pixels:.2f}",
+        shown(x.brightness, "freedom"),
+        shown(x.tint, "freedom"),
+        shown(x.pixels, "freedom"),
         f"{x.bits_per_dim:.2f} ({x.start_bits_per_dim:.2f})",
     ]
 
 
 def _sentence(layer: str, x: LayerInvariances) -> str:
-    if x.mean_color >= FREE:
-        color = "says nothing of the mean colour"
-    elif x.mean_color <= FIXED:
-        color = "fixes the mean colour"
-    else:
-        color = f"leaves a part of the mean colour open ({x.mean_color:.2f})"
+    found = {"brightness": x.brightness, "tint": x.tint}
+    said = [_said(name, value) for name, value in found.items() if value is not None]
     return (
-        f"Layer {layer} {color}; {100 * x.same_answer:.0f} % of its samples get the "
-        "answer that their image gets."
+        f"Layer {layer} {' and '.join(said)}; {100 * x.same_answer:.0f} % of its "
+        "samples get the answer that their image gets."
     )
+
+
+def _said(name: str, freedom: float) -> str:
+    if freedom >= FREE:
+        return f"says nothing of an image's {name}"
+    if freedom <= FIXED:
+        return f"fixes an image's {name}"
+    return f"leaves a part of an image's {name} open ({freedom:.2f})"

@@ -78,10 +78,7 @@ def invariance_grids(run: Run) -> dict[str, tuple[str, np.ndarray]]:
         found = Invariances.load(_folder(run, layer), autoencoder, run.network)
         samples = found.sample(images, key, SAMPLES)
         columns = [images, found.reconstructed(images), *samples]
-        title = (
-            f"{layer}: test image, its reconstruction, and {SAMPLES} samples that the "
-            "layer should not tell from it"
-        )
+        title = f"{layer}: image, reconstruction, {SAMPLES} samples"
         cells = np.stack([np.asarray(x) for x in columns], axis=1)
         grids[f"{GRIDS}{layer}"] = (title, cells)
     return grids
