@@ -12,11 +12,11 @@ is learned first. Chosen on validation images, true colours changed: after 250, 
 2,000 steps 50 %, 27 % and (on test images) 7 % of the predictions of the first network
 change, 0.5 % of the second after 500.
 
-Measured with ``--budget cpu`` at commit 84d8d17, two cores of an Intel Xeon beside other
-work, seed 0, 27 minutes with the invariances: another image's colour changes 19.1 %
-(95 % 16.5 to 21.9) of the predictions of the first network ("uses"), 1.1 % (0.6 to 2.1)
-of the second ("hardly uses"); on small classifiers the verdicts were right for 20 of 20
-seeds (``experiments.shortcut_seeds``, README).
+Measured with ``--budget cpu`` at commit 84d8d17, two cores of an Intel Xeon beside
+other work, seed 0, 27 minutes with the invariances: another image's colour changes
+19.1 % (95 % 16.5 to 21.9) of the predictions of the first network ("uses"), 1.1 % (0.6
+to 2.1) of the second ("hardly uses"); on small classifiers the verdicts were right for
+20 of 20 seeds (``experiments.shortcut_seeds``, README).
 
 With ``--evaluate.invariances RUN``, a finished run of ``colormnist`` on the same images
 and seed, the reports show images that a layer does not tell apart.
