@@ -23,9 +23,9 @@ from iin_jax.flows.base import check_even
 from iin_jax.flows.conditional import ConditionalFlow
 from iin_jax.latents import LatentCache, encode_all
 from iin_jax.latents.batches import mapped
+from iin_jax.latents.representations import Context, context_of, representation
 from iin_jax.linen import apply, module_fields
 from iin_jax.networks import Network
-from iin_jax.representations import Context, context_of, representation
 from iin_jax.training.conditional_training import ContextLatents, train_conditional
 from iin_jax.types import Array, Images, Key, Latents, Tree
 from iin_jax.weights import load_tree_checked, save_tree, tree_digest

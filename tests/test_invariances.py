@@ -13,8 +13,8 @@ import iin_jax
 from iin_jax.analysis.base import Examples
 from iin_jax.analysis.invariance import InvarianceAnalysis, InvarianceRecord
 from iin_jax.flows import ConditionalFlow
+from iin_jax.latents.representations import context_of, representation
 from iin_jax.networks import from_functions
-from iin_jax.representations import context_of, representation
 
 PIXELS = 64
 FLOW = ConditionalFlow(20, 1, 16, 1)

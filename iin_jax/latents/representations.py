@@ -5,7 +5,6 @@ import functools
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn.decomposition import PCA
 
 from iin_jax.latents.batches import mapped
 from iin_jax.networks import Network
@@ -87,6 +86,8 @@ def _check_repeatable(
 
 
 def _principal(sample: np.ndarray, layer: str, seed: int) -> Context:
+    from sklearn.decomposition import PCA
+
     if not sample.std(axis=0).max() > 0.0:
         raise ValueError(f"the output of layer {layer!r} is the same for all images")
     count = min(CONTEXT, *sample.shape)
