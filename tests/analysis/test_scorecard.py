@@ -99,6 +99,30 @@ def test_the_report_shows_it(card, digits, tmp_path):
     assert page.index(scores["unbeaten"][0]) < page.index("<h2>")
 
 
+@pytest.mark.thorough
+def test_maps_are_scored_as_vectors_are(digits, weights):
+    """Every analysis that applies, on a network whose z is a map of 2 x 2 x 3."""
+    images, labels = part(digits, slice(0, COUNT))
+    means = [images[labels["digit"] == k].mean(0).ravel() for k in range(10)]
+    both = np.concatenate([weights, np.stack(means, axis=1)], axis=1)
+    flat = linear(both, "logits")
+    maps = iin_jax.networks.from_functions(
+        lambda v, x: flat.encode_pure(v, x).reshape(-1, 2, 2, 3),
+        lambda v, z: flat.decode_pure(v, z.reshape(-1, 12)),
+        both,
+        image_shape=(8, 8, 1),
+        output="logits",
+    )
+    sides = part(digits, slice(0, COUNT)), part(digits, slice(COUNT, None))
+    vectors, cards = started(flat, digits), []
+    for network in (flat, maps):
+        interpreter = vectors.with_network(network)
+        cards.append(iin_jax.score(interpreter, *sides, progress=False))
+    assert set(cards[0]) == set(cards[1])
+    assert cards[0]["swap"] == cards[1]["swap"]
+    assert cards[0]["plausibility"] == cards[1]["plausibility"]
+
+
 def test_judges_follow_from_what_comes_out(digits, weights):
     images, labels = part(digits, slice(0, COUNT))
     means = [images[labels["digit"] == k].mean(0).ravel() for k in range(10)]

@@ -49,7 +49,7 @@ class LatentJudge(ReadingJudge):
         """Trains on unedited latents.
 
         Args:
-          z: latents (n, N).
+          z: latents (n, N), or maps (n, H, W, C).
           values: classes (n,), or real values (n,) or (n, d); rows whose value is
             masked or NaN are left out.
 
@@ -64,9 +64,13 @@ class LatentJudge(ReadingJudge):
         classes, rows = is_class(values), known_rows(values)
         model = SVC(C=10.0) if classes else KernelRidge(kernel="rbf", **RIDGE)
         fitted = make_pipeline(StandardScaler(), model)
-        fitted.fit(np.asarray(z)[rows], plain(values)[rows])
+        fitted.fit(_flat(z)[rows], plain(values)[rows])
         return cls(fitted, "accuracy" if classes else "mean_abs_error")
 
     def read(self, images: Array) -> np.ndarray:
-        """Classes (B,), or real values (B,) or (B, d), of latents (B, N)."""
-        return self.model.predict(np.asarray(images))
+        """Classes (B,), or real values (B,) or (B, d), of latents (B, N) or maps."""
+        return self.model.predict(_flat(images))
+
+
+def _flat(z: Array) -> np.ndarray:
+    return np.asarray(z).reshape(len(z), -1)
