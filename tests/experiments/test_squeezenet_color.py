@@ -18,6 +18,7 @@ def run(shared, tmp_path_factory):
         [
             *("squeezenet_color", "--smoke", "--workdir", str(folder)),
             *("--network.weights", str(shared / "weights" / WEIGHTS)),
+            *("--network.layer", "features.12.squeeze"),
             *("--data.image-size", "32", "--network.latent-dim", "64"),
         ]
     )
@@ -70,14 +71,14 @@ def test_its_interpreter_is_the_network_itself(run, shared):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--network.layer", "features.12"], "has 2048 numbers (2, 2, 512); set"),
+        (["--network.layer", "features.12"], "has 4608 numbers (3, 3, 512); set"),
         (["--network.layer", "features.1x"], "did you mean features.1"),
         (["--network.name", "resnet19"], "did you mean resnet1"),
         (["--network.weights", "nowhere.npz"], "no weights at nowhere.npz"),
         (["--data.image-size", "8"], "8x8 are too small for squeezenet1_1"),
         (
             ["--flow.kind", "feature_map", "--concept.sizes", "6", "4"],
-            "concept.sizes are multiples of the map's 4 positions; got [6, 4]",
+            "concept.sizes are multiples of the map's 9 positions; got [6, 4]",
         ),
     ],
 )
