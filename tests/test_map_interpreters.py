@@ -60,6 +60,7 @@ def test_sizes_are_whole_channels():
     assert estimated_sizes(maps, None, "shared_rank", 0).layout == LAYOUT
 
 
+@pytest.mark.thorough
 def test_a_swap_moves_one_channel_at_every_position(it):
     images, _ = painted(1)
     a, b = images[:40], images[40:80]
@@ -70,6 +71,7 @@ def test_a_swap_moves_one_channel_at_every_position(it):
     assert np.abs(a[..., 0] - b[..., 0]).max() > 0.6
 
 
+@pytest.mark.thorough
 def test_it_is_certified_saved_and_loaded_with_its_start(it, tmp_path):
     images = painted(1)[0][:6]
     certificate = it.certify(images)

@@ -56,6 +56,7 @@ def test_a_learned_similarity_is_that_of_the_right_pairs():
     assert learned["plain"] == pytest.approx((1 - WRONG) * SIMILAR, abs=0.03)
 
 
+@pytest.mark.thorough
 def test_similarities_of_a_start_are_counted_over_right_pairs(monkeypatch):
     """As "auto" they are held, sharpened; wrong pairs would lower them."""
     starts = []

@@ -57,6 +57,7 @@ def test_paths_are_measured_against_images_that_are_no_ends(evidence):
     assert names[0] == "test images" and names[-1] == "middle of the arc through T"
 
 
+@pytest.mark.thorough
 def test_a_linear_flow_has_the_line_of_z(evidence):
     it = evidence.interpreter
     layout = iin_jax.FactorLayout({"residual": it.layout.dim})

@@ -73,6 +73,7 @@ def card(digits, weights):
     return interpreter, iin_jax.score(interpreter, *sides)
 
 
+@pytest.mark.thorough
 def test_a_notebook_gets_the_scorecard_of_a_run(card):
     _, scores = card
     assert json.loads(json.dumps(scores)) == json.loads(json.dumps(scores))
@@ -86,6 +87,7 @@ def test_a_notebook_gets_the_scorecard_of_a_run(card):
     assert "distances" not in scores
 
 
+@pytest.mark.thorough
 def test_the_report_shows_it(card, digits, tmp_path):
     interpreter, scores = card
     images, labels = part(digits, slice(COUNT, COUNT + 40))

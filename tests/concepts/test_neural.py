@@ -65,6 +65,7 @@ def test_an_image_in_its_own_manner_changes_as_little_as_is_said(digits, weights
     assert np.mean(errors) < 0.08, errors
 
 
+@pytest.mark.thorough
 def test_the_fit_brings_images_nearer_to_the_sketch(digits, sketches, quick):
     sketch, contents = jnp.asarray(sketches[1]), jnp.asarray(digits[:1])
     fixed = quick._fixed(quick._variables, contents, sketch)
@@ -87,6 +88,7 @@ def test_equal_calls_give_equal_results_and_sketches_count(digits, sketches, qui
     assert np.abs(first - other).mean() > 0.01
 
 
+@pytest.mark.thorough
 def test_the_background_stays(digits, sketches, quick):
     changed = quick(digits, sketches[1])
     ground = jax.vmap(background)
@@ -121,6 +123,7 @@ def test_missing_weights_are_one_line(digits, tmp_path, monkeypatch):
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
 
 
+@pytest.mark.thorough
 def test_settings_are_those_of_the_result(quick, weights, tmp_path):
     copied = tmp_path / "elsewhere.safetensors"
     copied.write_bytes(weights["weights"].read_bytes())
@@ -156,6 +159,7 @@ def test_other_settings_are_one_line(wrong):
         Neural(**wrong)
 
 
+@pytest.mark.thorough
 def test_coloured_ink_comes_nearer_to_a_sketch_and_its_own_stays(digits, sketches):
     painted = (digits[:3] + 1) * np.array([1.0, 0.3, 0.2], np.float32) - 1
     sketch = (sketches[1] + 1) * np.array([0.2, 0.9, 0.4], np.float32) - 1
