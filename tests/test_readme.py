@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-LONG = ("layer_scores(", "FeatureMapFlow(")  # two minutes each
+LONG = ("layer_scores(", "FeatureMapFlow(", "networks.load(")  # two minutes each
 RUNS = re.findall(r"python -m (?:experiments\.run|iin_jax\.runs) (\w[^\n`]+)", README)
 
 

@@ -180,7 +180,7 @@ def test_mocked_sets_of_every_kind(mocked, cache, name):
     assert not list(cache.glob("*")), "mocks have no files to be known by"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_real_mnist_is_the_real_one(shared, monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(shared / "data" / "tfds"))
     start = time.perf_counter()
