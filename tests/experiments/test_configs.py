@@ -237,7 +237,7 @@ def test_celeba_attributes_are_read_by_judges_of_pictures(finished):
         assert card["measure"][name] == "accuracy"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_reused_classifier_makes_no_pictures_to_measure(finished, root, capsys):
     flags = [*SMALL, "--data.root", str(root), "--workdir", str(root / "reusing")]
     flags += ["--network.from", str(finished("colormnist_classifier"))]

@@ -56,7 +56,8 @@ FAMILIES = {  # one of each, and cuts at which G is tried too: one per stage
         "class_token",
     ),
 }
-QUICK = ("squeezenet1_1", "alexnet", "vit_tiny")
+DEEP = ("densenet121", "inception_v3_fid")  # a minute each
+THOROUGH = pytest.mark.thorough
 ALL = [
     name
     for name in registry.ARCHITECTURES
@@ -127,11 +128,10 @@ def check_cut(network, layer, images, expected):
     assert error(network.decode(z), expected) <= TOLERANCE, layer
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.thorough)
+        pytest.param(name, marks=pytest.mark.slow if name in DEEP else THOROUGH)
         for name in FAMILIES
     ],
 )

@@ -140,13 +140,8 @@ def test_images_stay_on_disk_as_the_command_line_says(folder):
         check(dataclasses.replace(run.experiment, data=data))
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        pytest.param("cache", marks=pytest.mark.slow),
-        pytest.param("stream", marks=pytest.mark.thorough),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["cache", "stream"])
 def test_a_whole_run_on_images_on_disk(folder, mode, capsys):
     flags = ["--data.max-memory", "0", "--latents.mode", mode]
     assert main(["folder", *folder_flags(folder), *flags]) == 0
