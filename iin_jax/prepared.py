@@ -248,8 +248,23 @@ def estimated_sizes(
         sizes = dataclasses.replace(
             sizes, values_by_name={name: float(c.size) for name, c in choices.items()}
         )
-    layout = factor_sizes(sizes, dim).times(positions)
+    layout = _within(view, sizes, dim).times(positions)
     return Sizes(layout, estimator, scores, choices)
+
+
+def _within(
+    view: LinearView | MapView | None, scores: FactorScores, dim: int
+) -> FactorLayout:
+    """Sizes of concepts within what varies, as far as known; the residual has the rest.
+
+    A linear start carries what never varies at the end of the residual.
+    """
+    if view is None:
+        return factor_sizes(scores, dim)
+    linear = view.channels if isinstance(view, MapView) else view
+    layout = factor_sizes(scores, linear.whitening.rank)
+    left = dim - linear.whitening.rank
+    return FactorLayout({**layout.as_dict(), RESIDUAL: layout[RESIDUAL] + left})
 
 
 def _choices(

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 import iin_jax
 from iin_jax.networks import from_functions
+from iin_jax.prepared import PreparedLatents, estimated_sizes
 from tests.conftest import normal
 
 LAYOUT = iin_jax.FactorLayout({"shape": 2, "residual": 2})
@@ -333,6 +334,23 @@ def test_what_never_varies_is_carried(flow, tmp_path):
     again = iin_jax.load(tmp_path)
     assert again.flow == fitted.flow
     np.testing.assert_array_equal(again.translate(za), moved)
+
+
+def test_estimated_sizes_fit_into_what_varies():
+    """Three dead units of eight, and classes along all the others."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 6, 300)
+    z = rng.standard_normal((300, 8)) + 6.0 * np.eye(8)[codes % 5] * (
+        codes[:, None] < 5
+    )
+    z[:, 5:] = 0.0
+    pairs = iin_jax.concepts.LabelPairs({"c": codes}, {}, np.arange(300))
+    train, unseen = PreparedLatents(z, None, pairs, np.arange(300)).split(0.2, 0)
+    for estimator in ("shared_rank", "pooled"):
+        view = train.view(0)
+        layout = estimated_sizes(train, unseen, estimator, 0, view=view).layout
+        assert layout.dim == 8 and 1 <= layout["c"] <= 5
+        assert view.start({"c": layout["c"]}) is not None
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def choose_sizes(
       pairs: concept -> its pairs among the held-out latents.
       seed: of the probes' latents.
     """
-    dim = z.shape[1]
+    dim = view.whitening.rank  # there is no room in what never varies
     first = fitting(np.array(list(ranks.values()), float), dim)
     sizes = dict(zip(ranks, first.tolist(), strict=True))
     result = {}
