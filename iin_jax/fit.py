@@ -132,9 +132,9 @@ def fit_prepared(
         varied = view.whitening.rank
     defaults = flow_defaults(count, varied)
     plan = planned(defaults, start, layout, training)
-    left = None if held_out is None else held_out.fewest_pairs
-    if start is not None and left is not None and left < FEWEST_TO_CHOOSE:
-        warnings.warn(FEW_TO_CHOOSE.format(left), stacklevel=3)
+    pairs = None if held_out is None else held_out.fewest_pairs
+    if start is not None and pairs is not None and pairs < FEWEST_TO_CHOOSE:
+        warnings.warn(FEW_TO_CHOOSE.format(pairs), stacklevel=3)
         plan = dataclasses.replace(plan, patience=0)
     looks_through = None if loss is None else network
     try:
@@ -294,7 +294,8 @@ def interpret(
         of one image alone forms no pair, and a warning counts these.
       flow, loss: as in ``fit``.
       pairs: where pairs come from in place of labels: ``concepts.ExplicitPairs.of``, or
-        any ``concepts.PairSource`` of the n images.
+        any ``concepts.PairSource`` of the n images. Of explicit pairs beside images in
+        no pair, about 50 are needed for T to be more than its linear start.
       graded: concept -> numbers, (n,) each, NaN where missing: the closer two are, the
         more similar the pair. Continuous values can also be labels: see
         ``concepts.quantile_classes``.

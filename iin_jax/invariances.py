@@ -19,7 +19,6 @@ import numpy as np
 
 from iin_jax.files.json_files import read_description, write_description
 from iin_jax.files.paths import local_path
-from iin_jax.flows.base import check_even
 from iin_jax.flows.conditional import ConditionalFlow
 from iin_jax.latents import LatentCache, encode_all
 from iin_jax.latents.batches import mapped
@@ -121,10 +120,10 @@ class Invariances:
                 raise ValueError(f"it has format {description['format']}")
             flow = ConditionalFlow(**description["flow"])
             arrays = with_ending(ARRAYS, description["ending"])
-            digest, found = description["digest"], description["networks"]
+            digest, networks = description["digest"], dict(description["networks"])
             layer, record = description["layer"], description["record"]
-        for name, own in _digests(autoencoder, classifier).items():
-            if own != found.get(name):
+        for name, given in _digests(autoencoder, classifier).items():
+            if given != networks.get(name):
                 raise ValueError(f"the invariances of {path} are of another {name}")
         tree = load_tree_checked(folder / arrays, digest)
         with described_by(file):
@@ -285,7 +284,8 @@ def invariances(
     if len(images) < FEWEST:
         raise ValueError(f"invariances need {FEWEST} images; got {len(images)}")
     dim = int(np.prod(autoencoder.latent_shape))
-    check_even(dim - dim % 2)
+    if dim < 2:
+        raise ValueError("an autoencoder of one latent number leaves nothing open")
     if flow is not None and flow.dim != dim:
         raise ValueError(
             f"the autoencoder's latents have {dim} numbers, the flow acts on {flow.dim}"

@@ -9,12 +9,13 @@ from iin_jax.analysis.base import Evidence, Record, Section, Table, shown
 from iin_jax.invariances import Invariances
 from iin_jax.types import Images
 
-MOST_IMAGES = 500  # test images that samples are drawn for
-SAMPLES = 4  # of each image
-GRIDS = "invariances_"  # of the names of a layer's grid
-CHANNELS = 3  # of images that have a tint
-DARK = 1e-6  # least brightness that has a tint
-FREE, FIXED = 0.8, 0.2  # bounds of freedom for these words
+MOST_IMAGES = 500  # most test images that samples are drawn for
+SAMPLES = 4  # samples per image
+GRIDS = "invariances_"  # beginning of the name of a layer's grid
+CHANNELS = 3  # number of channels of an image that has a tint
+DARK = 1e-6  # least brightness of an image that has a tint
+FREE = 0.8  # least freedom of a property of which a layer says nothing
+FIXED = 0.2  # most freedom of a property that a layer fixes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LayerInvariances:
       tint: freedom of the shares that the three channels have in the brightness; None
         for images of other than three channels.
       pixels: freedom of all pixels.
-      bits_per_dim: of held-out latents under the flow.
+      bits_per_dim: what held-out latents cost under the flow.
       start_bits_per_dim: the same of its closed form, a linear Gaussian.
     """
 
@@ -73,8 +74,8 @@ class InvarianceAnalysis:
         images = np.asarray(evidence.test.read(rows))
         key = jax.random.key(evidence.seed)
         figures = {
-            layer: _figures(found, images, key)
-            for layer, found in evidence.invariances.items()
+            layer: _figures(invariances, images, key)
+            for layer, invariances in evidence.invariances.items()
         }
         return InvarianceRecord(figures, len(rows))
 
@@ -120,34 +121,34 @@ def brightness(images: Images) -> np.ndarray:
 
 
 def tint(images: Images) -> np.ndarray:
-    """What each channel has in the brightness, (B, H, W, C) -> (B, C), sums of 1."""
+    """Share of each channel in the brightness, (B, H, W, C) -> (B, C), sums of 1."""
     channels = np.asarray(images, np.float64).mean((1, 2)) + 1.0
     return channels / np.maximum(channels.sum(axis=1, keepdims=True), DARK)
 
 
-def _figures(found: Invariances, images: Images, key: jax.Array) -> LayerInvariances:
-    distance = found.distance(images, key, SAMPLES)
-    samples = found.sample(images, key, SAMPLES)
-    own = _answers(found, found.reconstructed(images))
-    same = [(_answers(found, each) == own).mean() for each in samples]
+def _figures(
+    invariances: Invariances, images: Images, key: jax.Array
+) -> LayerInvariances:
+    def answers(shown: Images) -> np.ndarray:
+        z = invariances.classifier.encode(shown)
+        return np.asarray(invariances.classifier.decode(z)).argmax(-1)
+
+    distance = invariances.distance(images, key, SAMPLES)
+    samples = invariances.sample(images, key, SAMPLES)
+    expected = answers(invariances.reconstructed(images))
+    same = [(answers(each) == expected).mean() for each in samples]
     colored = images.shape[-1] == CHANNELS
     return LayerInvariances(
-        found.context.axes.shape[1],
+        invariances.context.axes.shape[1],
         distance["samples"],
         distance["reconstructions"],
         float(np.mean(same)),
-        found.freedom(images, brightness, key, SAMPLES),
-        found.freedom(images, lambda x: x, key, SAMPLES),
-        found.record["bits_per_dim"],
-        found.record["start_bits_per_dim"],
-        found.freedom(images, tint, key, SAMPLES) if colored else None,
+        invariances.freedom(images, brightness, key, SAMPLES),
+        invariances.freedom(images, lambda x: x, key, SAMPLES),
+        invariances.record["bits_per_dim"],
+        invariances.record["start_bits_per_dim"],
+        invariances.freedom(images, tint, key, SAMPLES) if colored else None,
     )
-
-
-def _answers(found: Invariances, images: Images) -> np.ndarray:
-    """The class that the classifier sees in each image."""
-    classifier = found.classifier
-    return np.asarray(classifier.decode(classifier.encode(images))).argmax(-1)
 
 
 def _row(layer: str, x: LayerInvariances) -> list[str]:
@@ -165,15 +166,15 @@ def _row(layer: str, x: LayerInvariances) -> list[str]:
 
 
 def _sentence(layer: str, x: LayerInvariances) -> str:
-    found = {"brightness": x.brightness, "tint": x.tint}
-    said = [_said(name, value) for name, value in found.items() if value is not None]
+    properties = {"brightness": x.brightness, "tint": x.tint}
+    parts = [_in_words(name, y) for name, y in properties.items() if y is not None]
     return (
-        f"Layer {layer} {' and '.join(said)}; {100 * x.same_answer:.0f} % of its "
+        f"Layer {layer} {' and '.join(parts)}; {100 * x.same_answer:.0f} % of its "
         "samples get the answer that their image gets."
     )
 
 
-def _said(name: str, freedom: float) -> str:
+def _in_words(name: str, freedom: float) -> str:
     if freedom >= FREE:
         return f"says nothing of an image's {name}"
     if freedom <= FIXED:

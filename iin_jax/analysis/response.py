@@ -136,7 +136,7 @@ def response(
         raise ValueError(f"a response needs {FEWEST} images; got {len(images)}")
     values = label_columns(labels)
     for name, column in values.items():
-        interpreter.layout.index(name)  # which names the nearest
+        interpreter.layout.index(name)  # its error names the nearest
         if len(column) != len(images):
             raise ValueError(
                 f"concept {name!r} has {len(column)} labels for {len(images)} images"

@@ -12,7 +12,7 @@ from iin_jax.types import Array, Images
 
 CONTEXT = 64  # most numbers of a context
 EXPLAINED = 0.999  # share of a representation's variance that a context keeps
-FITTED = 2000  # most images that its directions are computed from
+FITTED = 2000  # most images behind the principal components of a context
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,7 +1,5 @@
 """Flows that show what layers of a run's classifier no longer distinguish."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 
@@ -13,10 +11,10 @@ from iin_jax.networks import Network
 from iin_jax.runs.networks import network_of_run
 from iin_jax.runs.run import Run
 
-LAYERS = 3  # most layers that are looked at
+LAYERS = 3  # most layers that get a flow
 MOST_IMAGES = 40_000  # training images behind each flow
-MOST_STEPS = 1500  # steps of its training; no more than T has
-SHOWN, SAMPLES = 6, 6  # images in a grid, and samples of each
+MOST_STEPS = 1500  # most training steps of each flow, which has no more than T
+SHOWN, SAMPLES = 6, 6  # images in a grid, and samples per image
 
 
 def autoencoder_of(run: Run) -> Network | None:
@@ -46,38 +44,38 @@ def learned_invariances(run: Run) -> dict[str, Invariances]:
     autoencoder = autoencoder_of(run)
     if autoencoder is None:
         return {}
-    images, found, seed = None, {}, run.experiment.seed
+    images, learned, seed = None, {}, run.experiment.seed
     steps = min(run.experiment.train.steps or MOST_STEPS, MOST_STEPS)
     for layer in chosen_layers(run.network):
-        folder = _folder(run, layer)
-        try:
-            found[layer] = Invariances.load(folder, autoencoder, run.network)
-            continue
-        except ValueError:  # none yet, not whole, or of an earlier network
-            pass
+        folder = run.folder.path / "invariances" / layer
+        if folder.is_dir():
+            try:
+                learned[layer] = Invariances.load(folder, autoencoder, run.network)
+                continue
+            except ValueError as error:
+                print(f"invariances of {layer} are learned again: {error}")
         if images is None:
             images = _training_images(run)
         print(f"what layer {layer} no longer distinguishes")
-        found[layer] = iin_jax.invariances(
+        learned[layer] = iin_jax.invariances(
             autoencoder, run.network, layer, images, steps=steps, seed=seed
         )
-        found[layer].save(folder)
-    return found
+        learned[layer].save(folder)
+    return learned
 
 
 def invariance_grids(run: Run) -> dict[str, tuple[str, np.ndarray]]:
     """Pictures for a report: test images, reconstructions, samples under each layer."""
-    autoencoder = autoencoder_of(run)
-    if autoencoder is None:
+    learned = learned_invariances(run)
+    if not learned:
         return {}
     test, grids = run.images.test_set, {}
     rng = np.random.default_rng([run.experiment.seed, 0x1F4])
     images = test.images(rng.permutation(len(test))[:SHOWN])
     key = jax.random.key(run.experiment.seed)
-    for layer in chosen_layers(run.network):
-        found = Invariances.load(_folder(run, layer), autoencoder, run.network)
-        samples = found.sample(images, key, SAMPLES)
-        columns = [images, found.reconstructed(images), *samples]
+    for layer, invariances in learned.items():
+        samples = invariances.sample(images, key, SAMPLES)
+        columns = [images, invariances.reconstructed(images), *samples]
         title = f"{layer}: image, reconstruction, {SAMPLES} samples"
         cells = np.stack([np.asarray(x) for x in columns], axis=1)
         grids[f"{GRIDS}{layer}"] = (title, cells)
@@ -90,10 +88,6 @@ def chosen_layers(network: Network) -> list[str]:
     names = names[: names.index(network.cut) + 1]
     rows = np.linspace(0, len(names) - 1, min(LAYERS, len(names)))
     return [names[row] for row in rows.round().astype(int)]
-
-
-def _folder(run: Run, layer: str) -> Path:
-    return run.folder.path / "invariances" / layer
 
 
 def _training_images(run: Run) -> np.ndarray:

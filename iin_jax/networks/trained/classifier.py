@@ -13,8 +13,8 @@ from iin_jax.networks.base import ModuleNetwork
 from iin_jax.networks.trained.autoencoder import Encoder, layer_widths
 from iin_jax.types import Array, Images, Tree
 
-LATENT = "latent"  # the layer before the linear one
-HALVED = "down"  # of layers behind a halving of the image, with its number
+LATENT = "latent"  # name of the layer before the linear one
+HALVED = "down"  # beginning of the name of a layer behind a halving
 
 
 class Classifier(nn.Module):
