@@ -34,39 +34,60 @@ def jacobians(name: str):
     return x, jax.vmap(jax.jacfwd(lambda v: bijector.apply(variables, v)[0]))(x)
 
 
+def check_log_det(variant, name):
+    bijector, variables = build(name)
+    x, jacobian = jacobians(name)
+
+    @variant
+    def forward(x):
+        return bijector.apply(variables, x)
+
+    y, log_det = forward(x)
+    expected = jnp.linalg.slogdet(jacobian)[1]
+    chex.assert_shape(log_det, (5,))
+    np.testing.assert_allclose(log_det, expected, atol=2e-5)
+    chex.assert_equal_shape([x, y])
+
+
+def check_inverse(variant, name):
+    bijector, variables = build(name)
+    x = normal((5, DIM), 3)
+
+    @variant
+    def there_and_back(x):
+        y, log_det = bijector.apply(variables, x)
+        back = bijector.apply(variables, y, method="inverse_and_log_det")
+        return log_det, *back, bijector.apply(variables, y, method="inverse")
+
+    log_det, back, log_det_back, back_again = there_and_back(x)
+    np.testing.assert_allclose(back, x, atol=1e-4)
+    np.testing.assert_allclose(back_again, x, atol=1e-4)
+    np.testing.assert_allclose(log_det_back, -log_det, atol=1e-4)
+
+
 class EveryBijector(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
     @parameterized.parameters(*NAMES)
     def test_log_det_is_that_of_the_jacobian(self, name):
-        bijector, variables = build(name)
-        x, jacobian = jacobians(name)
-
-        @self.variant
-        def forward(x):
-            return bijector.apply(variables, x)
-
-        y, log_det = forward(x)
-        expected = jnp.linalg.slogdet(jacobian)[1]
-        chex.assert_shape(log_det, (5,))
-        np.testing.assert_allclose(log_det, expected, atol=2e-5)
-        chex.assert_equal_shape([x, y])
+        check_log_det(self.variant, name)
 
     @chex.variants(with_jit=True, without_jit=True, with_pmap=True)
     @parameterized.parameters(*NAMES)
     def test_inverse_inverts_and_negates_the_log_det(self, name):
-        bijector, variables = build(name)
-        x = normal((5, DIM), 3)
+        check_inverse(self.variant, name)
 
-        @self.variant
-        def there_and_back(x):
-            y, log_det = bijector.apply(variables, x)
-            back = bijector.apply(variables, y, method="inverse_and_log_det")
-            return log_det, *back, bijector.apply(variables, y, method="inverse")
 
-        log_det, back, log_det_back, back_again = there_and_back(x)
-        np.testing.assert_allclose(back, x, atol=1e-4)
-        np.testing.assert_allclose(back_again, x, atol=1e-4)
-        np.testing.assert_allclose(log_det_back, -log_det, atol=1e-4)
+@pytest.mark.thorough
+class EveryBijectorOnOneDevice(chex.TestCase):
+    @chex.variants(with_device=True, without_device=True)
+    @parameterized.parameters(*NAMES)
+    def test_log_det_is_that_of_the_jacobian(self, name):
+        check_log_det(self.variant, name)
+
+    @chex.variants(with_device=True, without_device=True)
+    @parameterized.parameters(*NAMES)
+    def test_inverse_inverts_and_negates_the_log_det(self, name):
+        check_inverse(self.variant, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
