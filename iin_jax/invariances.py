@@ -199,11 +199,17 @@ class Invariances:
         Returns:
           ``samples``: of samples and their images; ``reconstructions``: of what the
           autoencoder makes of the images, below which no sample can be expected.
+
+        Raises:
+          ValueError: one image, or images that the layer does not tell apart.
         """
+        _check_several(images)
         images = images[:COMPARED]
         own = np.asarray(self.representation(images), np.float64)
         order = np.asarray(jax.random.permutation(key, len(images)))
         random = _apart(own[order], own[np.roll(order, 1)])
+        if not random > 0.0:
+            raise ValueError(f"layer {self.layer!r} tells none of these images apart")
 
         def of(others: Images) -> float:
             return _apart(np.asarray(self.representation(others)), own) / random
@@ -231,14 +237,21 @@ class Invariances:
           Variance over the samples of an image, in the mean over images, over the
           variance among what the autoencoder makes of the images: 0 where the layer
           fixes the property, 1 where it says nothing of it.
+
+        Raises:
+          ValueError: one image or one sample, or a property that no image varies in.
         """
+        _check_several(images)
         if count < 2:
             raise ValueError(f"a variance needs a count of at least 2; got {count}")
         among = _property(measure, self.reconstructed(images))
         drawn = self.sample(images, key, count)
         samples = np.stack([_property(measure, each) for each in drawn])
         within = samples.var(axis=0, ddof=1).mean(axis=0).sum()
-        return float(within / among.var(axis=0, ddof=1).sum())
+        variance = among.var(axis=0, ddof=1).sum()
+        if not variance > 0.0:
+            raise ValueError("the property is the same for all images")
+        return float(within / variance)
 
 
 def invariances(
@@ -344,6 +357,11 @@ def _inverse(
     flow: ConditionalFlow, variables: Tree, v: Latents, context: Array
 ) -> Latents:
     return apply(flow, variables, v, context, method="inverse")
+
+
+def _check_several(images: Images) -> None:
+    if len(images) < 2:
+        raise ValueError(f"at least two images are compared; got {len(images)}")
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:

@@ -136,6 +136,13 @@ def test_bad_input_is_one_line(autoencoder, learned):
         with pytest.raises(ValueError, match=message) as raised:
             iin_jax.invariances(*arguments, **BRIEF)
         assert "\n" not in str(raised.value)
+    key, same = jax.random.key(0), np.repeat(images[:1], 3, axis=0)
+    for method in (learned["blind"].distance, learned["blind"].freedom):
+        measure = () if method.__name__ == "distance" else (ink,)
+        with pytest.raises(ValueError, match="two images are compared; got 1"):
+            method(images[:1], *measure, key)
+        with pytest.raises(ValueError, match=r"none of these|the same for all images"):
+            method(same, *measure, key)
     other = {**BRIEF, "flow": ConditionalFlow(18)}
     with pytest.raises(ValueError, match="have 20 numbers, the flow acts on 18"):
         iin_jax.invariances(autoencoder, blind, "latent", images, **other)

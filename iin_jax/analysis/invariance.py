@@ -12,6 +12,7 @@ from iin_jax.types import Images
 MOST_IMAGES = 500  # most test images that samples are drawn for
 SAMPLES = 4  # samples per image
 GRIDS = "invariances_"  # beginning of the name of a layer's grid
+GREY = 1e-3  # most deviation of the tint among grey images
 CHANNELS = 3  # number of channels of an image that has a tint
 DARK = 1e-6  # least brightness of an image that has a tint
 FREE = 0.8  # least freedom of a property of which a layer says nothing
@@ -32,7 +33,7 @@ class LayerInvariances:
       brightness: freedom of an image's brightness, the mean of its pixels: its variance
         among the samples of one image, over that among images.
       tint: freedom of the shares that the three channels have in the brightness; None
-        for images of other than three channels.
+        for grey images.
       pixels: freedom of all pixels.
       bits_per_dim: what held-out latents cost under the flow.
       start_bits_per_dim: the same of its closed form, a linear Gaussian.
@@ -137,7 +138,7 @@ def _figures(
     samples = invariances.sample(images, key, SAMPLES)
     expected = answers(invariances.reconstructed(images))
     same = [(answers(each) == expected).mean() for each in samples]
-    colored = images.shape[-1] == CHANNELS
+    colored = images.shape[-1] == CHANNELS and tint(images).std(axis=0).max() > GREY
     return LayerInvariances(
         invariances.context.axes.shape[1],
         distance["samples"],
