@@ -3,7 +3,12 @@
 import numpy as np
 
 from iin_jax.concepts.pair_forms import Form, PairForm
-from iin_jax.concepts.shared_directions import DENSE_DIM, leading_directions
+from iin_jax.concepts.shared_directions import (
+    DENSE_DIM,
+    ROUNDING,
+    largest_of,
+    leading_directions,
+)
 
 DAMPINGS = (0.0, 0.25, 1.0, 4.0, 16.0)  # candidates; 0: all components alike
 USUAL = 1.0  # damping where nothing can be held out: a Wiener filter
@@ -108,12 +113,13 @@ def _aligned(w: np.ndarray, pairs: PairForm, held_out: np.ndarray) -> np.ndarray
     if not np.any(test.diagonal(w[unseen])):
         return None
     correlation, noise = _correlations(w[seen], train)
-    form, count = train.form(), min(JUDGED, max(1, w.shape[1] // 2))
+    matrix, count = train.form().matrix(w[seen]), min(JUDGED, max(1, w.shape[1] // 2))
     result = np.zeros(len(DAMPINGS))
     for row, damping in enumerate(DAMPINGS):
         weights = _weights(correlation, noise, damping)
-        _, vectors = weighted_directions(w[seen], weights, form, JUDGED)
-        ours = np.maximum(form.diagonal(w[seen] @ vectors[:, :count]), 0.0)
-        theirs = test.diagonal(w[unseen] @ vectors[:, :count])
+        values, vectors = largest_of(weights[:, None] * matrix * weights, count)
+        ours = np.maximum((vectors * (matrix @ vectors)).sum(axis=0), 0.0)
+        ours[values <= ROUNDING] = 0.0  # directions without weight may be any
+        theirs = test.diagonal(w[unseen] @ vectors)
         result[row] = (ours * theirs).sum() / max(np.linalg.norm(ours), 1e-300)
     return result

@@ -11,7 +11,7 @@ from iin_jax.concepts.pair_forms import Form, PairForm
 DENSE_DIM = 512  # largest N whose forms are written out
 RESAMPLES = 100  # draws of null and bootstrap up to DENSE_DIM
 LARGE_RESAMPLES = 20  # draws of null and bootstrap above DENSE_DIM
-WRITTEN_OUT = 1024  # largest form whose eigenvectors are all computed
+WRITTEN_OUT = 4096  # largest N at which a form's directions come from its matrix
 LEADING = 64  # fewest eigenvalues computed above DENSE_DIM
 EXCEEDED = 0.025  # share of permutations that may reach the threshold
 ROUNDING = 1e-6  # margin of eigenvalues, for labels that are all alike
@@ -103,16 +103,31 @@ def _complement(span: np.ndarray, count: int) -> np.ndarray:
 
 
 def _leading(w: np.ndarray, form: Form, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues, descending: all where forms are written out."""
+    """The ``count`` largest eigenvalues, descending, and their vectors.
+
+    Lanczos' method, for large N alone, takes thousands of products where eigenvalues
+    lie close together, as those of components that never vary or mean nothing do.
+    """
     dim = w.shape[1]
     if dim <= WRITTEN_OUT or count >= dim - 1:
-        values, vectors = scipy.linalg.eigh(form.matrix(w))
-    else:
-        if not np.any(_product(w, form, np.ones(dim))):  # pairs have nothing in common
-            return np.zeros(count), np.eye(dim)[:, :count]
-        values, vectors = _lanczos(w, form, count)
+        return largest_of(form.matrix(w), count)
+    if not np.any(_product(w, form, np.ones(dim))):  # pairs have nothing in common
+        return np.zeros(count), np.eye(dim)[:, :count]
+    values, vectors = _lanczos(w, form, count)
     order = np.argsort(-values)
     return values[order], vectors[:, order]
+
+
+def largest_of(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` largest eigenvalues, descending, of a symmetric matrix (N, N).
+
+    Returns:
+      (count,), and unit vectors (N, count).
+    """
+    dim = len(matrix)
+    part = None if count >= dim else [dim - count, dim - 1]
+    values, vectors = scipy.linalg.eigh(matrix, subset_by_index=part)
+    return values[::-1], vectors[:, ::-1]
 
 
 def signed(vectors: np.ndarray) -> np.ndarray:
