@@ -193,8 +193,9 @@ def warn_of_constants(z: np.ndarray, *, carried: bool) -> None:
 
 def warn_of_dependence(whitening: Whitening) -> None:
     """Warns of directions in which latents never vary, beside constant components."""
-    constant = np.square(whitening.axes[:, whitening.never_vary]).max(axis=0) > 1 - 1e-6
-    dependent = len(constant) - int(constant.sum())
+    still = whitening.axes[:, whitening.never_vary]
+    constant = np.square(still).sum(axis=1) > 1 - 1e-6  # wholly among these directions
+    dependent = still.shape[1] - int(constant.sum())
     if dependent:
         warnings.warn(
             f"{dependent} of {len(whitening.mean)} latent components are copies or "

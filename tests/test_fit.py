@@ -9,6 +9,8 @@ from scipy import stats
 from sklearn.linear_model import LinearRegression
 
 import iin_jax
+from iin_jax.concepts.whitening import fit_whitening
+from iin_jax.inputs import warn_of_dependence
 from iin_jax.networks import from_functions
 from iin_jax.prepared import PreparedLatents, estimated_sizes
 from tests.conftest import normal
@@ -334,6 +336,19 @@ def test_what_never_varies_is_carried(flow, tmp_path):
     again = iin_jax.load(tmp_path)
     assert again.flow == fitted.flow
     np.testing.assert_array_equal(again.translate(za), moved)
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_constant_components_are_not_counted_as_copies(copies, recwarn):
+    """Any directions among several constant components never vary either."""
+    z = np.array(normal((300, 16)))
+    z[:, 5:10] = 7.0
+    z[:, 10 : 10 + copies] = 2.0 * z[:, :copies]
+    whitening = fit_whitening(z)
+    assert whitening.rank == 11 - copies
+    warn_of_dependence(whitening)
+    said = [str(each.message).split(" latent")[0] for each in recwarn]
+    assert said == (["2 of 16"] if copies else [])
 
 
 def test_estimated_sizes_fit_into_what_varies():
