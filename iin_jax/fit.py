@@ -20,6 +20,7 @@ from iin_jax.data.values import label_columns
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector
 from iin_jax.flows.feature_map import positions_of
+from iin_jax.held_out_swaps import HeldOutSwaps
 from iin_jax.inputs import (
     check_channels,
     check_flow,
@@ -82,7 +83,8 @@ def fit_prepared(
     """Trains T on prepared latents; what ``fit``, ``interpret`` and runs share.
 
     Warns where held-out latents cost more than under a Gaussian, or where no state of
-    the training did better than the linear start. With fewer than six held-out pairs
+    the training did better than the linear start, in its loss or in swaps of concepts
+    with classes. With fewer than six held-out pairs
     of a concept, given beside entries in no pair, T is that start: on ColorMNIST a
     state chosen by fewer, which is by density, was worse in five of six draws, never
     better.
@@ -137,6 +139,9 @@ def fit_prepared(
         warnings.warn(FEW_TO_CHOOSE.format(pairs), stacklevel=3)
         plan = dataclasses.replace(plan, patience=0)
     looks_through = None if loss is None else network
+    swaps = None
+    if start is not None and held_out is not None and plan.patience:
+        swaps = HeldOutSwaps.of(train, held_out, layout, training.seed)
     try:
         trained = train_flow(
             flow_behind(flow, defaults, dim, start, varied),
@@ -148,6 +153,7 @@ def fit_prepared(
             network=looks_through,
             validation=None if held_out is None else held_out.feed(looks_through),
             gaussian=None if view is None else view.whitening,
+            swaps=swaps,
             checkpoints=checkpoints,
             log=log,
             progress="flow" if progress else None,
@@ -184,7 +190,12 @@ def training_warnings(trained: Trained) -> list[str]:
             f"{gaussian:.2f} under a Gaussian fitted to the training latents: T does "
             "not generalise in density"
         )
-    if "start_bits_per_dim" in record and record["step"] == 0 and record["steps"]:
+    if "swaps" in record and record["step"] == 0:
+        lines.append(
+            f"what was trained swaps {100 * record['swaps']:.1f} % of held-out latents "
+            f"right, the linear start T_0 {100 * record['start_swaps']:.1f} %: T is T_0"
+        )
+    elif "start_bits_per_dim" in record and record["step"] == 0 and record["steps"]:
         lines.append(
             f"none of {record['steps']} steps of training did better on held-out "
             "images than the linear start T_0: T is T_0"

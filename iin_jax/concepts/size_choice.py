@@ -10,18 +10,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from iin_jax.concepts.closed_form import LinearView
-from iin_jax.concepts.pair_forms import ClassPairs, PairForm
+from iin_jax.concepts.pair_forms import PairForm
 from iin_jax.concepts.position_pairs import whole
+from iin_jax.concepts.probes import common_classes, fitted_probe, known_rows
 from iin_jax.concepts.sizes import fitting
-from iin_jax.data.values import MISSING
 from iin_jax.flows.linear_start import start_product
 
 MULTIPLES = (1.0, 1.5, 2.0)
-MOST_CLASSES = 50  # most classes of a concept that a probe reads
-PROBED = 2000  # most latents on either side of a probe
 GAIN = 0.01  # least gain in separation of a larger size
 ERRORS = 2.0  # least gain in standard errors, where no probe reads the concept
-KNOWN = 0.5  # least share of held-out latents whose class has training latents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +73,7 @@ def choose_sizes(
     for name, rank in ranks.items():
         measured: dict[float, np.ndarray] = {}
         best, size, image = 1.0, sizes[name], pairs[name].image
-        probed = _classes(view.pairs[name], pairs[name]) is not None
+        probed = common_classes(view.pairs[name], pairs[name]) is not None
         errors = 0.0 if probed else ERRORS
         for multiple in MULTIPLES:
             free = dim - sum(sizes.values())
@@ -92,23 +89,6 @@ def choose_sizes(
         means = {m: float(np.nanmean(margin)) for m, margin in measured.items()}
         result[name] = SizeChoice(rank, best, size, means)
     return result
-
-
-def _classes(
-    train: PairForm, held_out: PairForm
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Codes of both sides for a probe; None without classes, few enough, in common.
-
-    A held-out class that training latents do not have counts as missing.
-    """
-    train, held_out = whole(train)[0], whole(held_out)[0]
-    if not (isinstance(train, ClassPairs) and isinstance(held_out, ClassPairs)):
-        return None
-    classes = np.unique(train.codes[train.codes != MISSING])
-    known = np.isin(held_out.codes, classes)
-    if not 2 <= len(classes) <= MOST_CLASSES or known.mean() <= KNOWN:
-        return None
-    return train.codes, np.where(known, held_out.codes, MISSING)
 
 
 def _is_better(gain: np.ndarray, image: np.ndarray, errors: float) -> bool:
@@ -141,7 +121,7 @@ def _separation(
     in_factor = np.zeros(z.shape[1], bool)
     in_factor[offset : offset + sizes[name]] = True
     test = start_product(start.constants, z)
-    classes = _classes(view.pairs[name], pairs)
+    classes = common_classes(view.pairs[name], pairs)
     if classes is not None:
         trained, positions = start_product(start.constants, view.z), whole(pairs)[1]
         parts = [
@@ -169,7 +149,7 @@ def _probed(
     """
     codes, test_codes = classes
     rng = np.random.default_rng([seed, 0x512E])
-    rows, test_rows = _known(codes, rng), _known(test_codes, rng)
+    rows, test_rows = known_rows(codes, rng), known_rows(test_codes, rng)
     first, second = (
         _right(train[rows], codes[rows], test[test_rows], test_codes[test_rows])
         for train, test in parts
@@ -184,19 +164,9 @@ def _joined(x: np.ndarray, positions: int) -> np.ndarray:
     return x.reshape(len(x) // positions, -1)
 
 
-def _known(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    known = np.flatnonzero(codes != MISSING)
-    return rng.permutation(known)[:PROBED]
-
-
 def _right(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test) -> np.ndarray:
     """Where a probe reads held-out classes, 1 or 0 each."""
     if not x.shape[1] or len(np.unique(y)) < 2:  # nothing to read from: the commonest
         values, counts = np.unique(y, return_counts=True)
         return (y_test == values[counts.argmax()]).astype(float)
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    probe = make_pipeline(StandardScaler(), SVC(C=10.0)).fit(x, y)
-    return (probe.predict(x_test) == y_test).astype(float)
+    return (fitted_probe(x, y).predict(x_test) == y_test).astype(float)

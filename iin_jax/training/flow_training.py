@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,6 +54,8 @@ SIMILARITY_BATCHES = 4  # batches of 2,048 pairs that similarities are estimated
 # Share of the separation that is its standard error, sqrt(sum rho^2 / images) over the
 # correlations rho of all components: about 0.2 of 7.2 on the 179 held-out digits.
 SEPARATION_ERROR = 0.03
+LEAST_LOSS = 0.01  # least share of held-out swaps whose loss gives T_0 back
+WORSE_ERRORS = 2.0  # the same in standard errors
 HIGHEST_FLOOR = 0.95  # highest lower bound of a learned similarity
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
 
@@ -98,7 +101,9 @@ class Trained(NamedTuple):
       sigma: the given similarity, or the learned ones of all factors.
       record: figures of the kept state: ``step``, ``steps``, and, as far as they were
         measured, ``held_out_bits_per_dim``, ``gaussian_bits_per_dim``,
-        ``start_bits_per_dim``, ``separation`` and ``start_separation``.
+        ``start_bits_per_dim``, ``separation`` and ``start_separation``; where swaps
+        decided, also ``swaps`` and ``start_swaps``, the shares of right ones by what
+        was trained and by T_0.
     """
 
     flow: Bijector
@@ -118,6 +123,7 @@ def train_flow(
     network: Network | None = None,
     validation: Feed | None = None,
     gaussian: Whitening | MapWhitening | None = None,
+    swaps: Callable[[Trained], np.ndarray] | None = None,
     checkpoints: Checkpoints | None = None,
     log: MetricsLog | None = None,
     progress: str | None = None,
@@ -141,6 +147,8 @@ def train_flow(
         of a state.
       gaussian: a reference for held-out figures, fitted to the training latents; None:
         fitted to the first batch.
+      swaps: T -> which held-out swaps are right, (n,) of 0 and 1; T_0 is kept if what
+        was trained has fewer, by more than two standard errors. None: no such check.
       checkpoints, log, progress: as in ``training.loop.train``.
 
     Raises:
@@ -189,11 +197,35 @@ def train_flow(
         stopped.result = _trained(flow, objective, so_far, start, arranged, {})
         raise
     trained = _trained(flow, objective, state, start, arranged, record)
+    if swaps is not None and start is not None and record.get("step"):
+        first = _state_and_step(flow, layout, z, plan)[0]
+        initial = _trained(flow, objective, first, start, arranged, record)
+        trained = _unless_swaps_are_worse(trained, initial, swaps)
     if plan.sigma is None and objective.noise and isinstance(batch, LatentPairs):
         wrong = wrong_share(objective.loss)
         sigma = _sigma_without_noise(trained, raw, layout, plan.seed, wrong)
         return trained._replace(sigma=sigma)
     return trained
+
+
+def _unless_swaps_are_worse(
+    trained: Trained, initial: Trained, swaps: Callable[[Trained], np.ndarray]
+) -> Trained:
+    """What was trained, or T before training if its held-out swaps are better.
+
+    A lower loss does not say so: where latents pile up, as at the 0 of a ReLU, a flow
+    may win any number of bits there while what it swaps lies elsewhere.
+    """
+    ours, theirs = swaps(trained), swaps(initial)
+    loss = theirs - ours
+    error = loss.std() / math.sqrt(len(loss))
+    figures = {"swaps": float(ours.mean()), "start_swaps": float(theirs.mean())}
+    record = trained.record | figures
+    if loss.mean() <= max(LEAST_LOSS, WORSE_ERRORS * error):
+        return trained._replace(record=record)
+    names = {"held_out_bits_per_dim": "bits_per_dim", "separation": "separation"}
+    before = {key: record[f"start_{name}"] for key, name in names.items()}
+    return initial._replace(record=record | before | {"step": 0})
 
 
 class _Validation(NamedTuple):
