@@ -37,6 +37,7 @@ RANKS = {
     "interpreter": 7,
     "prepared": 7,
     "inputs": 8,
+    "held_out_swaps": 8,
     "invariances": 8,
     "convert": 8,
     "fit": 9,
