@@ -65,7 +65,7 @@ def digits(count: int, root: str | None, seed: int) -> tuple[Any, Any]:
 def measured(
     dim: int, dead: int, count: int, root: str | None, seed: int
 ) -> dict[str, Any]:
-    """Seconds, memory and figures of one fit."""
+    """Seconds, memory and figures of one fit; the memory is the process's highest."""
     train, test = digits(count, root, seed)
     network = random_layer(dim, dead, seed)
     begin = time.perf_counter()
