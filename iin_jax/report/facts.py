@@ -78,6 +78,16 @@ def _training_findings(training: Mapping[str, Any]) -> list[Finding]:
     """Whether training did better on held-out images than T's start."""
     if "start_bits_per_dim" not in training or training["step"] > 0:
         return []
+    if "swaps" in training:
+        return [
+            Finding(
+                "fails",
+                "Training was not kept: a probe that reads z found "
+                f"{100 * training['swaps']:.1f} % of its swaps of held-out latents "
+                f"right, and {100 * training['start_swaps']:.1f} % of those of T_0, "
+                "the linear map from which T starts: T is T_0.",
+            )
+        ]
     return [
         Finding(
             "fails",
@@ -93,7 +103,9 @@ def kept_state(training: Mapping[str, Any]) -> str | None:
     if "held_out_bits_per_dim" not in training:
         return None
     step, steps = training["step"], training["steps"]
-    if step == steps:
+    if step == 0 and "swaps" in training:
+        kept = "The linear start was kept, which swaps held-out latents better"
+    elif step == steps:
         kept = f"The last state, after step {step}, was kept"
     else:
         kept = (

@@ -152,6 +152,19 @@ def test_the_worst_comes_first_and_training_in_vain_is_said():
     assert "none of 70 steps" in findings[0].text
 
 
+def test_a_training_that_made_swaps_worse_is_said():
+    bits = {"held_out_bits_per_dim": 2.0, "gaussian_bits_per_dim": 2.0}
+    training = {**bits, "start_bits_per_dim": 2.0, "step": 0, "steps": 70}
+    training |= {"swaps": 0.6, "start_swaps": 0.75}
+    (finding,) = facts.all_findings([], {"training": training})
+    assert finding.verdict == "fails" and "none of 70 steps" not in finding.text
+    assert "60.0 %" in finding.text and "75.0 % of those of T_0" in finding.text
+    assert "swaps held-out latents better" in (facts.kept_state(training) or "")
+    training |= {"step": 30, "swaps": 0.8}
+    assert not facts.all_findings([], {"training": training})
+    assert "after step 30" in (facts.kept_state(training) or "")
+
+
 @pytest.mark.parametrize(
     ("step", "words"), [(30, "after step 30 of 70"), (70, "The last state")]
 )
