@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
+from iin_jax.files.array_files import load_array_file
 from iin_jax.files.folders import cache_of
 from iin_jax.files.json_files import read_json
 from iin_jax.files.locks import locked
@@ -73,7 +73,7 @@ def load_array(
       StaleImagesError: a file that is missing, cut short, or of another shape or type.
     """
     try:
-        array = open_memmap(folder / f"{name}.npy", mode="r")
+        array = load_array_file(folder / f"{name}.npy", mmap_mode="r")
     except (FileNotFoundError, ValueError) as error:
         raise StaleImagesError(_stale(folder, error)) from error
     if array.shape != shape or array.dtype != dtype:

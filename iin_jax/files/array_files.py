@@ -3,8 +3,10 @@
 import contextlib
 import io
 import os
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -76,3 +78,23 @@ def save_array(path: str | os.PathLike, array: np.ndarray) -> None:
     """
     with ArrayFile(path, array.shape, array.dtype) as file:
         file[:] = array
+
+
+def load_array_file(
+    path: str | os.PathLike, mmap_mode: Literal["r"] | None = None
+) -> np.ndarray:
+    """The array in a ``.npy`` file.
+
+    Args:
+      path: of the file.
+      mmap_mode: "r" maps it into memory; None reads it.
+
+    Raises:
+      ValueError: a damaged file, or one of Python objects. (NumPy lets other errors
+        through: since Python 3.12 the tokenizer's for a damaged header.)
+      OSError: the file cannot be read.
+    """
+    try:
+        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (EOFError, tokenize.TokenError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error

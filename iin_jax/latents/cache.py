@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from iin_jax.files.array_files import ArrayFile, save_array
+from iin_jax.files.array_files import ArrayFile, load_array_file, save_array
 from iin_jax.files.digests import file_digest
 from iin_jax.files.faults import raise_system_fault
 from iin_jax.files.json_files import read_description, write_description
@@ -171,7 +171,7 @@ def load_latents(
         origin = read_description(folder / "origin.json")
         digests = origin.get("digests", {})
         arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r")
+            name: load_array_file(folder / f"{name}.npy", mmap_mode="r")
             for name in ARRAYS
             if name == "mean" or name in digests
         }

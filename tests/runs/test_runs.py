@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from inspect import getdoc
 
 import numpy as np
 import pytest
@@ -364,12 +365,14 @@ def test_help_explains_every_field(capsys):
         kind = type(getattr(Experiment(), section.name))
         if not dataclasses.is_dataclass(kind):
             continue
-        docs = [cls.__doc__ for cls in kind.__mro__ if dataclasses.is_dataclass(cls)]
-        meanings = " ".join(doc.split("Attributes:")[1] for doc in docs)
+        classes = [cls for cls in kind.__mro__ if dataclasses.is_dataclass(cls)]
+        meanings = " ".join(
+            (getdoc(cls) or "").split("Attributes:")[1] for cls in classes
+        )
         for field in dataclasses.fields(kind):
             flag = {"from_run": "from"}.get(field.name, field.name).replace("_", "-")
             assert f"--{section.name}.{flag}" in text
-            meaning = meanings.split(f"{field.name}: ")[1].split("\n      ")[0]
+            meaning = meanings.split(f"{field.name}: ")[1].split("\n  ")[0]
             first = " ".join(meaning.split()[:4])
             assert first in text, first
 

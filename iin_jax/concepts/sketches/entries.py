@@ -17,7 +17,7 @@ from iin_jax.concepts.sketches.stylisers import (
     settings_of,
     styliser_of,
 )
-from iin_jax.files.array_files import save_array
+from iin_jax.files.array_files import load_array_file, save_array
 from iin_jax.files.digests import array_digest, text_digest
 from iin_jax.files.folders import cache_of
 from iin_jax.files.json_files import read_description, write_description
@@ -141,11 +141,11 @@ def _kept(file: Path, images: np.ndarray) -> np.ndarray | None:
     if not file.is_file() or not _record_of(file).is_file():
         return None
     try:
-        kept = np.load(file, allow_pickle=False)
+        kept = load_array_file(file)
         if array_digest(kept) != read_description(_record_of(file))["digest"]:
             raise ValueError("its digest is wrong")
         return _checked(kept, images)
-    except (ValueError, EOFError) as error:
+    except ValueError as error:
         warnings.warn(
             f"{os.fspath(file)} is damaged ({error}); it is made again", stacklevel=4
         )
