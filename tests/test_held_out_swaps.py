@@ -86,7 +86,7 @@ def test_swaps_are_read_as_the_class_that_they_take():
     assert wrong(Trained(it.flow, it.variables, 0.5, {})).mean() < 0.1
 
 
-def test_without_classes_in_common_there_is_no_check():
+def test_a_concept_without_dimensions_is_not_swapped():
     train, unseen = corners()
     nothing = iin_jax.FactorLayout({"corner": 0, "residual": 4})
     assert HeldOutSwaps.of(train, unseen, nothing, 0) is None

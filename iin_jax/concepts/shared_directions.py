@@ -8,7 +8,7 @@ import scipy  # its subpackages are imported where they are first used
 
 from iin_jax.concepts.pair_forms import Form, PairForm
 
-DENSE_DIM = 512  # largest N whose forms are written out
+DENSE_DIM = 512  # largest N of which all eigenvalues are computed
 RESAMPLES = 100  # draws of null and bootstrap up to DENSE_DIM
 LARGE_RESAMPLES = 20  # draws of null and bootstrap above DENSE_DIM
 WRITTEN_OUT = 4096  # largest N at which a form's directions come from its matrix

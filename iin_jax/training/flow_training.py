@@ -54,8 +54,8 @@ SIMILARITY_BATCHES = 4  # batches of 2,048 pairs that similarities are estimated
 # Share of the separation that is its standard error, sqrt(sum rho^2 / images) over the
 # correlations rho of all components: about 0.2 of 7.2 on the 179 held-out digits.
 SEPARATION_ERROR = 0.03
-LEAST_LOSS = 0.01  # least share of held-out swaps whose loss gives T_0 back
-WORSE_ERRORS = 2.0  # the same in standard errors
+LEAST_LOST = 0.01  # least share of held-out swaps that training lost if T_0 is kept
+ERRORS_LOST = 2.0  # the same in standard errors
 HIGHEST_FLOOR = 0.95  # highest lower bound of a learned similarity
 SIMILARITY_RATE = 10.0  # factor on the learning rate of a learned similarity
 
@@ -148,7 +148,8 @@ def train_flow(
       gaussian: a reference for held-out figures, fitted to the training latents; None:
         fitted to the first batch.
       swaps: T -> which held-out swaps are right, (n,) of 0 and 1; T_0 is kept if what
-        was trained has fewer, by more than two standard errors. None: no such check.
+        was trained has fewer, by more than 0.01 and two standard errors. None: no such
+        check.
       checkpoints, log, progress: as in ``training.loop.train``.
 
     Raises:
@@ -217,11 +218,11 @@ def _unless_swaps_are_worse(
     may win any number of bits there while what it swaps lies elsewhere.
     """
     ours, theirs = swaps(trained), swaps(initial)
-    loss = theirs - ours
-    error = loss.std() / math.sqrt(len(loss))
+    lost = theirs - ours
+    error = lost.std() / math.sqrt(len(lost))
     figures = {"swaps": float(ours.mean()), "start_swaps": float(theirs.mean())}
     record = trained.record | figures
-    if loss.mean() <= max(LEAST_LOSS, WORSE_ERRORS * error):
+    if lost.mean() <= max(LEAST_LOST, ERRORS_LOST * error):
         return trained._replace(record=record)
     names = {"held_out_bits_per_dim": "bits_per_dim", "separation": "separation"}
     before = {key: record[f"start_{name}"] for key, name in names.items()}
