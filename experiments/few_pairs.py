@@ -18,6 +18,7 @@ import numpy as np
 
 import iin_jax
 from iin_jax.analysis.swaps import evaluate_swaps
+from iin_jax.command_line import exit_status
 from iin_jax.concepts.closed_form import LinearView
 from iin_jax.concepts.explicit_pairs import ExplicitPairs
 from iin_jax.concepts.pair_forms import PairForm
@@ -145,4 +146,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(main))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import iin_jax
+from iin_jax.command_line import exit_status
 from iin_jax.data import SOURCES, SourceOptions
 from iin_jax.networks import Network, from_functions
 
@@ -32,7 +33,14 @@ def random_layer(dim: int, dead: int, seed: int) -> Network:
       dim: N.
       dead: number of the units that are 0 for every image.
       seed: of the weights.
+
+    Raises:
+      ValueError: fewer than two units that may vary.
     """
+    if not 0 <= dead <= dim - 2:
+        raise ValueError(
+            f"{dead} of {dim} units cannot be dead: two at least have to vary"
+        )
     rng = np.random.default_rng([seed, dim])
     weights = rng.standard_normal((SIDE * SIDE, dim)) / SIDE
     bias = rng.standard_normal(dim)
@@ -111,4 +119,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(main))

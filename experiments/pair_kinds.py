@@ -21,6 +21,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression
 
 import iin_jax
+from iin_jax.command_line import exit_status
 from iin_jax.factors import FactorLayout
 from iin_jax.interpreter import Interpreter
 from iin_jax.losses import Loss, mixture_loss
@@ -259,4 +260,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(main))

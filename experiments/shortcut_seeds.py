@@ -21,6 +21,7 @@ import numpy as np
 import iin_jax
 from iin_jax.analysis.response import Response, response
 from iin_jax.analysis.usage import PERMUTATIONS, use_of
+from iin_jax.command_line import exit_status
 from iin_jax.factors import FactorLayout
 from iin_jax.runs.compared import changed
 from iin_jax.runs.configs import find
@@ -130,4 +131,4 @@ def _line(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_status(main))

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import tyro
 
-from iin_jax.command_line import one_line
+from iin_jax.command_line import EXIT_BAD_INPUT, one_line
 from iin_jax.convert.published_flow import load_published_flow, save_published_flow
 from iin_jax.convert.published_networks import load_published_network
 from iin_jax.factors import RESIDUAL, FactorLayout
@@ -28,7 +28,6 @@ from iin_jax.weights import weights_folders
 
 FLOW = "flow"
 PUBLISHED = ("autoencoder", "classifier")
-EXIT_BAD_INPUT = 2
 
 
 @dataclasses.dataclass(frozen=True)

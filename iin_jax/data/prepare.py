@@ -12,12 +12,10 @@ from typing import Annotated
 
 import tyro
 
-from iin_jax.command_line import one_line
+from iin_jax.command_line import EXIT_BAD_INPUT, one_line
 from iin_jax.data.tfds_files import tfds_root
 from iin_jax.data.tfds_sets import SETS, prepare
 from iin_jax.files.hints import nearest
-
-EXIT_BAD_INPUT = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from iin_jax.command_line import one_line
+from iin_jax.command_line import EXIT_BAD_INPUT, one_line
 from iin_jax.files.hints import near
 from iin_jax.files.paths import local_path
 from iin_jax.files.programs import keep_programs
@@ -30,7 +30,6 @@ from iin_jax.runs.stopping import BEFORE, EXIT_STOPPED, import_what_runs_need
 from iin_jax.training.cpu import missing_variables
 
 PROGRAM = "iin_jax.runs"  # module behind ``python -m``
-EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 
 
