@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ DAMAGED = "damaged"  # suffix of checkpoints that are set aside
 # what Orbax raises for damage, and for faults of the system
 FAULTS = (ValueError, KeyError, OSError, TypeError, RuntimeError, MemoryError)
 UNFINISHED = "*.orbax-checkpoint-tmp"  # Orbax's name of one that is being written
+# seconds without a new file after which a failed checkpoint counts as ended, and the
+# longest that a training waits for that
+NOTHING_NEW, LONGEST_WAIT = 0.5, 10.0
 
 
 class Checkpoints:
@@ -167,9 +171,19 @@ class Checkpoints:
             shutil.rmtree(older, ignore_errors=True)
 
     def _remove_unfinished(self) -> None:
-        """Frees the space that a checkpoint took which could not be completed."""
-        for path in self.folder.glob(UNFINISHED):
-            shutil.rmtree(path, ignore_errors=True)
+        """Frees the space that a checkpoint took which could not be completed.
+
+        The error of one write ends none of those beside it: they go on for a moment,
+        and make anew the folders that were removed under them.
+        """
+        now = time.monotonic()
+        ended, longest = now + NOTHING_NEW, now + LONGEST_WAIT
+        while now < min(ended, longest):
+            for path in self.folder.glob(UNFINISHED):
+                shutil.rmtree(path, ignore_errors=True)
+                ended = now + NOTHING_NEW
+            time.sleep(0.02)
+            now = time.monotonic()
 
 
 @contextlib.contextmanager
@@ -180,7 +194,10 @@ def _quiet_orbax() -> Iterator[None]:
     of them without the event loop that waited for it.
     """
     logger, usual = logging.getLogger("absl"), sys.unraisablehook
-    level = logger.level
+    level, loops = logger.level, logging.getLogger("asyncio")
+
+    def of_no_checkpoint(record: logging.LogRecord) -> bool:
+        return "orbax-checkpoint-tmp" not in record.getMessage()
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         of_loop = "EventLoop" in repr(unraisable.object)
@@ -189,7 +206,9 @@ def _quiet_orbax() -> Iterator[None]:
 
     warnings.filterwarnings("ignore", "coroutine .* never awaited", RuntimeWarning)
     logger.setLevel(logging.CRITICAL)
+    loops.addFilter(of_no_checkpoint)
     sys.unraisablehook = hook
     yield
     logger.setLevel(level)
+    loops.removeFilter(of_no_checkpoint)
     sys.unraisablehook = usual

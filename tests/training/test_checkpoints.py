@@ -1,6 +1,9 @@
 """Checkpoints: a fault of the system is no damage, and none is ever deleted for one."""
 
+import contextlib
 import errno
+import threading
+import time
 
 import chex
 import jax
@@ -113,3 +116,26 @@ def test_a_full_disk_is_one_line_and_training_goes_on_with_space(
         checkpoints.save(state_at(3))
         assert int(Checkpoints(disk / "kept").restore(state_at(0)).step) == 3
     assert capfd.readouterr() == ("", "")
+
+
+def test_writes_that_end_after_the_error_leave_nothing(tmp_path, monkeypatch):
+    checkpoints = saved(tmp_path)
+    written = []
+
+    def write_on(folder):
+        for number in range(20):
+            with contextlib.suppress(FileNotFoundError):  # removed in between
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / str(number)).touch()
+            written.append(number)
+            time.sleep(0.01)
+
+    def save(step, args):
+        folder = tmp_path / f"{step}.orbax-checkpoint-tmp" / "state"
+        threading.Thread(target=write_on, args=(folder,)).start()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoints._manager, "save", save)
+    with pytest.raises(OSError, match=r"3 cannot be written: No space left"):
+        checkpoints.save(state_at(3))
+    assert len(written) == 20 and steps_in(tmp_path) == ["1", "2"]
