@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from iin_jax.factors import FactorLayout
 from iin_jax.interpreter import Interpreter
 from iin_jax.prepared import PreparedLatents
 from iin_jax.training.flow_training import Trained
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 SWAPS = 1000  # swaps per concept, of unlike classes or not
 
@@ -65,7 +68,7 @@ class HeldOutSwaps:
         return cls(layout, train.mean, seen, z_a, z_b, classes)
 
     @functools.cached_property
-    def _probes(self) -> dict[str, Any]:
+    def _probes(self) -> dict[str, "Pipeline"]:
         return {
             name: fitted_probe(self.z[rows], codes)
             for name, (rows, codes) in self.seen.items()

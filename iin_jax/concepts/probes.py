@@ -1,6 +1,6 @@
 """Probes that read the class of a concept from latents."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,8 +8,13 @@ from iin_jax.concepts.pair_forms import ClassPairs, PairForm
 from iin_jax.concepts.position_pairs import whole
 from iin_jax.data.values import MISSING
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
 MOST_CLASSES = 50  # most classes of a concept that a probe reads
 PROBED = 2000  # most latents on either side of a probe
+# Penalty of the kernel ridge regression of real values; the stubs say it is an integer.
+PENALTY: Any = 0.1
 KNOWN = 0.5  # least share of held-out latents whose class has training latents
 
 
@@ -37,10 +42,22 @@ def known_rows(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(known)[:PROBED]
 
 
-def fitted_probe(x: np.ndarray, y: np.ndarray) -> Any:
-    """A support vector machine of Gaussian kernel: values (n, d), codes (n,)."""
+def fitted_probe(x: np.ndarray, y: np.ndarray, *, classes: bool = True) -> "Pipeline":
+    """A method of Gaussian kernel on standardised components of z.
+
+    Args:
+      x: latents (n, N).
+      y: classes (n,), for a support vector machine, or real values (n,) or (n, d), for
+        a ridge regression.
+      classes: which of the two.
+
+    Raises:
+      ValueError: no latents, or a single class.
+    """
+    from sklearn.kernel_ridge import KernelRidge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    return make_pipeline(StandardScaler(), SVC(C=10.0)).fit(x, y)
+    model = SVC(C=10.0) if classes else KernelRidge(alpha=PENALTY, kernel="rbf")
+    return make_pipeline(StandardScaler(), model).fit(x, y)

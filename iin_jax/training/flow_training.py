@@ -1,7 +1,6 @@
 """The flow's training from beginning to end, on whatever latents are drawn."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,18 +11,15 @@ import numpy as np
 
 from iin_jax.concepts.closed_form import Start
 from iin_jax.concepts.map_view import MapWhitening
-from iin_jax.concepts.separation import separation
-from iin_jax.concepts.similarity import LEAST_SIMILARITY, pair_similarities
+from iin_jax.concepts.similarity import pair_similarities
 from iin_jax.concepts.whitening import Whitening, fit_whitening
 from iin_jax.factors import FactorLayout
 from iin_jax.flows import Bijector, StartedFlow
-from iin_jax.flows.feature_map import positions_of
 from iin_jax.flows.linear_start import arrangement, joined_variables, start_arrays
 from iin_jax.flows.map_start import start_of
 from iin_jax.linen import apply
 from iin_jax.losses import (
     Loss,
-    PairOutputs,
     WeightedSum,
     check_sigma,
     pair_loss,
@@ -37,13 +33,19 @@ from iin_jax.training.flow_start import INIT_STEP, first_batch, first_state
 from iin_jax.training.flow_step import (
     FlowObjective,
     LatentPairs,
-    Started,
     objective_of_data,
     similarity,
     started_feed,
 )
+from iin_jax.training.flow_validation import (
+    Validation,
+    choice_of,
+    held_out_batch,
+    held_out_figures,
+    record_of,
+)
 from iin_jax.training.log import MetricsLog
-from iin_jax.training.loop import Choice, TrainingInterrupt, train
+from iin_jax.training.loop import TrainingInterrupt, train
 from iin_jax.training.optim import Schedule, adam
 from iin_jax.training.parallel import Feed, Runner, Step
 from iin_jax.training.state import TrainState
@@ -51,9 +53,6 @@ from iin_jax.training.step import gradient_step
 from iin_jax.types import Tree
 
 SIMILARITY_BATCHES = 4  # batches of 2,048 pairs that similarities are estimated from
-# Share of the separation that is its standard error, sqrt(sum rho^2 / images) over the
-# correlations rho of all components: about 0.2 of 7.2 on the 179 held-out digits.
-SEPARATION_ERROR = 0.03
 LEAST_LOST = 0.01  # least share of held-out swaps that training lost if T_0 is kept
 ERRORS_LOST = 2.0  # the same in standard errors
 HIGHEST_FLOOR = 0.95  # highest lower bound of a learned similarity
@@ -160,7 +159,7 @@ def train_flow(
     batch = first_batch(feed, plan.seed)
     z, beside = batch.latents(), {}
     if validation is not None:
-        unseen = _held_out_batch(validation, plan.seed).latents()
+        unseen = held_out_batch(validation, plan.seed).latents()
         fitted = fit_whitening(z) if gaussian is None else gaussian
         beside = {"gaussian_bits_per_dim": fitted.bits_per_dim(unseen)}
     arranged = None if start is None else _arranged(flow, start, plan.seed)
@@ -185,10 +184,10 @@ def train_flow(
         _check_loss(objective, state, batch, feed.data)
     validated = None
     if validation is not None:
-        choice = None if start is None else _choice(layout, plan)
+        choice = None if start is None else choice_of(layout, plan.patience)
         validation = started_feed(validation, constants, noisy=False)
-        measure = _validation(objective, layout, validation, plan.seed)
-        validated = _Validation(measure, choice)
+        measure = held_out_figures(objective, layout, validation, plan.seed)
+        validated = Validation(measure, choice)
     run = _runner(plan, step, feed, state)
     sinks = {"checkpoints": checkpoints, "log": log, "progress": progress}
     try:
@@ -229,20 +228,6 @@ def _unless_swaps_are_worse(
     return initial._replace(record=record | before | {"step": 0})
 
 
-class _Validation(NamedTuple):
-    """Held-out figures, and the choice of a state by them; choice None: the last."""
-
-    validate: Callable[[TrainState], dict[str, float]]
-    choice: Choice | None
-
-
-def _choice(layout: FactorLayout, plan: FlowPlan) -> Choice:
-    limited = {"bits_per_dim": 0.0}
-    if layout.concepts:
-        limited["confusion"] = SEPARATION_ERROR
-    return Choice("loss", limited, plan.patience)
-
-
 def _state_and_step(
     flow: Bijector, layout: FactorLayout, z: Any, plan: FlowPlan
 ) -> tuple[TrainState, Step]:
@@ -262,7 +247,7 @@ def _run(
     runner: Runner,
     state: TrainState,
     plan: FlowPlan,
-    validated: _Validation | None,
+    validated: Validation | None,
     beside: dict[str, float],
     sinks: Mapping[str, Any],
 ) -> tuple[TrainState, dict[str, float]]:
@@ -280,7 +265,7 @@ def _run(
         **sinks,
     )
     after = {} if validate is None else validate(state)
-    return state, {**beside, **_record(state, before, after)}
+    return state, {**beside, **record_of(state, before, after)}
 
 
 def _runner(plan: FlowPlan, step: Step, feed: Feed, state: TrainState) -> Runner:
@@ -399,22 +384,6 @@ def _arranged(flow: Bijector, start: Start, seed: int) -> _Arranged:
     return _Arranged(constants, order, float(log_det[0]))
 
 
-def _record(
-    state: TrainState, before: Mapping[str, float], after: Mapping[str, float]
-) -> dict[str, float]:
-    """Figures of the kept state, and of the first beside them."""
-    step = state.best["step"] if state.best else state.step
-    record: dict[str, float] = {"steps": int(state.step), "step": int(step)}
-    for name, key in {
-        "bits_per_dim": "held_out_bits_per_dim",
-        "separation": "separation",
-    }.items():
-        if name in after:
-            record[key] = after[name]
-            record[f"start_{name}"] = before[name]
-    return record
-
-
 def _floor(
     start: Start | None, layout: FactorLayout, sigma: Similarity
 ) -> tuple[float, ...] | None:
@@ -443,50 +412,3 @@ def _checked(plan: FlowPlan, layout: FactorLayout) -> FlowPlan:
     values = np.asarray(sigma, float)
     plain = tuple(values.tolist()) if values.ndim else float(values)
     return dataclasses.replace(plan, sigma=plain)
-
-
-def _held_out_batch(feed: Feed, seed: int) -> Any:
-    return first_batch(feed, seed, jax.random.key(seed + 1))
-
-
-def _validation(
-    objective: FlowObjective,
-    layout: FactorLayout,
-    feed: Feed,
-    seed: int,
-) -> Callable[[TrainState], dict[str, float]]:
-    """Held-out figures: the same examples, noise and similarity at every call.
-
-    A similarity that is learned is held where the start had it: it would lower the loss
-    by loosening the factors.
-    """
-    if objective.sigma is None and objective.floor is not None:
-        fixed = tuple(max(x, LEAST_SIMILARITY) for x in objective.floor)
-        objective = dataclasses.replace(objective, sigma=fixed)
-    batch = _held_out_batch(feed, seed)
-
-    def validate(state: TrainState) -> dict[str, float]:
-        arrays = (state.params, state.constants, batch, feed.data)
-        metrics = _measure(layout, objective, *arrays)
-        return {name: float(x) for name, x in metrics.items()}
-
-    return validate
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _measure(
-    layout: FactorLayout,
-    objective: FlowObjective,
-    params: Tree,
-    constants: Tree,
-    batch: Any,
-    data: Started,
-) -> dict[str, Any]:
-    results = objective.outputs(params, constants, batch, data=data)
-    metrics, outputs = objective.metrics_of(*results)[1], results[2]
-    if isinstance(outputs, PairOutputs):
-        halves = (outputs.z_tilde_a, outputs.z_tilde_b, outputs.shared)
-        positions = positions_of(objective.flow) or 1
-        metrics["separation"] = separation(*halves, layout, positions)
-        metrics["confusion"] = -metrics["separation"]
-    return metrics

@@ -1,18 +1,17 @@
 """Judges for networks without image output: they read logits, or z itself."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from iin_jax.analysis.judges.base import ReadingJudge
+from iin_jax.concepts.probes import fitted_probe
 from iin_jax.data.values import is_class, known_rows, plain
 from iin_jax.types import Array, Latents
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
-
-RIDGE: Any = {"alpha": 0.1}  # penalty of the kernel ridge regression of real values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +55,9 @@ class LatentJudge(ReadingJudge):
         Raises:
           ValueError: no known value, or a single class.
         """
-        from sklearn.kernel_ridge import KernelRidge
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import SVC
-
         classes, rows = is_class(values), known_rows(values)
-        model = SVC(C=10.0) if classes else KernelRidge(kernel="rbf", **RIDGE)
-        fitted = make_pipeline(StandardScaler(), model)
-        fitted.fit(_flat(z)[rows], plain(values)[rows])
-        return cls(fitted, "accuracy" if classes else "mean_abs_error")
+        model = fitted_probe(_flat(z)[rows], plain(values)[rows], classes=classes)
+        return cls(model, "accuracy" if classes else "mean_abs_error")
 
     def read(self, images: Array) -> np.ndarray:
         """Classes (B,), or real values (B,) or (B, d), of latents (B, N) or maps."""
