@@ -157,7 +157,9 @@ def test_samples_of_a_filled_up_batch_are_those_of_their_draws(interpreter, coun
 LATENT_COLOR = slice(3, 5)  # of the interpreter's layout
 
 
-@pytest.mark.parametrize("name", [*EDITS, "sample"])
+@pytest.mark.parametrize(
+    "name", [*EDITS, pytest.param("sample", marks=pytest.mark.thorough)]
+)
 def test_traced_images_give_the_same(interpreter, name):
     """Under jit, where a batch goes through as it is, and through gradients."""
     key = jax.random.key(0)

@@ -86,6 +86,7 @@ def test_tail_probabilities_are_those_of_a_chi_square():
         np.testing.assert_allclose(found[name], expected, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_plausible_points_are_uniform_and_distant_ones_are_not(interpreter, tmp_path):
     known = interpreter.with_held_out(interpreter.untranslate(normal((2000, 8))))
     z_tilde = normal((2000, 8), 1)

@@ -240,9 +240,8 @@ def film(count=60):
     return network, (z / np.abs(z).max(axis=0))[:, None, :, None].astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "explicit", [pytest.param(False, marks=pytest.mark.thorough), True]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("explicit", [False, True])
 def test_pairs_may_come_from_anywhere(explicit):
     network, images = film(100)
     seen, source = images[:60], Neighbours(np.arange(60))

@@ -42,6 +42,7 @@ def held_out_r2(inputs, targets, seen):
     return probe.score(inputs[seen:], targets[seen:])
 
 
+@pytest.mark.thorough
 def test_the_shared_factor_holds_what_pairs_share():
     za, zb, concept = mixed_pairs(5000)
     fitted = iin_jax.fit(
@@ -106,6 +107,7 @@ def test_a_layout_must_name_the_labels_in_order(autoencoder):
             )
 
 
+@pytest.mark.thorough
 def test_a_similarity_of_any_number_type_can_be_saved(tmp_path):
     za, zb, _ = mixed_pairs(64)
     settings = BRIEF | {"sigma": np.float32(0.9)}
@@ -303,13 +305,8 @@ def test_constant_components_are_warned_of():
     assert np.isfinite(fitted.log_prob(za)).all()
 
 
-@pytest.mark.parametrize(
-    "flow",
-    [
-        pytest.param(None, marks=pytest.mark.thorough),
-        iin_jax.InterpretationFlow(9, 1, 8, 0),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("flow", [None, iin_jax.InterpretationFlow(9, 1, 8, 0)])
 def test_what_never_varies_is_carried(flow, tmp_path):
     """One constant component, one copy and one sum of others, of nine."""
     za, zb = np.array(normal((200, 9))), np.array(normal((200, 9), 1))
@@ -424,6 +421,7 @@ def test_several_processes_are_one_clear_line(monkeypatch):
         iin_jax.fit(za, zb, SHARED, LAYOUT, TINY, **BRIEF)
 
 
+@pytest.mark.thorough
 def test_fields_of_numpy_types_are_saved(tmp_path):
     za, zb, _ = mixed_pairs(64)
     flow = iin_jax.InterpretationFlow(np.int64(4), np.int32(1), 8, 1)
@@ -576,6 +574,7 @@ def test_similarities_may_be_of_each_factor_or_pair():
         iin_jax.fit(za, zb, shared, LAYOUT, TINY, sigma=graded[:5], **settings)
 
 
+@pytest.mark.thorough
 def test_too_few_held_out_pairs_choose_nothing():
     images = np.tanh(np.asarray(normal((120, 2, 2, 1))))
     network = iin_jax.networks.from_functions(

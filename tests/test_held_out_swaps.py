@@ -50,7 +50,10 @@ class Scripted:
         return (np.arange(500) < 500 * self.shares[self.count - 1]).astype(float)
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.7, False), (0.79, True), (0.9, True)])
+@pytest.mark.parametrize(
+    ("share", "kept"),
+    [pytest.param(0.7, False, marks=pytest.mark.thorough), (0.79, True), (0.9, True)],
+)
 def test_t_0_is_kept_where_swaps_lose_more_than_chance(monkeypatch, share, kept):
     scripted = Scripted(share)
     monkeypatch.setattr(HeldOutSwaps, "of", lambda *_: scripted)

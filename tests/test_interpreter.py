@@ -141,6 +141,7 @@ def test_damaged_files_are_one_clear_line(interpreter, tmp_path):
             iin_jax.load(tmp_path)
 
 
+@pytest.mark.thorough
 def test_the_certificate_of_an_autoencoder(interpreter, images):
     certificate = interpreter.certify(images)
     assert certificate["round_trip_max_abs"] < 1e-4
@@ -175,6 +176,7 @@ def test_the_certificate_of_a_classifier(interpreter, images):
     assert own.certify(images)["prediction_agreement"] == 1.0
 
 
+@pytest.mark.thorough
 def test_spatial_latents_are_flattened_and_restored(images):
     network = from_functions(
         lambda w, x: x * w,

@@ -76,6 +76,7 @@ def learned(autoencoder):
     }
 
 
+@pytest.mark.thorough
 def test_colour_is_free_where_a_layer_is_blind_to_it(learned):
     images, key = painted(20)[:150], jax.random.key(1)
     freedom = {name: x.freedom(images, ink, key) for name, x in learned.items()}
@@ -87,6 +88,7 @@ def test_colour_is_free_where_a_layer_is_blind_to_it(learned):
     assert distances["reconstructions"] < distances["samples"] < 0.3
 
 
+@pytest.mark.thorough
 def test_samples_are_pure_and_go_back(learned):
     images, found = painted(21)[:6], learned["blind"]
     samples = found.sample(images, jax.random.key(0), count=3)
@@ -121,6 +123,7 @@ def test_a_latent_of_odd_size_is_handled(autoencoder, learned):
     np.testing.assert_allclose(back, found.reconstructed(images), atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_bad_input_is_one_line(autoencoder, learned):
     images, blind = painted(22), classifier(shape)
     cases = [
@@ -153,6 +156,7 @@ def test_bad_input_is_one_line(autoencoder, learned):
         found.decoded(v, context)
 
 
+@pytest.mark.thorough
 def test_what_was_learned_survives_as_a_folder(autoencoder, learned, tmp_path):
     found, images = learned["blind"], painted(23)[:4]
     found.save(tmp_path)
@@ -180,6 +184,7 @@ def test_what_was_learned_survives_as_a_folder(autoencoder, learned, tmp_path):
         iin_jax.Invariances.load(tmp_path, autoencoder, found.classifier)
 
 
+@pytest.mark.thorough
 def test_a_scorecard_says_what_layers_leave_open(learned):
     images = painted(24)
     for name, found in learned.items():

@@ -92,6 +92,7 @@ def test_held_out_figures_are_those_of_the_loss_that_is_trained(monkeypatch):
     assert plain > mixture + 10.0
 
 
+@pytest.mark.thorough
 def test_interpret_takes_the_mixture():
     rng = np.random.default_rng(0)
     images = np.clip(rng.standard_normal((80, 1, 4, 1)) / 4, -1, 1).astype(np.float32)

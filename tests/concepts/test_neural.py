@@ -95,6 +95,7 @@ def test_the_background_stays(digits, sketches, quick):
     np.testing.assert_allclose(ground(changed), ground(digits), atol=0.03)
 
 
+@pytest.mark.thorough
 def test_colours_stay_under_a_grey_sketch(digits, sketches, quick):
     colors = np.array([[1.0, 0.3, 0.2], [0.2, 0.5, 1.0]], np.float32)[:, None, None]
     painted = (digits[:2] + 1) * colors - 1

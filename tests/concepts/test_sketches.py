@@ -52,6 +52,7 @@ def test_an_image_in_its_own_manner_is_unchanged(digits, change):
         np.testing.assert_allclose(change(image[None], image)[0], image, atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_strokes_become_thin_and_thick_and_what_is_empty_stays_so(digits):
     entries = sketched(digits, THIN, THICK, progress=False)
     plain, thin, thick = entries.images.reshape(3, len(digits), SIZE, SIZE, 1)

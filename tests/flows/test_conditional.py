@@ -43,6 +43,7 @@ def test_the_log_determinant_is_that_of_the_jacobian_at_a_context(known):
     assert np.abs(np.asarray(other - y)).max() > 0.1
 
 
+@pytest.mark.thorough
 def test_the_last_component_of_an_odd_number_is_whitened_and_carried():
     flow, context = ConditionalFlow(5, 1, 8, 1), normal((60, 3), 1)
     z = normal((60, 5), 4) + context @ normal((3, 5), 2)

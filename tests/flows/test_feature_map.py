@@ -26,6 +26,7 @@ def start_constants(positions, channels):
     return start, z, start.init(jax.random.key(0), z)["constants"]
 
 
+@pytest.mark.thorough
 def test_the_log_determinant_is_that_of_the_whole_jacobian():
     flow, variables = perturbed_flow(2, 2, 4)
     x = normal((4, 16), 5)

@@ -50,6 +50,7 @@ def test_ill_conditioned_latents_come_back():
     assert error.max() < 1e-4
 
 
+@pytest.mark.thorough
 def test_a_flow_behind_a_start_begins_as_the_start_alone():
     flow = InterpretationFlow(6, 3, 8, 1, zero_init=True)
     z = mixed(dim=6).astype(np.float32)

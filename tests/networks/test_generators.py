@@ -48,6 +48,7 @@ def generator():
     return from_generator(decode, DIM, params, image_shape=(8, 8, 1))
 
 
+@pytest.mark.thorough
 def test_latents_of_drawn_images_are_searched_for(generator):
     z, images = generator.draw(300, seed=1)
     assert z.shape == (300, DIM) and images.shape == (300, 8, 8, 1)

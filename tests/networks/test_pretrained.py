@@ -314,7 +314,7 @@ def shapes_of(name):
     ("name", "size"),
     [
         ("squeezenet1_0", 16),
-        ("densenet121", 16),
+        pytest.param("densenet121", 16, marks=pytest.mark.thorough),
         ("densenet_bc_40_12", 2),
         ("vgg11", 16),
         ("vgg16_bn", 31),

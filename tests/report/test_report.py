@@ -171,6 +171,7 @@ def test_edits_that_leave_the_data_are_framed(interpreter, images):
     assert not figure.axes[0].patches and "framed" not in figure.get_suptitle()
 
 
+@pytest.mark.thorough
 def test_without_concepts_there_are_axes_and_neighbours(interpreter, images, tmp_path):
     layout = iin_jax.FactorLayout({"residual": 8})
     plain = dataclasses.replace(interpreter, layout=layout)

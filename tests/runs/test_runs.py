@@ -290,6 +290,7 @@ def test_other_images_are_not_resumed(finished, tmp_path):
         run.folder.check_data(run.images.describe())
 
 
+@pytest.mark.thorough
 def test_a_report_that_is_damaged_is_made_again(finished, tmp_path, capsys):
     folder = shutil.copytree(finished[0], tmp_path / "run")
     run = Run.of("digits", smoke(configs.find("digits").experiment), folder, "")

@@ -61,7 +61,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.thorough)])
 def test_a_signal_in_a_garbage_collection_is_not_lost(number, times):
     with (
         pytest.raises(KeyboardInterrupt, match="complete stages are kept"),

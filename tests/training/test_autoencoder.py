@@ -220,6 +220,7 @@ def test_discriminators_loss_is_cross_entropy():
     np.testing.assert_allclose(generator_loss(fake), -fake.mean((1, 2, 3)), rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_before_it_joins_the_discriminator_is_untouched_and_the_rest_as_without():
     adversarial, state = with_discriminator(active=False)
     tx = optax.adam(1e-3)
@@ -253,6 +254,7 @@ def moves(before, after, name):
     return not all(jax.tree.leaves(same))
 
 
+@pytest.mark.thorough
 def test_schedules_follow_the_steps_of_the_run():
     tx = optax.sgd(lambda count: jnp.where(count == 2, 1e-2, 0.0))
     adversarial, state = with_discriminator(tx=tx)

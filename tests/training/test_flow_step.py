@@ -266,6 +266,7 @@ def graded_batch():
     return table, draw_cached(data, step_key(0), jnp.arange(BATCH))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sigma", [0.9, None])
 def test_graded_pairs_are_as_similar_as_their_values(sigma):
     """The likelihood of a graded pair is that with its own sigma given by hand."""
