@@ -124,7 +124,9 @@ def latents(images):
     return images.reshape(len(images), -1)[:, :8]
 
 
-@pytest.mark.parametrize("count", [2, 5, LARGE])
+@pytest.mark.parametrize(
+    "count", [2, pytest.param(5, marks=pytest.mark.thorough), LARGE]
+)
 @pytest.mark.parametrize("name", EDITS)
 def test_a_filled_up_batch_gives_what_single_images_do(interpreter, name, count):
     images, axis = pictures(count), int(name == "interpolate")

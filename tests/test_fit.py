@@ -147,6 +147,7 @@ def test_interpret_finds_the_concepts_of_a_network():
     assert moved[:, 1].mean() < 0.1 < moved[:, 0].mean()
 
 
+@pytest.mark.thorough
 def test_interpret_takes_labels_as_data_frames_have_them():
     rng = np.random.default_rng(0)
     images = rng.uniform(-1, 1, (200, 2, 2, 1)).astype(np.float32)

@@ -70,6 +70,7 @@ def test_named_attributes_are_concepts_beside_it(tmp_path, sketches):
     assert {tuple(row) for row in shared} >= {(True, False, True), (True, False, False)}
 
 
+@pytest.mark.thorough
 def test_strokes_become_like_the_sketches(tmp_path, sketches):
     dataset = run_of(tmp_path, [*sketches, *FEW]).images.dataset
     images = dataset.images.astype(np.float32) / 127.5 - 1.0
