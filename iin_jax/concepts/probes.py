@@ -1,4 +1,4 @@
-"""Probes that read the class of a concept from latents."""
+"""Probes that read a concept from latents."""
 
 from typing import TYPE_CHECKING, Any
 
