@@ -44,13 +44,14 @@ def compiled():
     return count[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [
         {},
         {"start": "published"},
-        pytest.param({"sigma": None}, marks=pytest.mark.thorough),
-        pytest.param({"loss": iin_jax.losses.pair_term}, marks=pytest.mark.thorough),
+        {"sigma": None},
+        {"loss": iin_jax.losses.pair_term},
     ],
     ids=["as it is", "published", "learned", "own loss"],
 )
@@ -63,6 +64,7 @@ def test_a_second_fit_compiles_nothing(compiled, change):
     assert compiled > 5 and again[0] == 0
 
 
+@pytest.mark.thorough
 def test_other_data_and_seeds_share_the_programs_of_the_first(compiled):
     for change in ({"seed_of_data": 1}, {"seed": 5}):
         with compilations() as again:

@@ -371,7 +371,11 @@ def test_estimated_sizes_fit_into_what_varies():
     [
         pytest.param(None, "closed_form", marks=pytest.mark.thorough),
         pytest.param(None, "published", marks=pytest.mark.slow),
-        (iin_jax.InterpretationFlow(5, 1, 8, 0), "closed_form"),
+        pytest.param(
+            iin_jax.InterpretationFlow(5, 1, 8, 0),
+            "closed_form",
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_an_odd_number_of_dimensions_is_handled(flow, start):

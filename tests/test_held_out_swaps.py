@@ -52,7 +52,11 @@ class Scripted:
 
 @pytest.mark.parametrize(
     ("share", "kept"),
-    [pytest.param(0.7, False, marks=pytest.mark.thorough), (0.79, True), (0.9, True)],
+    [
+        (0.7, False),
+        pytest.param(0.79, True, marks=pytest.mark.thorough),
+        pytest.param(0.9, True, marks=pytest.mark.thorough),
+    ],
 )
 def test_t_0_is_kept_where_swaps_lose_more_than_chance(monkeypatch, share, kept):
     scripted = Scripted(share)

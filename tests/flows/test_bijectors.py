@@ -16,6 +16,11 @@ from tests.conftest import float64, normal, perturbed
 
 DIM, HIDDEN = 6, 8
 NAMES = sorted(BIJECTORS)
+COMPOSED = {"feature_map_flow", "partial_flow", "started_map_flow"}  # seconds each
+EVERY = [
+    pytest.param(name, marks=pytest.mark.thorough if name in COMPOSED else ())
+    for name in NAMES
+]
 OTHERWISE = dict.fromkeys(
     ("without_jit", "with_pmap", "with_device", "without_device"), True
 )
@@ -108,7 +113,7 @@ def test_a_context_is_taken_in_both_directions(name):
     assert bool(jnp.abs(other - y).max() > 1e-3) == depends
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_float32_agrees_with_float64(name):
     bijector, variables = build(name)
     x = normal((5, DIM), 4)
@@ -128,7 +133,7 @@ def test_float32_agrees_with_float64(name):
     np.testing.assert_allclose(log_det, log_det_wide, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_batch_of_one_is_a_row_of_the_batch(name):
     bijector, variables = build(name)
     x = normal((5, DIM), 5)
@@ -162,7 +167,7 @@ def test_saved_variables_compute_the_same(name, tmp_path):
     chex.assert_trees_all_equal(bijector.apply(variables, x), bijector.apply(loaded, x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EVERY)
 def test_leading_axes_are_batch_axes(name):
     bijector, variables = build(name)
     x = normal((2, 3, 4, DIM), 8)
