@@ -306,8 +306,15 @@ def test_constant_components_are_warned_of():
     assert np.isfinite(fitted.log_prob(za)).all()
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("flow", [None, iin_jax.InterpretationFlow(9, 1, 8, 0)])
+@pytest.mark.parametrize(
+    "flow",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        pytest.param(
+            iin_jax.InterpretationFlow(9, 1, 8, 0), marks=pytest.mark.thorough
+        ),
+    ],
+)
 def test_what_never_varies_is_carried(flow, tmp_path):
     """One constant component, one copy and one sum of others, of nine."""
     za, zb = np.array(normal((200, 9))), np.array(normal((200, 9), 1))
@@ -369,7 +376,7 @@ def test_estimated_sizes_fit_into_what_varies():
 @pytest.mark.parametrize(
     ("flow", "start"),
     [
-        pytest.param(None, "closed_form", marks=pytest.mark.thorough),
+        pytest.param(None, "closed_form", marks=pytest.mark.slow),
         pytest.param(None, "published", marks=pytest.mark.slow),
         pytest.param(
             iin_jax.InterpretationFlow(5, 1, 8, 0),
